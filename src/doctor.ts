@@ -1,0 +1,90 @@
+import { readFileSync, realpathSync } from 'node:fs'
+import * as os from 'node:os'
+import { basename, join } from 'node:path'
+import { describeFailure, findNative, glibcVersion, type NativeReport } from './load'
+
+/** What `npx anneal doctor` prints: names and values, and whether Anneal can be used here. */
+export interface Diagnosis {
+  readonly facts: Readonly<Record<string, string | readonly string[]>>
+  readonly usable: boolean
+}
+
+const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
+
+function readSetting(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** The kernel marks the chosen one of several words by brackets: `always [madvise] never`. */
+function hugePages(): string {
+  const setting = readSetting('/sys/kernel/mm/transparent_hugepage/enabled')
+  return /\[(\w+)\]/.exec(setting ?? '')?.[1] ?? 'unknown'
+}
+
+/** The shared libraries mapped into this process now, as real paths, which carry the full version. */
+function mappedLibraries(): Set<string> {
+  const maps = readSetting('/proc/self/maps') ?? ''
+  const paths = maps.match(/\/\S+\.so(\.\d+)*$/gm) ?? []
+  return new Set(paths.map(path => realpathSync(path)))
+}
+
+function describeLibrary(path: string): string {
+  const version = /\.so\.([\d.]+)$|-r?([\d.]+)\.so$/.exec(basename(path))
+  return `${basename(path).replace(/\.so.*/, '')} ${version?.[1] ?? version?.[2] ?? ''} (${path})`.replace('  ', ' ')
+}
+
+function describeValue(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
+/** What the core says about itself: its version, SIMD target, threads, devices. */
+function coreFacts(addon: unknown): Record<string, string> {
+  const { doctor } = addon as { doctor?: () => Record<string, unknown> }
+  const facts = doctor?.() ?? {}
+  return Object.fromEntries(Object.entries(facts).map(([name, value]) => [name, describeValue(value)]))
+}
+
+function binaryFacts(report: NativeReport, before: ReadonlySet<string>): Diagnosis['facts'] {
+  if ('failure' in report) return { Binary: describeFailure(report.failure).split('\n') }
+  const core = coreFacts(report.addon)
+  const loaded = [...mappedLibraries()].filter(path => !before.has(path))
+  return {
+    Binary: `${report.path} (${report.source})`,
+    Libraries: loaded.length > 0 ? loaded.map(describeLibrary) : 'none besides the system’s',
+    ...Object.fromEntries(Object.entries(core).map(([name, value]) => [`Core: ${name}`, value])),
+  }
+}
+
+/** Looks at the machine, the system and the binary. Loads the binary; never throws. */
+export function diagnose(): Diagnosis {
+  const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as { version: string }
+  const before = mappedLibraries()
+  const report = findNative()
+  const cpus = os.cpus()
+  const facts = {
+    Anneal: version,
+    Node: `${process.versions.node} (Node-API ${process.versions.napi})`,
+    System: `${process.platform}-${process.arch}, ${os.release()}, glibc ${glibcVersion() ?? 'absent'}`,
+    CPU: `${cpus[0]?.model.trim() ?? 'unknown'}, ${cpus.length} logical cores, ${os.availableParallelism()} usable`,
+    Memory: `${gibibytes(os.totalmem())}, ${gibibytes(os.freemem())} free`,
+    'Huge pages': hugePages(),
+    ...binaryFacts(report, before),
+    CUDA: 'not built',
+  }
+  return { facts, usable: !('failure' in report) }
+}
+
+/** A diagnosis as aligned lines. */
+export function formatDiagnosis({ facts, usable }: Diagnosis): string {
+  const width = Math.max(...Object.keys(facts).map(name => name.length)) + 2
+  const rows = Object.entries(facts).map(([name, value]) => {
+    const lines = typeof value === 'string' ? [value] : value
+    return name.padEnd(width) + lines.join(`\n${' '.repeat(width)}`)
+  })
+  const verdict = usable ? 'Anneal can be used here.' : 'Anneal cannot be used here: see Binary.'
+  return [...rows, '', verdict].join('\n')
+}
