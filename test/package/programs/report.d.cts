@@ -1,0 +1,2 @@
+declare function report(losses: readonly number[], predictions: readonly unknown[]): void
+export = report
