@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { parse } from 'csv-parse/sync'
 import { AnnealError } from '../errors'
 import { asIoError } from './files'
 
@@ -27,13 +28,17 @@ export class CsvLog {
     let file: FileHandle | undefined
     try {
       await mkdir(dirname(path), { recursive: true })
-      file = await open(path, options.append ? 'a+' : 'w')
+      file = await open(path, options.append ? 'a+' : 'w+')
       const header = await repair(file)
       const wanted = options.columns?.map(quote).join(',')
       if (header !== undefined && wanted !== undefined && header !== wanted) {
         throw new AnnealError('ERR_FORMAT', `csv log: ${path}: expected the columns ${wanted}, got ${header}`)
       }
-      const log = new CsvLog(file, path, options.columns ?? (header === undefined ? undefined : parseHeader(header)))
+      const log = new CsvLog(
+        file,
+        path,
+        options.columns ?? (header === undefined ? undefined : (parse(header)[0] as string[])),
+      )
       if (header === undefined && wanted !== undefined) await log.#append(`${wanted}\n`)
       return log
     } catch (error) {
@@ -86,12 +91,8 @@ async function repair(file: FileHandle): Promise<string | undefined> {
   return end > 0 ? text.slice(0, text.indexOf('\n')) : undefined
 }
 
-function parseHeader(header: string): string[] {
-  const cells = header.match(/"(?:[^"]|"")*"|[^,]+|(?<=^|,)(?=,|$)/g) ?? []
-  return cells.map(cell => (cell.startsWith('"') ? cell.slice(1, -1).replaceAll('""', '"') : cell))
-}
-
+// A row is one line, whatever its cells hold: so an incomplete row is known by its missing line end.
 function quote(cell: Cell): string {
-  const text = cell === null || cell === undefined ? '' : String(cell)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  const text = String(cell ?? '').replace(/[\r\n]+/g, ' ')
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

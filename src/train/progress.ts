@@ -107,8 +107,9 @@ interface Payload {
 
 function liveBar(options: ProgressOptions, stream: Writable, pace: Pace): Progress {
   const format = (_options: Options, _params: unknown, { logs, ended }: Payload) => {
-    const time = ended ? duration(pace.elapsed) : pace.left
-    return joined(`${pace.title} ${barText(pace)}`, values(logs), pace.rate, time)
+    const rest = joined(values(logs), pace.rate, ended ? duration(pace.elapsed) : pace.left)
+    const columns = (stream as NodeJS.WriteStream).columns ?? 80
+    return joined(`${pace.title} ${barText(pace, columns - pace.title.length - rest.length)}`, rest)
   }
   // With `linewrap` the library cuts lines at the terminal's width, and changes no setting that a Ctrl-C would leave.
   const bar = new SingleBar({
@@ -138,12 +139,13 @@ function liveBar(options: ProgressOptions, stream: Writable, pace: Pace): Progre
   }
 }
 
-const barWidth = 24
-
-function barText({ steps, total }: Pace): string {
+/** A bar and its count within `space` columns, but never shorter than eight. */
+function barText({ steps, total }: Pace, space: number): string {
   if (total === undefined) return `step ${steps}`
-  const filled = Math.round(barWidth * Math.min(1, steps / Math.max(1, total)))
-  return `${'━'.repeat(filled)}${'─'.repeat(barWidth - filled)} ${String(steps).padStart(String(total).length)}/${total}`
+  const count = ` ${String(steps).padStart(String(total).length)}/${total}`
+  const width = Math.max(8, Math.min(24, space - count.length - 4))
+  const filled = Math.round(width * Math.min(1, steps / Math.max(1, total)))
+  return `${'━'.repeat(filled)}${'─'.repeat(width - filled)}${count}`
 }
 
 function joined(...parts: string[]): string {

@@ -99,7 +99,7 @@ describe('CSV logs', () => {
     const path = await fresh()
     const log = await CsvLog.open(path)
     await log.row({ epoch: 0, loss: 0.1 + 0.2, note: 'a "b", c\nd' })
-    expect(await readFile(path, 'utf8')).toBe('epoch,loss,note\n0,0.30000000000000004,"a ""b"", c\nd"\n')
+    expect(await readFile(path, 'utf8')).toBe('epoch,loss,note\n0,0.30000000000000004,"a ""b"", c d"\n')
     await Promise.all([log.row({ epoch: 1, loss: NaN }), log.row({ epoch: 2, note: null })])
     await log.close()
     expect((await readFile(path, 'utf8')).split('\n').slice(-3)).toEqual(['1,NaN,', '2,,', ''])

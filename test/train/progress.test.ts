@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream'
+import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
 import { createProgress } from '../../src/train/progress'
 
@@ -20,9 +21,7 @@ class Sink extends Writable {
 
 // What a terminal shows at the end: each carriage return to column 1 (ESC[1G) starts the line anew.
 function screen(text: string): string[] {
-  return text
-    .split('\n')
-    .map(line => (line.split('\u001b[1G').at(-1) as string).replace(/\u001b(\[[0-9?]*[A-Za-z]|[78])/g, ''))
+  return text.split('\n').map(line => stripVTControlCharacters(line.split('\u001b[1G').at(-1) as string))
 }
 
 function train(stream: Sink, stepsPerEpoch?: number, batchSize?: number) {
@@ -74,6 +73,12 @@ test('without a number of steps the first epoch counts them', () => {
   expect(lines[0]).toMatch(/^Epoch {2}1\/10 ━{24} 4\/4 .* steps\/s/)
   expect(stream.text).toContain('step 0')
   expect(lines[1]).toMatch(/4\/4/)
+})
+
+test('a narrow terminal gets a shorter bar', () => {
+  const stream = new Sink(true, 75)
+  train(stream, 4)
+  expect(screen(stream.text)[0]).toMatch(/^Epoch {2}1\/10 ━{8} 4\/4 · loss 0\.2500 · accuracy 0\.7500 · valLoss NaN/)
 })
 
 test('lines are cut at the width of the terminal', () => {
