@@ -108,9 +108,10 @@ function confusionMatrix(confusion: Report['confusion']): string {
 
 function heatCell(count: number, total: number, what: string, right: boolean): string {
   const share = total > 0 ? count / total : 0
-  const kind = `${right ? 'right' : 'wrong'}${share > 0.55 ? ' strong' : ''}`
+  const kind = count === 0 ? 'none' : `${right ? 'right' : 'wrong'}${share > 0.4 ? ' strong' : ''}`
   const percent = `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`
-  const heat = `style="--share:${(share * 100).toFixed(1)}%" title="${escapeHtml(what)}: ${count} of ${total}"`
+  const strength = Math.sqrt(share) * 100 // so that rare mistakes are seen
+  const heat = `style="--share:${strength.toFixed(0)}%" title="${escapeHtml(what)}: ${count} of ${total}"`
   return `<td class="${kind}" ${heat}><b>${count}</b><small>${percent}</small></td>`
 }
 

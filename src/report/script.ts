@@ -14,7 +14,7 @@ export const script = `
 
   function draw(box) {
     const curve = curves[box.dataset.curve]
-    const shown = [['training', curve.train, '--train'], ['validation', curve.validation, '--validation']].filter(part => part[1])
+    const shown = [[curve.validation ? 'training' : curve.name, curve.train, '--train'], ['validation', curve.validation, '--validation']].filter(part => part[1])
     const epochs = Math.max(0, ...shown.map(part => part[1].length))
     if (epochs === 0) return null
     const x = Array.from({ length: epochs }, (_, i) => i + 1)
@@ -29,6 +29,7 @@ export const script = `
       axes: [{ ...axis, incrs: steps, size: 32 }, { ...axis, size: 58, values: (_, values) => values.map(show) }],
       series: [{ label: 'epoch', value: (_, value) => (value == null ? '–' : String(value)) }, ...series],
       cursor: { sync: { key: 'epochs' }, drag: { x: false, y: false }, points: { size: 8 } },
+      legend: { markers: { fill: (_, i) => color(shown[i - 1][2]) } },
       hooks: { setCursor: [u => { if (u.cursor.idx == null) u.setLegend({ idx: epochs - 1 }) }] },
     }, [x, ...shown.map(part => x.map((_, i) => part[1][i] ?? null))], box)
     chart.setLegend({ idx: epochs - 1 })

@@ -46,16 +46,23 @@ small { color: var(--muted); }
 .heat .axis { font-size: 12px; text-transform: uppercase; letter-spacing: 0.06em; }
 .heat td:not(.corner) { min-width: 62px; padding: 7px 6px; text-align: center; border-radius: 6px; line-height: 1.25; }
 .heat td b { display: block; font-weight: 600; }
+.heat .none { background: var(--grid); }
 .heat .right { background: color-mix(in srgb, var(--right) var(--share), var(--grid)); }
 .heat .wrong { background: color-mix(in srgb, var(--wrong) var(--share), var(--grid)); }
+.heat .none b { font-weight: 400; color: var(--muted); }
 .heat .strong, .heat .strong small { color: var(--strong); }
 .note { margin: 12px 0 0; color: var(--muted); font-size: 13px; text-align: center; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace; }
 summary { cursor: pointer; font-weight: 600; }
 details .scroll { margin-top: 12px; }
-.u-legend { text-align: left; font-size: 13px; padding-left: 50px; }
-.u-legend .u-series > * { padding: 2px 4px; }
+.u-legend { text-align: left; font-size: 13px; padding-left: 52px; }
+.u-legend .u-series > * { padding: 2px 3px; }
+.u-legend .u-series th { font-weight: 400; color: var(--muted); }
+.u-legend .u-series th::after { content: none; }
+.u-legend .u-marker { width: 10px; height: 10px; border-radius: 3px; margin-right: 5px; }
 .u-legend .u-series:first-child .u-marker { display: none; }
-.u-legend .u-value { font-variant-numeric: tabular-nums; font-weight: 600; min-width: 4.5em; display: inline-block; }
+.u-legend .u-series { margin-right: 8px; }
+.u-legend .u-value { font-variant-numeric: tabular-nums; font-weight: 600; min-width: 3.6em; display: inline-block; }
+.u-legend .u-series:first-child .u-value { min-width: 2em; }
 @media print { body { background: #fff; } .card { break-inside: avoid; } }
 `
