@@ -1,0 +1,58 @@
+#pragma once
+#include <atomic>
+#include <utility>
+
+namespace anneal {
+
+/// The base of objects that count their references. The destructor is called when the last Ref goes.
+class RefCounted {
+ public:
+  RefCounted() = default;
+  RefCounted(const RefCounted&) = delete;
+  RefCounted& operator=(const RefCounted&) = delete;
+  int references() const { return count_.load(std::memory_order_acquire); }
+
+ protected:
+  template <class T>
+  friend class Ref;
+  virtual ~RefCounted() = default;
+
+ private:
+  mutable std::atomic<int> count_{0};
+};
+
+template <class T>
+class Ref {
+ public:
+  Ref() = default;
+  explicit Ref(T* object) : object_(object) { retain(); }
+  Ref(const Ref& other) : object_(other.object_) { retain(); }
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() {
+    if (object_ && object_->count_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete static_cast<const RefCounted*>(object_);
+  }
+
+  T* get() const { return object_; }
+  T* operator->() const { return object_; }
+  T& operator*() const { return *object_; }
+  explicit operator bool() const { return object_ != nullptr; }
+  bool operator==(const Ref&) const = default;
+
+ private:
+  void retain() const {
+    if (object_) object_->count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  T* object_ = nullptr;
+};
+
+template <class T, class... Args>
+Ref<T> makeRef(Args&&... args) {
+  return Ref<T>(new T(std::forward<Args>(args)...));
+}
+
+}  // namespace anneal

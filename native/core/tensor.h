@@ -1,0 +1,101 @@
+#pragma once
+#include <array>
+#include <memory>
+#include <string>
+
+#include "core/dtype.h"
+#include "core/ref.h"
+#include "core/spec.h"
+#include "runtime/device.h"
+
+namespace anneal {
+
+class Node;
+class Leaf;
+
+/// The memory behind one or more tensors. Foreign memory (a mapped file) is kept by `keepalive` instead of a block.
+class Storage : public RefCounted {
+ public:
+  Storage(Device& device, const Spec& spec, bool hostWrites);
+  Storage(Device& device, std::byte* foreign, size_t bytes, std::shared_ptr<void> keepalive);
+  ~Storage() override;
+
+  Device& device() const { return device_; }
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Block* block() const { return block_; }
+  bool foreign() const { return block_ == nullptr; }
+
+ private:
+  Device& device_;
+  Block* block_ = nullptr;
+  std::byte* data_;
+  size_t bytes_;
+  std::shared_ptr<void> keepalive_;
+};
+
+/// Where a tensor stands in the record of differentiable operations: an output of a node, or a leaf that collects.
+struct Provenance {
+  Ref<Node> node;
+  int index = 0;
+  Ref<Leaf> leaf;
+  explicit operator bool() const { return node || leaf; }
+};
+
+struct TensorImpl : public RefCounted {
+  Spec spec;
+  Strides strides;
+  int64_t offset = 0;  // in elements
+  Device* device = nullptr;
+  Ref<Storage> storage;  // none: a scalar held in place, or a tensor known by shape only
+  alignas(16) std::array<std::byte, 16> scalar{};
+  bool isScalar = false;  // the value is in `scalar`
+  bool weak = false;      // a number literal, which does not promote the dtype of tensors of its kind
+  Provenance provenance;
+};
+
+/// A handle to an immutable n-dimensional value. Copies share it.
+class Tensor {
+ public:
+  Tensor() = default;
+  explicit Tensor(Ref<TensorImpl> impl) : impl_(std::move(impl)) {}
+
+  bool defined() const { return bool(impl_); }
+  explicit operator bool() const { return defined(); }
+  const Spec& spec() const { return impl_->spec; }
+  const Shape& shape() const { return impl_->spec.shape; }
+  const Strides& strides() const { return impl_->strides; }
+  DType dtype() const { return impl_->spec.dtype; }
+  int rank() const { return shape().rank(); }
+  int64_t size() const { return shape().product(); }
+  int64_t size(int axis) const { return shape()[axis < 0 ? axis + rank() : axis]; }
+  Device& device() const { return *impl_->device; }
+  bool contiguous() const { return isContiguous(shape(), strides()); }
+  bool shapeOnly() const { return !impl_->storage && !impl_->isScalar; }
+  bool requiresGrad() const { return bool(impl_->provenance); }
+  TensorImpl* impl() const { return impl_.get(); }
+
+  /// The same value without its place in the record.
+  Tensor detach() const;
+  /// A tensor with this one's shape and dtype but no value: what a gradient keeps of what it does not need.
+  Tensor specOnly() const;
+  /// The same memory seen through another shape; strides and offset in elements.
+  Tensor alias(const Shape& shape, const Strides& strides, int64_t offset) const;
+  View view() const;
+
+ private:
+  Ref<TensorImpl> impl_;
+};
+
+/// A tensor with memory of its own and no value yet.
+Tensor emptyTensor(const Spec& spec, Device& device, bool hostWrites = false);
+/// A scalar that travels with the calls that use it, needing no memory of the device.
+Tensor scalarTensor(double value, DType dtype, bool weak = false);
+/// Two int64 in place: the key of a random operation, read as shape [2].
+Tensor keyTensor(int64_t seed, int64_t offset);
+
+inline std::ostream& operator<<(std::ostream& out, const Tensor& t) {
+  return t ? out << t.spec() : out << "none";
+}
+
+}  // namespace anneal

@@ -1,0 +1,58 @@
+#pragma once
+#include <span>
+
+#include "cpu/scalar.h"
+#include "op/define.h"
+#include "op/infer.h"
+
+namespace anneal::cpu {
+
+inline constexpr int kMaxOperands = 4;
+
+/// Computes n results from contiguous operands; one with `fixed` set is a single value for all of them.
+using Loop = void (*)(const void* const* in, const bool* fixed, void* out, int64_t n, const double* params);
+
+/// A functor's loops, one for each type that kernels compute in; null where it takes floats only.
+struct LoopSet {
+  Loop f32 = nullptr, f64 = nullptr, i32 = nullptr, i64 = nullptr;
+  bool boolResult = false;  // writes bool instead of the type it computes in
+  Loop of(DType compute) const {
+    switch (compute) {
+      case DType::Float32: return f32;
+      case DType::Float64: return f64;
+      case DType::Int64: return i64;
+      default: return i32;
+    }
+  }
+};
+
+/// The loops of scalar functor number `index` of its list, for the processor this runs on.
+LoopSet unaryLoops(int index);
+LoopSet binaryLoops(int index);
+LoopSet ternaryLoops(int index);
+
+template <class F>
+LoopSet loops() {
+  if constexpr (scalar::indexOf<F>(scalar::Unary{}) >= 0) return unaryLoops(scalar::indexOf<F>(scalar::Unary{}));
+  else if constexpr (scalar::indexOf<F>(scalar::Binary{}) >= 0) return binaryLoops(scalar::indexOf<F>(scalar::Binary{}));
+  else return ternaryLoops(scalar::indexOf<F>(scalar::Ternary{}));
+}
+
+/// Converts n elements between storage types, with `stride` elements between those read or written.
+void gather(const View& from, const std::byte* at, int64_t stride, DType to, void* out, int64_t n);
+void scatter(const void* in, DType from, const View& to, std::byte* at, int64_t stride, int64_t n);
+
+/// out = loop(in...), with broadcasting, any strides, and inputs of any dtype: tiles are converted to `compute` in cache.
+void mapTiles(const LoopSet& loops, const double* params, DType compute, std::span<const View> in, const View& out);
+
+/// The kernel of an elementwise op whose functor is F and whose attributes are all numbers, in the functor's order.
+template <class F, class A>
+void mapKernel(const Call<A>& call) {
+  static const LoopSet set = loops<F>();
+  DType compute = computeType(set.boolResult ? promoted(call.in) : call.out[0].dtype);
+  double params[8] = {};
+  if constexpr (requires { F::params(call.attrs, params); }) F::params(call.attrs, params);
+  mapTiles(set, params, compute, call.in, call.out[0]);
+}
+
+}  // namespace anneal::cpu

@@ -1,0 +1,39 @@
+#pragma once
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+
+#include "runtime/cpu_device.h"
+
+namespace anneal::cpu {
+
+/// The number of threads kernels use; the machine's physical share by default.
+int threads();
+void setThreads(int count);
+
+/// Calls `f(begin, end)` over parts of [0, n), in parallel when there is more than `grain` and this is the stream's thread:
+/// entering OpenMP from a second thread would cost a pool of its own. Exceptions of `f` are handed on.
+template <class F>
+void parallelFor(int64_t n, int64_t grain, F&& f) {
+  if (n <= 0) return;
+  int64_t parts = std::min<int64_t>(threads(), (n + grain - 1) / std::max<int64_t>(grain, 1));
+  if (parts <= 1 || !onStreamThread() || omp_in_parallel()) return f(int64_t(0), n);
+  std::exception_ptr error;
+#pragma omp parallel num_threads(int(parts))
+  {
+    // The runtime may grant fewer threads than asked for.
+    int64_t granted = omp_get_num_threads(), part = omp_get_thread_num();
+    int64_t begin = n * part / granted, end = n * (part + 1) / granted;
+    try {
+      if (begin < end) f(begin, end);
+    } catch (...) {
+#pragma omp critical
+      error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace anneal::cpu

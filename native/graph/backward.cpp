@@ -1,0 +1,141 @@
+#include <map>
+
+#include "graph/tape.h"
+#include "ops/arithmetic.h"
+#include "ops/creation.h"
+#include "ops/reduce.h"
+#include "runtime/context.h"
+
+namespace anneal {
+namespace {
+
+/// A gradient as its input needs it: summed over what was broadcast, in the input's dtype.
+Tensor fit(const Tensor& grad, const Spec& spec) {
+  Tensor g = grad.shape() == spec.shape ? grad : ops::sumTo(grad, {.shape = spec.shape.ints()});
+  return g.dtype() == spec.dtype ? g : ops::cast(g, {.dtype = spec.dtype});
+}
+
+class Pass {
+ public:
+  Pass(const Tensors& wanted, bool collect, BackwardOptions options) : wanted_(wanted), collect_(collect), options_(options) {
+    found_.resize(wanted.size());
+  }
+
+  void seed(const Tensor& root, const Tensor& seed) {
+    require(root.requiresGrad(), Code::Gradient,
+            "backward: the tensor does not depend on anything that requires a gradient, or was made inside noGrad()");
+    require(seed.defined() || root.size() == 1, Code::Shape, "backward: a gradient can be implied only for one element; this "
+            "tensor has the shape ", root.shape(), "; pass the gradient of the result, or reduce it first");
+    require(!seed || seed.shape() == root.shape(), Code::Shape, "backward: the gradient has the shape ",
+            seed ? seed.shape() : Shape{}, ", the tensor ", root.shape());
+    deliver(root.impl()->provenance, seed ? seed : ops::full(root.shape(), 1, root.dtype()));
+  }
+
+  Tensors run() {
+    while (!pending_.empty()) {
+      auto last = std::prev(pending_.end());
+      Pending item = std::move(last->second);
+      pending_.erase(last);
+      visit(item);
+    }
+    return std::move(found_);
+  }
+
+ private:
+  struct Pending {
+    Ref<Node> node;
+    Tensors grads;
+  };
+
+  void deliver(const Provenance& to, const Tensor& grad) {
+    if (to.leaf) return deliverLeaf(to.leaf, grad);
+    Pending& item = pending_[to.node->id];
+    if (!item.node) {
+      item.node = to.node;
+      item.grads.resize(to.node->outSpecs.size());
+    }
+    accumulate(item.grads[size_t(to.index)], grad);
+  }
+
+  void deliverLeaf(const Ref<Leaf>& leaf, const Tensor& grad) {
+    if (collect_) return accumulate(leaf->grad, grad);
+    for (size_t i = 0; i < wanted_.size(); ++i)
+      if (wanted_[i].impl()->provenance.leaf == leaf) accumulate(found_[i], grad);
+  }
+
+  static void accumulate(Tensor& sum, const Tensor& grad) { sum = sum ? ops::add(sum, grad) : grad; }
+
+  bool needs(const Provenance& edge) const {
+    if (edge.node || collect_) return bool(edge);
+    for (const Tensor& w : wanted_)
+      if (edge.leaf && w.impl()->provenance.leaf == edge.leaf) return true;
+    return false;
+  }
+
+  void visit(Pending& item) {
+    Node& node = *item.node;
+    for (size_t i = 0; i < wanted_.size(); ++i) {
+      const Provenance& p = wanted_[i].impl()->provenance;
+      if (p.node == item.node && item.grads[size_t(p.index)]) found_[i] = item.grads[size_t(p.index)];
+    }
+    Tensors grads = gradientsOf(node, item.grads);
+    for (size_t i = 0; i < grads.size(); ++i)
+      if (grads[i] && node.edges[i] && needs(node.edges[i])) deliver(node.edges[i], grads[i]);
+    if (!options_.retainGraph) node.release();
+  }
+
+  Tensors gradientsOf(const Node& node, const Tensors& grads) {
+    require(!node.released, Code::State, "backward: the record of this result was released by an earlier backward(); pass "
+            "{ retainGraph: true } to the earlier call to go through it twice");
+    if (node.custom) return node.custom(grads);
+    require(bool(node.row->vjp), Code::Gradient, node.row->name, ": has no gradient; use detach() on its input if none is meant");
+    std::vector<bool> need;
+    for (auto& edge : node.edges) need.push_back(needs(edge));
+    Tensors in = attach(node.in, node.edges), out;
+    for (size_t i = 0; i < node.out.size(); ++i) {
+      out.push_back(node.out[i].detach());
+      out[i].impl()->provenance = {.node = Ref<Node>(const_cast<Node*>(&node)), .index = int(i), .leaf = {}};
+    }
+    Tensors result = node.row->vjp({node.attrs.get(), in, out, grads, need});
+    for (size_t i = 0; i < result.size(); ++i)
+      if (result[i] && i < in.size() && in[i]) result[i] = fit(result[i], in[i].spec());
+    return result;
+  }
+
+  static Tensors attach(const Tensors& saved, const std::vector<Provenance>& provenance) {
+    Tensors out;
+    for (size_t i = 0; i < saved.size(); ++i) {
+      out.push_back(saved[i] ? saved[i].detach() : Tensor());
+      if (saved[i]) out[i].impl()->provenance = provenance[i];
+    }
+    return out;
+  }
+
+  const Tensors& wanted_;
+  bool collect_;
+  BackwardOptions options_;
+  Tensors found_;
+  std::map<uint64_t, Pending> pending_;
+};
+
+Tensors runPass(const Tensors& roots, const Tensors& seeds, const Tensors& wanted, bool collect, BackwardOptions options) {
+  options.retainGraph |= options.createGraph;
+  GradMode mode(options.createGraph);
+  Pass pass(wanted, collect, options);
+  for (size_t i = 0; i < roots.size(); ++i) pass.seed(roots[i], i < seeds.size() ? seeds[i] : Tensor());
+  return pass.run();
+}
+
+}  // namespace
+
+void backward(const Tensors& roots, const Tensors& seeds, BackwardOptions options) {
+  runPass(roots, seeds, {}, true, options);
+}
+
+Tensors gradients(const Tensors& roots, const Tensors& seeds, const Tensors& wanted, BackwardOptions options) {
+  for (const Tensor& w : wanted)
+    require(w.requiresGrad(), Code::Gradient, "grad: a tensor with respect to which to differentiate does not require a gradient");
+  return runPass(roots, seeds, wanted, false, options);
+}
+
+}  // namespace anneal

@@ -1,0 +1,82 @@
+#include "graph/tape.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "runtime/context.h"
+
+namespace anneal {
+namespace {
+
+std::atomic<uint64_t> nextId{1};
+
+/// Nodes whose last reference went: freed one after the other, since a recursion would be as deep as the graph.
+thread_local std::vector<Provenance>* doomed = nullptr;
+
+Tensor kept(const Tensor& t, bool value) {
+  if (!t) return t;
+  return value ? t.detach() : t.specOnly();
+}
+
+}  // namespace
+
+Node::Node() : id(nextId.fetch_add(1, std::memory_order_relaxed)) {}
+
+Node::~Node() {
+  if (doomed) {
+    std::move(edges.begin(), edges.end(), std::back_inserter(*doomed));
+    return;
+  }
+  std::vector<Provenance> pending = std::move(edges);
+  doomed = &pending;
+  while (!pending.empty()) {
+    Provenance next = std::move(pending.back());
+    pending.pop_back();
+  }
+  doomed = nullptr;
+}
+
+void Node::release() {
+  in.clear();
+  out.clear();
+  custom = nullptr;
+  released = true;
+}
+
+void requireGrad(Tensor& tensor) {
+  require(isFloat(tensor.dtype()), Code::DType, "requiresGrad: only floating-point tensors have gradients; got ",
+          tensor.dtype());
+  tensor.impl()->provenance = {.node = {}, .index = 0, .leaf = makeRef<Leaf>()};
+}
+
+namespace {
+
+Ref<Node> nodeFor(Inputs in, Tensors& out) {
+  auto node = makeRef<Node>();
+  for (const Tensor& t : in) node->edges.push_back(t ? t.impl()->provenance : Provenance{});
+  for (size_t i = 0; i < out.size(); ++i) {
+    node->outSpecs.push_back(out[i].spec());
+    if (isFloat(out[i].dtype())) out[i].impl()->provenance = {.node = node, .index = int(i), .leaf = {}};
+  }
+  return node;
+}
+
+}  // namespace
+
+void record(const Row& row, const AttrsRef& attrs, Inputs in, Tensors& out) {
+  auto reads = [](const std::vector<int>& list, size_t i) { return std::find(list.begin(), list.end(), int(i)) != list.end(); };
+  Tensors savedIn, savedOut;
+  for (size_t i = 0; i < in.size(); ++i) savedIn.push_back(kept(in[i], row.saves.allInputs || reads(row.saves.inputs, i)));
+  for (size_t i = 0; i < out.size(); ++i) savedOut.push_back(kept(out[i], reads(row.saves.outputs, i)));
+  auto node = nodeFor(in, out);
+  node->row = &row;
+  node->attrs = attrs;
+  node->in = std::move(savedIn);
+  node->out = std::move(savedOut);
+}
+
+void recordCustom(Inputs in, Tensors& out, std::function<Tensors(const Tensors&)> gradient) {
+  nodeFor(in, out)->custom = std::move(gradient);
+}
+
+}  // namespace anneal

@@ -1,0 +1,98 @@
+#include "node/environment.h"
+
+#include <random>
+
+namespace anneal::node {
+namespace {
+constexpr double kSlots = 0x1p24;  // handles keep the slot below this, the generation above
+}
+
+Environment::Environment(Napi::Env env) {
+  context.generator.seed = int64_t(std::random_device{}());
+  completions_ = Completions::New(env, "anneal", 0, 1, this);
+  completions_.Unref(env);
+  // Queued work may write into this environment's array buffers: they must not go before it is done.
+  env.AddCleanupHook([] { anneal::device().synchronize(); });
+}
+
+Environment& Environment::of(napi_env env) {
+  void* data = nullptr;
+  napi_get_instance_data(env, &data);
+  return *static_cast<Environment*>(data);
+}
+
+double Environment::add(Tensor tensor) {
+  uint32_t index;
+  if (freeSlots_.empty()) {
+    index = uint32_t(slots_.size());
+    require(index < kSlots, Code::Memory, "too many live tensors: ", index);
+    slots_.emplace_back();
+  } else {
+    index = freeSlots_.back();
+    freeSlots_.pop_back();
+  }
+  slots_[index].tensor = std::move(tensor);
+  return double(slots_[index].generation) * kSlots + index;
+}
+
+Environment::Slot& Environment::slot(double handle) {
+  auto whole = uint64_t(handle);
+  auto index = whole & (uint64_t(kSlots) - 1);
+  require(handle >= 0 && index < slots_.size() && slots_[index].generation == whole / uint64_t(kSlots) && slots_[index].tensor,
+          Code::State, "the tensor was disposed");
+  return slots_[index];
+}
+
+const Tensor& Environment::at(double handle) { return slot(handle).tensor; }
+
+void Environment::free(double handle) {
+  auto whole = uint64_t(handle);
+  auto index = whole & (uint64_t(kSlots) - 1);
+  if (handle < 0 || index >= slots_.size() || slots_[index].generation != whole / uint64_t(kSlots)) return;
+  Tensor gone = std::move(slots_[index].tensor);
+  slots_[index].tensor = Tensor();
+  slots_[index].generation = (slots_[index].generation + 1) & 0xfffffffu;
+  freeSlots_.push_back(uint32_t(index));
+}
+
+void Environment::defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle) {
+  if (pending_++ == 0) completions_.Ref(scratchArray.Env());
+  auto* done = new Settle(std::move(settle));
+  device.enqueue([this, work = std::move(work), done, completions = completions_] {
+    work();
+    if (completions.BlockingCall(done) != napi_ok) delete done;  // the environment is closing: nobody waits any more
+  });
+}
+
+void Environment::onSettle(Napi::Env env, Napi::Function, Environment* self, Settle* settle) {
+  std::unique_ptr<Settle> owned(settle);
+  if (!env) return;
+  if (--self->pending_ == 0) self->completions_.Unref(env);
+  Napi::HandleScope scope(env);
+  (*owned)(env);
+}
+
+Napi::Value Environment::errorOf(Napi::Env env, const Error& e) {
+  Napi::Error error = Napi::Error::New(env, e.what());
+  error.Set("code", codeName(e.code()));
+  return error.Value();
+}
+
+Tensors tensorsOf(Environment& env, const Napi::Value& handles) {
+  auto list = handles.As<Napi::Array>();
+  Tensors out;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    double handle = list.Get(i).ToNumber().DoubleValue();
+    out.push_back(handle < 0 ? Tensor() : env.at(handle));
+  }
+  return out;
+}
+
+Napi::Array handlesOf(Environment& env, Napi::Env js, const Tensors& tensors) {
+  auto out = Napi::Array::New(js, tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i)
+    out.Set(uint32_t(i), tensors[i] ? env.add(tensors[i]) : -1.0);
+  return out;
+}
+
+}  // namespace anneal::node

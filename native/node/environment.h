@@ -1,0 +1,88 @@
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/tensor.h"
+#include "op/row.h"
+#include "runtime/context.h"
+
+namespace anneal::node {
+
+/// What one JavaScript environment (main thread or worker) owns: its tensors by handle, its gradient mode and generator.
+/// A handle is a number: the slot, and above it the slot's generation, so that a late finalizer cannot free a successor.
+class Environment {
+ public:
+  explicit Environment(Napi::Env env);
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+  static Environment& of(napi_env env);
+
+  double add(Tensor tensor);
+  const Tensor& at(double handle);
+  void free(double handle);
+  int64_t live() const { return int64_t(slots_.size() - freeSlots_.size()); }
+
+  /// Runs `work`; an anneal::Error is kept for lastError() and `onError` returned.
+  template <class R, class F>
+  R guarded(R onError, F&& work) {
+    ContextScope scope(context);
+    try {
+      return work();
+    } catch (const Error& e) {
+      code = codeName(e.code());
+      message = e.what();
+    } catch (const std::bad_alloc&) {
+      code = codeName(Code::Memory);
+      message = "out of memory";
+    } catch (const Napi::Error&) {
+      throw;
+    } catch (const std::exception& e) {
+      code = codeName(Code::Internal);
+      message = e.what();
+    }
+    return onError;
+  }
+
+  /// Queues `work` for the device's stream; `settle` runs later on this environment's thread. The environment stays alive
+  /// until then, and is not torn down while the stream works for it.
+  void defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle);
+
+  /// The JavaScript error for `e`, with its code.
+  static Napi::Value errorOf(Napi::Env env, const Error& e);
+
+  Context context;
+  std::string code, message;  // of the last error
+  double* scratch = nullptr;  // the shared array through which calls pass numbers
+  size_t scratchSize = 0;
+  Napi::ObjectReference scratchArray;
+
+ private:
+  struct Slot {
+    Tensor tensor;
+    uint32_t generation = 0;
+  };
+  using Settle = std::function<void(Napi::Env)>;
+  static void onSettle(Napi::Env env, Napi::Function, Environment* self, Settle* settle);
+  using Completions = Napi::TypedThreadSafeFunction<Environment, Settle, &Environment::onSettle>;
+
+  Slot& slot(double handle);
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> freeSlots_;
+  Completions completions_;
+  int pending_ = 0;
+};
+
+/// A list of handles from JavaScript as tensors, and back.
+Tensors tensorsOf(Environment& env, const Napi::Value& handles);
+Napi::Array handlesOf(Environment& env, Napi::Env js, const Tensors& tensors);
+
+// Each part of the addon puts its functions into `exports`.
+void exportCall(Napi::Env env, Napi::Object exports);
+void exportTensors(Napi::Env env, Napi::Object exports);
+void exportGradients(Napi::Env env, Napi::Object exports);
+void exportSchema(Napi::Env env, Napi::Object exports);
+void exportRuntime(Napi::Env env, Napi::Object exports);
+
+}  // namespace anneal::node

@@ -1,0 +1,104 @@
+#include "graph/tape.h"
+#include "node/environment.h"
+
+namespace anneal::node {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+BackwardOptions optionsFrom(const Info& info, size_t i) {
+  return {.retainGraph = info[i].ToBoolean(), .createGraph = info[i + 1].ToBoolean()};
+}
+
+/// requireGrad(handle): makes the tensor a leaf.
+Napi::Value makeLeaf(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
+    Tensor t = env.at(info[0].ToNumber());
+    requireGrad(t);
+    return true;
+  }));
+}
+
+/// detach(handle): the same value outside the record.
+Napi::Value detach(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return Napi::Number::New(info.Env(), env.guarded(-1.0, [&] { return env.add(env.at(info[0].ToNumber()).detach()); }));
+}
+
+/// grad(handle): the gradient collected in a leaf; -2 where there is none yet.
+Napi::Value grad(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return Napi::Number::New(info.Env(), env.guarded(-1.0, [&] {
+    const auto& leaf = env.at(info[0].ToNumber()).impl()->provenance.leaf;
+    return leaf && leaf->grad ? env.add(leaf->grad) : -2.0;
+  }));
+}
+
+/// setGrad(handle, gradient): replaces what a leaf has collected; -1 clears it.
+Napi::Value setGrad(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
+    const Tensor& t = env.at(info[0].ToNumber());
+    double handle = info[1].ToNumber();
+    const auto& leaf = t.impl()->provenance.leaf;
+    require(bool(leaf) || handle < 0, Code::Gradient, "grad: the tensor does not collect a gradient");
+    if (!leaf) return true;
+    require(handle < 0 || env.at(handle).spec() == t.spec(), Code::Shape, "grad: expected ", t.spec(), "; got ",
+            handle < 0 ? Tensor() : env.at(handle));
+    leaf->grad = handle < 0 ? Tensor() : env.at(handle).detach();
+    return true;
+  }));
+}
+
+/// backward(root, seed or -1, retainGraph, createGraph)
+Napi::Value runBackward(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
+    double seed = info[1].ToNumber();
+    backward({env.at(info[0].ToNumber())}, {seed < 0 ? Tensor() : env.at(seed)}, optionsFrom(info, 2));
+    return true;
+  }));
+}
+
+/// gradients(roots, seeds, wanted, retainGraph, createGraph): handles, -1 where nothing depends; undefined after an error.
+Napi::Value runGradients(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  return env.guarded(js.Undefined(), [&]() -> Napi::Value {
+    return handlesOf(env, js, gradients(tensorsOf(env, info[0]), tensorsOf(env, info[1]), tensorsOf(env, info[2]), optionsFrom(info, 3)));
+  });
+}
+
+/// custom(inputs, outputs, gradient): gives outputs a gradient made in JavaScript, from handles to handles.
+Napi::Value custom(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  return Napi::Boolean::New(js, env.guarded(false, [&] {
+    Tensors inputs = tensorsOf(env, info[0]), outputs = tensorsOf(env, info[1]);
+    auto callback = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[2].As<Napi::Function>()));
+    recordCustom(inputs, outputs, [&env, callback](const Tensors& grads) {
+      Napi::Env js = callback->Env();
+      Napi::HandleScope scope(js);
+      bool mode = env.context.gradEnabled;
+      Napi::Value result = callback->Call({handlesOf(env, js, grads)});
+      env.context.gradEnabled = mode;  // calls made by the function carried a mode of their own
+      return tensorsOf(env, result);
+    });
+    return true;
+  }));
+}
+
+}  // namespace
+
+void exportGradients(Napi::Env env, Napi::Object exports) {
+  exports.Set("requireGrad", Napi::Function::New(env, makeLeaf));
+  exports.Set("detach", Napi::Function::New(env, detach));
+  exports.Set("grad", Napi::Function::New(env, grad));
+  exports.Set("setGrad", Napi::Function::New(env, setGrad));
+  exports.Set("backward", Napi::Function::New(env, runBackward));
+  exports.Set("gradients", Napi::Function::New(env, runGradients));
+  exports.Set("custom", Napi::Function::New(env, custom));
+}
+
+}  // namespace anneal::node

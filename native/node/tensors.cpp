@@ -1,0 +1,153 @@
+#include <cstring>
+
+#include "node/environment.h"
+#include "ops/arithmetic.h"
+
+namespace anneal::node {
+namespace {
+
+using Info = Napi::CallbackInfo;
+constexpr size_t kCopyNow = 1 << 16;  // bytes worth copying here rather than waking another thread
+
+double number(const Info& info, size_t i) { return info[i].ToNumber().DoubleValue(); }
+
+/// The shape that JavaScript left in the scratch array: its length, then the sizes.
+Shape shapeFrom(Environment& env) {
+  Ints sizes(size_t(env.scratch[0]));
+  for (size_t i = 0; i < sizes.size(); ++i) sizes[i] = detail::toInteger(env.scratch[i + 1], "shape");
+  Shape shape(sizes);
+  checkShape("tensor", shape);
+  return shape;
+}
+
+/// fromData(view, dtype): a tensor of the bytes of a typed array, in the shape in scratch. They are copied.
+Napi::Value fromData(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  double handle = env.guarded(-1.0, [&] {
+    auto array = info[0].As<Napi::TypedArray>();
+    Spec spec{shapeFrom(env), DType(info[1].ToNumber().Int32Value())};
+    require(size_t(spec.size()) * itemSize(spec.dtype) == array.ByteLength(), Code::Shape, "tensor: shape ", spec.shape,
+            " has ", spec.size(), " elements; the data has ", array.ByteLength() / itemSize(spec.dtype));
+    Tensor t = emptyTensor(spec, device(), true);
+    if (array.ByteLength())
+      std::memcpy(t.impl()->storage->data(), static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
+                  array.ByteLength());
+    return env.add(t);
+  });
+  return Napi::Number::New(info.Env(), handle);
+}
+
+/// Bytes of `t` in row-major order, copied into `target` on the stream's thread; the block's fault is returned.
+std::shared_ptr<const Error> copyOut(const Tensor& t, void* target) {
+  View v = t.view();
+  if (v.block && v.block->fault) return v.block->fault;
+  size_t bytes = size_t(v.size()) * itemSize(v.dtype);
+  if (bytes) std::memcpy(target, v.data(), bytes);
+  return nullptr;
+}
+
+Tensor readable(Environment& env, double handle) {
+  GradMode off(false);
+  const Tensor& t = env.at(handle);
+  return t.contiguous() ? t.detach() : ops::contiguous(t);
+}
+
+size_t byteLength(const Tensor& t) { return size_t(t.size()) * itemSize(t.dtype()); }
+
+/// read(handle): a promise of an ArrayBuffer with the values in row-major order.
+Napi::Value read(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  auto deferred = Napi::Promise::Deferred::New(js);
+  bool queued = env.guarded(false, [&] {
+    Tensor t = readable(env, number(info, 0));
+    auto buffer = Napi::ArrayBuffer::New(js, byteLength(t));
+    if (byteLength(t) <= kCopyNow && t.device().idle()) {
+      auto fault = copyOut(t, buffer.Data());
+      if (fault) deferred.Reject(Environment::errorOf(js, *fault));
+      else deferred.Resolve(buffer);
+      return true;
+    }
+    auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(Napi::Persistent(buffer));
+    auto fault = std::make_shared<std::shared_ptr<const Error>>();
+    env.defer(
+        t.device(), [t, target = buffer.Data(), fault] { *fault = copyOut(t, target); },
+        [kept, fault, deferred](Napi::Env js) {
+          if (*fault) deferred.Reject(Environment::errorOf(js, **fault));
+          else deferred.Resolve(kept->Value());
+          kept->Reset();
+        });
+    return true;
+  });
+  if (!queued) {
+    Napi::Error error = Napi::Error::New(js, env.message);
+    error.Set("code", env.code);
+    deferred.Reject(error.Value());
+  }
+  return deferred.Promise();
+}
+
+/// readSync(handle): the same at once, blocking; undefined after an error.
+Napi::Value readSync(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  return env.guarded(js.Undefined(), [&]() -> Napi::Value {
+    Tensor t = readable(env, number(info, 0));
+    auto buffer = Napi::ArrayBuffer::New(js, byteLength(t));
+    t.device().synchronize();
+    if (auto fault = copyOut(t, buffer.Data())) throw *fault;
+    return buffer;
+  });
+}
+
+/// describe(handle): dtype, rank, requiresGrad and the sizes into scratch; false after an error.
+Napi::Value describe(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  bool ok = env.guarded(false, [&] {
+    const Tensor& t = env.at(number(info, 0));
+    env.scratch[0] = double(t.dtype());
+    env.scratch[1] = t.rank();
+    env.scratch[2] = t.requiresGrad();
+    for (int i = 0; i < t.rank(); ++i) env.scratch[3 + i] = double(t.shape()[i]);
+    return true;
+  });
+  return Napi::Boolean::New(info.Env(), ok);
+}
+
+/// assign(target, source): gives `target` the value of `source`, whose handle is used up.
+Napi::Value assign(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  bool ok = env.guarded(false, [&] {
+    GradMode off(false);
+    Tensor target = env.at(number(info, 0)), source = env.at(number(info, 1));
+    require(target.spec() == source.spec(), Code::Shape, "assign: expected ", target.spec(), "; got ", source.spec());
+    if (!source.impl()->storage) source = ops::contiguous(source);
+    TensorImpl& to = *target.impl();
+    to.storage = source.impl()->storage;
+    to.strides = source.strides();
+    to.offset = source.impl()->offset;
+    to.device = source.impl()->device;
+    to.isScalar = false;
+    env.free(number(info, 1));
+    return true;
+  });
+  return Napi::Boolean::New(info.Env(), ok);
+}
+
+void freeHandle(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  env.free(number(info, 0));
+}
+
+}  // namespace
+
+void exportTensors(Napi::Env env, Napi::Object exports) {
+  exports.Set("fromData", Napi::Function::New(env, fromData));
+  exports.Set("read", Napi::Function::New(env, read));
+  exports.Set("readSync", Napi::Function::New(env, readSync));
+  exports.Set("describe", Napi::Function::New(env, describe));
+  exports.Set("assign", Napi::Function::New(env, assign));
+  exports.Set("free", Napi::Function::New(env, freeHandle));
+}
+
+}  // namespace anneal::node

@@ -1,0 +1,110 @@
+#include <algorithm>
+
+#include "graph/tape.h"
+#include "op/row.h"
+#include "ops/arithmetic.h"
+#include "runtime/context.h"
+
+namespace anneal {
+namespace {
+
+constexpr double kSmall = 8192;  // scalar operations that a caller may do itself rather than queue
+
+Device& deviceOf(const Row& row, Inputs in) {
+  Device* found = nullptr;
+  for (const Tensor& t : in) {
+    if (!t || !t.impl()->storage) continue;
+    require(!found || found == &t.device(), Code::Device, row.name, ": tensors are on different devices: ",
+            found ? found->name() : "", " and ", t.device().name(), "; move them with to()");
+    found = &t.device();
+  }
+  return found ? *found : device();
+}
+
+/// Whether the call is to be recorded. Outputs of an op that is not differentiable are cut off from the record.
+bool recording(Inputs in) {
+  return Context::current().gradEnabled &&
+         std::any_of(in.begin(), in.end(), [](const Tensor& t) { return t && t.requiresGrad(); });
+}
+
+void checkValues(const Row& row, Inputs in) {
+  for (size_t i = 0; i < in.size(); ++i) {
+    require(in[i].defined() || row.optional(std::min(i, row.inputs.size() - 1)), Code::Value, row.name, ": input '",
+            row.inputName(i), "' is missing");
+    require(!in[i] || !in[i].shapeOnly(), Code::Internal, row.name, ": the value of '", row.inputName(i),
+            "' was not kept for the gradient");
+  }
+}
+
+/// Memory for output `i`: that of an input nobody else holds where the row allows it.
+Tensor outputFor(const Row& row, const Spec& spec, Inputs in, size_t i, Device& device) {
+  if (row.donates && i < in.size() && in[i] && in[i].spec() == spec && in[i].contiguous()) {
+    const auto& storage = in[i].impl()->storage;
+    if (storage && storage->references() == 1 && !storage->foreign() && in[i].impl()->offset == 0)
+      return in[i].alias(spec.shape, in[i].strides(), 0);
+  }
+  return emptyTensor(spec, device);
+}
+
+Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs, Device& device) {
+  Task task{.row = &row, .attrs = attrs, .views = {}, .inputs = in.size(), .small = false};
+  task.views.reserve(in.size() + specs.size());
+  Tensors materialised;  // keeps contiguous copies until the task is queued
+  double cost = 0;
+  for (const Tensor& t : in) {
+    if (!t) {
+      task.views.emplace_back().defined = false;
+      continue;
+    }
+    if (row.anyStrides || t.contiguous()) {
+      task.views.push_back(t.view());
+    } else {
+      materialised.push_back(ops::contiguous(t));
+      task.views.push_back(materialised.back().view());
+    }
+    cost += double(t.size());
+  }
+  Tensors out;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    out.push_back(outputFor(row, specs[i], in, i, device));
+    task.views.push_back(out.back().view());
+    cost += double(specs[i].size());
+  }
+  if (row.cost) cost = row.cost(attrs.get(), task.in(), task.out());
+  task.small = cost <= kSmall;
+  device.submit(std::move(task));
+  return out;
+}
+
+}  // namespace
+
+Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
+  Tensors keyed;  // the inputs with a key, for a random op that got none
+  Inputs in = given;
+  bool record = recording(in);
+  Device& device = deviceOf(row, in);
+  const bool kernel = row.view || row.kernels[size_t(device.type())];
+  if ((record && row.gradient == Gradient::Lower) || !kernel) {
+    require(bool(row.lower), Code::Device, row.name, ": is not available on ", device.name());
+    return row.lower(attrs.get(), in);
+  }
+  checkValues(row, in);
+  Tensors out;
+  if (row.view) {
+    out.push_back(row.view(attrs.get(), in));
+  } else {
+    Specs specs = row.infer(attrs.get(), in);
+    for (const Spec& s : specs) checkShape(row.name, s.shape);
+    if (row.random && !in.back()) {
+      keyed.assign(in.begin(), in.end());
+      keyed.back() = Context::current().generator.next(specs[0].size());
+      in = keyed;
+    }
+    out = run(row, in, attrs, specs, device);
+  }
+  // Floats that come of an op without a gradient are recorded too, so that going back through them is an error.
+  if (record) anneal::record(row, attrs, in, out);
+  return out;
+}
+
+}  // namespace anneal

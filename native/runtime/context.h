@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+
+#include "core/tensor.h"
+
+namespace anneal {
+
+/// The source of random keys: counter-based, so that a seed and a count give the same numbers anywhere.
+struct Generator {
+  int64_t seed = 0;
+  int64_t offset = 0;
+  /// A key for `count` numbers; four come from one step of the counter.
+  Tensor next(int64_t count) {
+    Tensor key = keyTensor(seed, offset);
+    offset += (count + 3) / 4;
+    return key;
+  }
+};
+
+/// What belongs to one JavaScript environment (or one C++ thread): never shared between threads.
+struct Context {
+  bool gradEnabled = true;
+  Generator generator;
+  static Context& current();
+};
+
+/// Makes `context` the calling thread's for as long as this lives.
+class ContextScope {
+ public:
+  explicit ContextScope(Context& context);
+  ~ContextScope();
+
+ private:
+  Context* before_;
+};
+
+/// Turns the recording of gradients on or off for as long as this lives.
+class GradMode {
+ public:
+  explicit GradMode(bool enabled) : before_(Context::current().gradEnabled) { Context::current().gradEnabled = enabled; }
+  ~GradMode() { Context::current().gradEnabled = before_; }
+
+ private:
+  bool before_;
+};
+
+}  // namespace anneal

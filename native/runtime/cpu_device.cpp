@@ -1,0 +1,148 @@
+#include "runtime/cpu_device.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <new>
+
+#include "op/row.h"
+
+namespace anneal {
+namespace {
+
+thread_local bool streamThread = false;
+constexpr size_t kMapped = size_t(1) << 20;
+constexpr size_t kHugePage = size_t(1) << 21;
+// A caller this far ahead of the stream waits: a loop that never awaits must not fill the memory with tasks.
+constexpr uint64_t kMostQueued = uint64_t(1) << 16;
+constexpr auto kSpin = std::chrono::microseconds(50);
+
+std::byte* allocateMemory(size_t bytes) {
+  if (bytes < kMapped) return static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+  void* memory = nullptr;
+  if (posix_memalign(&memory, kHugePage, bytes) != 0) return nullptr;
+  madvise(memory, bytes, MADV_HUGEPAGE);
+  return static_cast<std::byte*>(memory);
+}
+
+size_t physicalMemory() { return size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE)); }
+
+}  // namespace
+
+bool onStreamThread() { return streamThread; }
+
+CpuDevice::CpuDevice()
+    : pool_(Pool::Source{.allocate = allocateMemory,
+                         .free = [](std::byte* p, size_t) { std::free(p); },
+                         .submitted = [this] { return submitted_.load(std::memory_order_acquire); },
+                         .completed = [this] { return completed_.load(std::memory_order_acquire); },
+                         .synchronize = [this] { synchronize(); }},
+            physicalMemory()) {
+  Registry::get().rows();
+  std::thread([this] { loop(); }).detach();  // lives as long as the process
+}
+
+void CpuDevice::submit(Task&& task) {
+  if (task.small && idle()) return runTask(task);
+  push({std::move(task), nullptr});
+}
+
+void CpuDevice::enqueue(std::function<void()> function) { push({{}, std::move(function)}); }
+
+void CpuDevice::push(Job&& job) {
+  if (submitted_.load() - completed_.load() > kMostQueued && !streamThread) {
+    std::unique_lock lock(mutex_);
+    ++waiters_;
+    progress_.wait(lock, [&] { return submitted_.load() - completed_.load() < kMostQueued / 2; });
+    --waiters_;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(job));
+    submitted_.fetch_add(1, std::memory_order_release);
+    queued_.store(queue_.size());
+  }
+  if (parked_.load()) work_.notify_one();
+}
+
+void CpuDevice::synchronize() {
+  if (streamThread) return;
+  std::unique_lock lock(mutex_);
+  uint64_t target = submitted_.load();
+  ++waiters_;
+  progress_.wait(lock, [&] { return completed_.load() >= target; });
+  --waiters_;
+}
+
+bool CpuDevice::waitForWork() {
+  auto until = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (queued_.load(std::memory_order_relaxed)) return true;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+  } while (std::chrono::steady_clock::now() < until);
+  return false;
+}
+
+void CpuDevice::loop() {
+  streamThread = true;
+  std::vector<Job> batch;
+  for (;;) {
+    waitForWork();
+    {
+      std::unique_lock lock(mutex_);
+      parked_.store(true);
+      work_.wait(lock, [&] { return !queue_.empty(); });
+      parked_.store(false);
+      std::swap(batch, queue_);
+      queued_.store(0);
+    }
+    for (Job& job : batch) {
+      if (job.function) job.function();
+      else runTask(job.task);
+      job = {};
+      completed_.fetch_add(1, std::memory_order_release);
+      if (waiters_.load()) {
+        std::lock_guard lock(mutex_);
+        progress_.notify_all();
+      }
+    }
+    batch.clear();
+  }
+}
+
+void runTask(const Task& task) {
+  std::shared_ptr<const Error> fault;
+  for (const View& v : task.in())
+    if (v.block && v.block->fault) [[unlikely]]
+      fault = v.block->fault;
+  if (!fault) [[likely]] {
+    const auto& kernel = task.row->kernels[size_t(DeviceType::Cpu)];
+    try {
+      kernel(task.attrs.get(), task.in(), task.out());
+    } catch (const Error& e) {
+      fault = std::make_shared<const Error>(e);
+    } catch (const std::bad_alloc&) {
+      fault = std::make_shared<const Error>(Code::Memory, task.row->name + ": out of memory for working space");
+    } catch (const std::exception& e) {
+      fault = std::make_shared<const Error>(Code::Internal, task.row->name + ": " + e.what());
+    }
+  }
+  for (const View& v : task.out())
+    if (v.block && (fault || v.block->fault)) [[unlikely]]
+      v.block->fault = fault;
+}
+
+Device& device(DeviceType type) {
+  require(type == DeviceType::Cpu, Code::Device,
+          "device 'cuda' is not available: this build of Anneal has no CUDA backend; use device: 'cpu'");
+  static auto* cpu = new CpuDevice;  // never destroyed: its thread runs until the process is gone
+  return *cpu;
+}
+
+}  // namespace anneal

@@ -1,0 +1,56 @@
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "runtime/pool.h"
+
+namespace anneal {
+
+/// The CPU as a stream: one thread runs what is submitted, in order, and is the only one to enter OpenMP and oneDNN.
+class CpuDevice : public Device {
+ public:
+  CpuDevice();
+  DeviceType type() const override { return DeviceType::Cpu; }
+  std::string name() const override { return "cpu"; }
+  Block* allocate(const Spec& spec, bool hostWrites) override { return pool_.allocate(spec, hostWrites); }
+  void release(Block* block) override { pool_.release(block); }
+  MemoryStats memory() const override { return pool_.stats(); }
+  void resetPeak() override { pool_.resetPeak(); }
+  void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }
+  void emptyCache() override { pool_.trim(); }
+  void submit(Task&& task) override;
+  void enqueue(std::function<void()> function) override;
+  void synchronize() override;
+  bool idle() const override {
+    return completed_.load(std::memory_order_acquire) == submitted_.load(std::memory_order_acquire);
+  }
+
+ private:
+  struct Job {
+    Task task;
+    std::function<void()> function;
+  };
+  void push(Job&& job);
+  void loop();
+  bool waitForWork();
+
+  std::mutex mutex_;
+  std::condition_variable work_, progress_;
+  std::vector<Job> queue_;
+  std::atomic<size_t> queued_{0};
+  std::atomic<uint64_t> submitted_{0}, completed_{0};
+  std::atomic<bool> parked_{false};
+  std::atomic<int> waiters_{0};
+  Pool pool_;
+};
+
+/// Runs a task's kernel now. A failure marks the outputs' blocks, and is handed on by tasks that read marked blocks.
+void runTask(const Task& task);
+
+/// Whether this thread is a stream's own, which may enter OpenMP and oneDNN.
+bool onStreamThread();
+
+}  // namespace anneal

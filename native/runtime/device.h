@@ -1,0 +1,66 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/spec.h"
+#include "runtime/task.h"
+
+namespace anneal {
+
+enum class DeviceType : uint8_t { Cpu, Cuda };
+inline constexpr int kDeviceTypes = 2;
+
+/// A piece of memory owned by a device's pool. `fault` belongs to the device's stream: it holds the error of the task that
+/// should have written the block, and travels to whatever reads it.
+struct Block {
+  std::byte* data = nullptr;
+  size_t capacity = 0;
+  uint64_t freedAt = 0;  // the stream's count of submissions when the block went back to the pool
+  std::shared_ptr<const Error> fault;
+  Spec spec;  // of the tensor it was allocated for, to be named when memory runs out
+};
+
+struct MemoryStats {
+  size_t used = 0;      // bytes of live tensors, as allocated
+  size_t pooled = 0;    // bytes kept for reuse
+  size_t peak = 0;      // highest `used` since the last reset
+  size_t limit = 0;     // 0: none
+  int64_t blocks = 0;   // live blocks
+  uint64_t misses = 0;  // allocations that the operating system had to serve
+};
+
+/// A stream of tasks in order, with a pool of memory that follows that order: memory may be released while tasks that use it
+/// are still queued, because whoever gets it next comes later in the queue.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual DeviceType type() const = 0;
+  virtual std::string name() const = 0;
+
+  /// Uninitialised memory for a tensor of `spec`, 64-byte aligned. With `hostWrites` no queued task still uses it, so the
+  /// caller may fill it at once. Throws an Error (Memory) that lists the largest live tensors.
+  virtual Block* allocate(const Spec& spec, bool hostWrites) = 0;
+  virtual void release(Block* block) = 0;
+  virtual MemoryStats memory() const = 0;
+  virtual void resetPeak() = 0;
+  virtual void setMemoryLimit(size_t bytes) = 0;
+  virtual void emptyCache() = 0;
+
+  /// Queues a task; small ones run at once when the stream is idle.
+  virtual void submit(Task&& task) = 0;
+  /// Queues a function to run on the stream's own thread after all that was submitted before it.
+  virtual void enqueue(std::function<void()> function) = 0;
+  /// Waits until all that was submitted is done.
+  virtual void synchronize() = 0;
+  virtual bool idle() const = 0;
+};
+
+/// The device of that type; throws an Error (Device) with the remedy where there is none.
+Device& device(DeviceType type = DeviceType::Cpu);
+
+}  // namespace anneal
