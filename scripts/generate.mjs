@@ -1,0 +1,152 @@
+// Writes src/ops.generated.ts from the native registry: a function for every op, and a method of Tensor for most.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+const root = new URL('..', import.meta.url)
+const addonPath = process.argv[2] ?? fileURLToPath(new URL('build/Release/anneal.node', root))
+const native = createRequire(import.meta.url)(addonPath)
+
+const types = {
+  boolean: 'boolean',
+  integer: 'number',
+  number: 'number',
+  dtype: 'DType',
+  integers: 'readonly number[] | number',
+  numbers: 'readonly number[] | number',
+  text: 'string',
+}
+const putters = {
+  boolean: 'putBoolean',
+  integer: 'putNumber',
+  number: 'putNumber',
+  dtype: 'putDType',
+  integers: 'putNumbers',
+  numbers: 'putNumbers',
+  text: 'putText',
+  choice: 'putChoice',
+}
+const reserved = new Set(['delete', 'new', 'in', 'function', 'var', 'default', 'switch', 'case', 'if', 'else', 'with'])
+
+const identifier = name => (reserved.has(name) ? `${name}_` : name)
+const capital = name => name[0].toUpperCase() + name.slice(1)
+const typeOf = a => (a.type === 'choice' ? a.choices.map(c => `'${c}'`).join(' | ') : types[a.type])
+const comment = (text, indent = '') =>
+  `${indent}/** ${text.replaceAll('*/', '*\\/').replaceAll('\n', `\n${indent} * `)} */\n`
+
+function parameterOf(input) {
+  if (input.endsWith('...')) return { name: input.slice(0, -3), type: 'readonly TensorLike[]', put: 'putInputs' }
+  if (input.endsWith('?'))
+    return { name: input.slice(0, -1), type: 'TensorLike | null', put: 'putOptional', optional: true }
+  return { name: input, type: 'TensorLike', put: 'putInput' }
+}
+
+/** The signature and body of one op: inputs, then required attributes, then an object of options. */
+function shape(op) {
+  const inputs = op.inputs.map(parameterOf)
+  const required = op.attributes.filter(a => a.required)
+  const options = op.attributes.filter(a => !a.required)
+  const optionsType = options.length ? `${capital(op.name)}Options` : undefined
+  const mandatory = inputs.filter(i => !i.optional)
+  const optional = inputs.filter(i => i.optional)
+  const parameters = [
+    ...mandatory.map(i => `${identifier(i.name)}: ${i.type}`),
+    ...required.map(a => `${identifier(a.name)}: ${typeOf(a)}`),
+    ...optional.map(i => `${identifier(i.name)}?: ${i.type}`),
+    ...(optionsType ? [`options?: ${optionsType}`] : []),
+  ]
+  const names = parameters.map(p => p.split(/[?:]/)[0])
+  const variadic = op.outputs.length > 1 || op.outputs[0].endsWith('...')
+  const result = !variadic
+    ? 'Tensor'
+    : op.outputs[0].endsWith('...')
+      ? 'Tensor[]'
+      : `[${op.outputs.map(o => `${identifier(o)}: Tensor`).join(', ')}]`
+  return { inputs, options, optionsType, parameters, names, result, variadic }
+}
+
+function documentation(op) {
+  const lines = [op.doc]
+  for (const a of op.attributes.filter(a => a.required)) lines.push(`@param ${identifier(a.name)} ${a.doc}`)
+  if (op.gradient === 'nonDifferentiable') lines.push('Not differentiable.')
+  return comment(lines.join('\n'))
+}
+
+function optionsInterface(op, { options, optionsType }) {
+  if (!optionsType) return ''
+  const fields = options.map(
+    a => `${comment(`${capital(a.doc)}. Default: ${a.default || 'none'}.`, '  ')}  ${a.name}?: ${typeOf(a)}\n`,
+  )
+  return `export interface ${optionsType} {\n${fields.join('')}}\n\n`
+}
+
+function put(attribute) {
+  const value = attribute.required ? identifier(attribute.name) : `options?.${attribute.name}`
+  const choices = attribute.type === 'choice' ? `, [${attribute.choices.map(c => `'${c}'`).join(', ')}]` : ''
+  return `  p = ${putters[attribute.type]}(p, ${value}${choices})\n`
+}
+
+function functionOf(op) {
+  const s = shape(op)
+  const body = [
+    '  let p = begin()\n',
+    ...s.inputs.map(i => `  p = ${i.put}(p, ${identifier(i.name)})\n`),
+    ...op.attributes.map(put),
+  ].join('')
+  const call = s.variadic ? `runAll(${op.id}) as ${s.result}` : `run(${op.id})`
+  return `${optionsInterface(op, s)}${documentation(op)}export function ${identifier(op.name)}(${s.parameters.join(', ')}): ${s.result} {\n${body}  return ${call}\n}\n\n`
+}
+
+function methodOf(op) {
+  const s = shape(op)
+  const own = s.names[0]
+  const rest = s.parameters.slice(1)
+  return {
+    declaration: `${documentation(op).replaceAll(/^(?=.)/gm, '    ')}    ${op.name}(${rest.join(', ')}): ${s.result}\n`,
+    definition: `  ${op.name}(${['this: Tensor', ...rest].join(', ')}) {\n    return ${identifier(op.name)}(${s.names.map(n => (n === own ? 'this' : n)).join(', ')})\n  },\n`,
+  }
+}
+
+const ops = native.schema()
+const isMethod = op => op.method && op.inputs.length > 0 && !op.inputs[0].endsWith('...') && !op.internal
+const methods = ops.filter(isMethod).map(methodOf)
+const used = name => (text.includes(`${name}(`) ? [name] : [])
+const text = ops.map(functionOf).join('')
+const helpers = [
+  'begin',
+  ...[
+    'putBoolean',
+    'putChoice',
+    'putDType',
+    'putInput',
+    'putInputs',
+    'putNumber',
+    'putNumbers',
+    'putOptional',
+    'putText',
+    'run',
+    'runAll',
+  ].flatMap(used),
+]
+const source = `// Generated from the native registry by scripts/generate.mjs. Not to be edited or committed.
+import { ${helpers.join(', ')}, type TensorLike } from './call'
+import type { DType } from './dtype'
+import { Tensor } from './tensor'
+
+${text}declare module './tensor' {
+  interface Tensor {
+${methods.map(m => m.declaration).join('')}  }
+}
+
+Object.assign(Tensor.prototype, {
+${methods.map(m => m.definition).join('')}})
+`
+
+const target = new URL('src/ops.generated.ts', root)
+let before = ''
+try {
+  before = readFileSync(target, 'utf8')
+} catch {
+  // not generated yet
+}
+if (before !== source) writeFileSync(target, source)

@@ -1,0 +1,149 @@
+import { type DType, dtypeIndex } from './dtype'
+import { AnnealError } from './errors'
+import { currentMode } from './mode'
+import { native, throwLast } from './native'
+import { Tensor } from './tensor'
+
+/** What ops take as input: number and boolean literals do not change the dtype of tensors beside them. */
+export type TensorLike = Tensor | number | boolean
+
+// Calls pass numbers to the native library through this array; see native/node/call.cpp for the layout.
+const scratch = new Float64Array(1 << 17)
+native.bind(scratch)
+
+const absent = -1
+const numberLiteral = -2
+const booleanLiteral = -3
+
+/** Starts a call; gives the place of the first input. */
+export function begin(): number {
+  scratch[0] = currentMode().grad ? 1 : 0
+  return 1
+}
+
+function notATensor(value: unknown): never {
+  const shown = Array.isArray(value) ? 'an array' : value === null ? 'null' : typeof value
+  throw new AnnealError(
+    'ERR_VALUE',
+    `expected a Tensor, a number or a boolean as input; got ${shown}. Use tensor() to make one`,
+  )
+}
+
+export function putInput(p: number, value: TensorLike): number {
+  if (value instanceof Tensor) {
+    scratch[p] = value.handle
+    return p + 1
+  }
+  if (typeof value === 'number') scratch[p] = numberLiteral
+  else if (typeof value === 'boolean') scratch[p] = booleanLiteral
+  else notATensor(value)
+  scratch[p + 1] = Number(value)
+  return p + 2
+}
+
+export function putOptional(p: number, value: TensorLike | undefined | null): number {
+  if (value !== undefined && value !== null) return putInput(p, value)
+  scratch[p] = absent
+  return p + 1
+}
+
+function checkRoom(count: number) {
+  if (count > scratch.length - 1024) {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `a call takes at most ${scratch.length - 1024} tensors and numbers; got ${count}`,
+    )
+  }
+}
+
+export function putInputs(p: number, values: readonly TensorLike[]): number {
+  if (!Array.isArray(values)) notATensor(values)
+  checkRoom(p + 2 * values.length)
+  scratch[p] = values.length
+  let next = p + 1
+  for (const value of values) next = putInput(next, value)
+  return next
+}
+
+export function putNumber(p: number, value: number | undefined): number {
+  if (value === undefined) return skip(p)
+  if (typeof value !== 'number') throw new AnnealError('ERR_VALUE', `expected a number; got ${typeof value}`)
+  scratch[p] = 1
+  scratch[p + 1] = value
+  return p + 2
+}
+
+export function putBoolean(p: number, value: boolean | undefined): number {
+  if (value === undefined) return skip(p)
+  scratch[p] = 1
+  scratch[p + 1] = value ? 1 : 0
+  return p + 2
+}
+
+export function putDType(p: number, value: DType | undefined): number {
+  if (value === undefined) return skip(p)
+  scratch[p] = 1
+  scratch[p + 1] = dtypeIndex(value)
+  return p + 2
+}
+
+export function putChoice(p: number, value: string | undefined, choices: readonly string[]): number {
+  if (value === undefined) return skip(p)
+  const index = choices.indexOf(value)
+  if (index < 0) throw new AnnealError('ERR_VALUE', `expected one of ${choices.join(', ')}; got '${String(value)}'`)
+  scratch[p] = 1
+  scratch[p + 1] = index
+  return p + 2
+}
+
+/** A list of numbers; one number stands for a list of one. */
+export function putNumbers(p: number, value: readonly number[] | number | undefined): number {
+  if (value === undefined) return skip(p)
+  const list = typeof value === 'number' ? [value] : value
+  checkRoom(p + list.length)
+  scratch[p] = 1
+  scratch[p + 1] = list.length
+  for (let i = 0; i < list.length; i++) scratch[p + 2 + i] = list[i]!
+  return p + 2 + list.length
+}
+
+export function putText(p: number, value: string | undefined): number {
+  if (value === undefined) return skip(p)
+  checkRoom(p + value.length)
+  scratch[p] = 1
+  scratch[p + 1] = value.length
+  for (let i = 0; i < value.length; i++) scratch[p + 2 + i] = value.charCodeAt(i)
+  return p + 2 + value.length
+}
+
+function skip(p: number): number {
+  scratch[p] = 0
+  return p + 1
+}
+
+/** Runs op number `id`, whose inputs and attributes have been put; gives its only output. */
+export function run(id: number): Tensor {
+  if (native.call(id) < 0) throwLast()
+  return new Tensor(scratch[0]!)
+}
+
+/** Runs an op with several outputs. */
+export function runAll(id: number): Tensor[] {
+  const count = native.call(id)
+  if (count < 0) throwLast()
+  const handles = scratch.slice(0, count)
+  return Array.from(handles, handle => new Tensor(handle))
+}
+
+/** Describes the tensor behind `handle`. */
+export function describe(handle: number): { dtype: number; requiresGrad: boolean; shape: number[] } {
+  if (!native.describe(handle)) throwLast()
+  const shape = Array.from(scratch.subarray(3, 3 + scratch[1]!))
+  return { dtype: scratch[0]!, requiresGrad: scratch[2] === 1, shape }
+}
+
+/** Leaves a shape for a native function that reads one. */
+export function putShape(shape: readonly number[]): void {
+  scratch[0] = shape.length
+  for (let i = 0; i < shape.length; i++) scratch[i + 1] = shape[i]!
+}

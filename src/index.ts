@@ -1,0 +1,18 @@
+export * from './autograd'
+export type { TensorLike } from './call'
+export { type DType, dtypes, type TypedArray } from './dtype'
+export { AnnealError, type ErrorCode } from './errors'
+export {
+  emptyCache,
+  keep,
+  leakReport,
+  type MemoryReport,
+  memory,
+  resetPeakMemory,
+  scope,
+  setMemoryLimit,
+  trackTensors,
+} from './lifetime'
+export * from './ops.generated'
+export * from './runtime'
+export { type BackwardOptions, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'

@@ -1,0 +1,23 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+/** What follows the flow of a program, across `await`: whether gradients are recorded, and who collects new tensors. */
+export interface Mode {
+  readonly grad: boolean
+  readonly scope: Set<{ dispose(): void }> | undefined
+}
+
+const storage = new AsyncLocalStorage<Mode>()
+let everUsed = false
+
+const outermost: Mode = { grad: true, scope: undefined }
+
+/** The mode here; looked up only in programs that have ever changed it, since the look-up is dear. */
+export function currentMode(): Mode {
+  return everUsed ? (storage.getStore() ?? outermost) : outermost
+}
+
+/** Runs `fn`, and what it awaits, in a mode that differs by `change`. */
+export function withMode<R>(change: Partial<Mode>, fn: () => R): R {
+  everUsed = true
+  return storage.run({ ...currentMode(), ...change }, fn)
+}

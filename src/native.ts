@@ -1,0 +1,79 @@
+import { AnnealError, type ErrorCode } from './errors'
+import { loadNative } from './load'
+
+/** One attribute of an op as the registry describes it. */
+export interface AttributeSchema {
+  name: string
+  doc: string
+  type: 'boolean' | 'integer' | 'number' | 'dtype' | 'integers' | 'numbers' | 'text' | 'choice'
+  choices: string[]
+  required: boolean
+  default: string
+}
+
+/** One op as the registry describes it: inputs marked `name?` are optional, `name...` any number. */
+export interface OpSchema {
+  id: number
+  name: string
+  doc: string
+  inputs: string[]
+  outputs: string[]
+  method: boolean
+  internal: boolean
+  gradient: 'vjp' | 'lower' | 'nonDifferentiable'
+  lowered: boolean
+  kernels: string[]
+  attributes: AttributeSchema[]
+}
+
+/** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */
+export interface NativeAddon {
+  call(id: number): number
+  bind(scratch: Float64Array): void
+  lastError(): { code: ErrorCode; message: string }
+  fromData(data: ArrayBufferView, dtype: number): number
+  read(handle: number): Promise<ArrayBuffer>
+  readSync(handle: number): ArrayBuffer | undefined
+  describe(handle: number): boolean
+  assign(target: number, source: number): boolean
+  free(handle: number): void
+  requireGrad(handle: number): boolean
+  detach(handle: number): number
+  grad(handle: number): number
+  setGrad(handle: number, gradient: number): boolean
+  backward(root: number, seed: number, retainGraph: boolean, createGraph: boolean): boolean
+  gradients(
+    roots: number[],
+    seeds: number[],
+    wanted: number[],
+    retainGraph: boolean,
+    createGraph: boolean,
+  ): number[] | undefined
+  custom(inputs: number[], outputs: number[], gradient: (grads: number[]) => number[]): boolean
+  schema(): OpSchema[]
+  memory(): Record<'tensors' | 'used' | 'pooled' | 'peak' | 'limit' | 'blocks' | 'allocations', number>
+  resetPeak(): void
+  setMemoryLimit(bytes: number): void
+  emptyCache(): void
+  synchronize(): Promise<void>
+  synchronizeSync(): void
+  generator(seed?: number, offset?: number): [seed: number, offset: number]
+  threads(): number
+  setThreads(count: number): void
+  doctor(): Record<string, string>
+}
+
+/** The native library, loaded once per environment. */
+export const native = loadNative() as NativeAddon
+
+/** Throws the error that the native library kept of its last failing call. */
+export function throwLast(): never {
+  const { code, message } = native.lastError()
+  throw new AnnealError(code, message)
+}
+
+/** `handle`, unless it says that the call failed. */
+export function checked(handle: number): number {
+  if (handle === -1) throwLast()
+  return handle
+}

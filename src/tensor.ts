@@ -1,0 +1,283 @@
+import { describe, putShape } from './call'
+import { type DType, dtypeIndex, dtypeOf, dtypes, type TypedArray, viewOf } from './dtype'
+import { AnnealError, type ErrorCode } from './errors'
+import { noteCreated, noteDisposed } from './lifetime'
+import { currentMode } from './mode'
+import { checked, native, throwLast } from './native'
+
+export type { DType, TypedArray } from './dtype'
+
+/** Nested arrays of numbers or booleans, as deep as the tensor has axes. */
+export type NestedArray<T = number | boolean | bigint> = T | readonly NestedArray<T>[]
+
+export interface BackwardOptions {
+  /** Keep what was recorded, so that another pass may go through it. Default: false. */
+  retainGraph?: boolean
+  /** Record the pass itself, for gradients of gradients. Default: false. */
+  createGraph?: boolean
+}
+
+/** An error from the native library's stream as an AnnealError, with the awaiting caller's stack. */
+function rejected(error: unknown): never {
+  const { code, message } = error as { code: ErrorCode; message: string }
+  throw new AnnealError(code ?? 'ERR_INTERNAL', message)
+}
+
+/**
+ * An immutable n-dimensional array of numbers. Methods queue work on the device and return at once; `await t.data()` waits
+ * for the values. Memory is returned by the garbage collector, or earlier by `dispose()`, `using` or `scope()`.
+ */
+export class Tensor {
+  /** @internal */
+  readonly handle: number
+  #spec: { dtype: number; requiresGrad: boolean; shape: number[] } | undefined
+
+  /** @internal Tensors are made by `tensor()` and by ops. */
+  constructor(handle: number) {
+    this.handle = handle
+    noteCreated(this)
+    currentMode().scope?.add(this)
+  }
+
+  #described() {
+    this.#spec ??= describe(this.handle)
+    return this.#spec
+  }
+
+  /** The size of each axis; empty for a scalar. */
+  get shape(): readonly number[] {
+    return this.#described().shape
+  }
+
+  get dtype(): DType {
+    return dtypes[this.#described().dtype]!
+  }
+
+  /** The number of axes. */
+  get ndim(): number {
+    return this.shape.length
+  }
+
+  /** The number of elements. */
+  get size(): number {
+    return this.shape.reduce((n, d) => n * d, 1)
+  }
+
+  /** Whether gradients flow back through this tensor. */
+  get requiresGrad(): boolean {
+    return describe(this.handle).requiresGrad
+  }
+
+  /** Makes this tensor a leaf, in which `backward()` collects a gradient. Floating-point tensors only. Returns itself. */
+  requireGrad(): this {
+    if (!native.requireGrad(this.handle)) throwLast()
+    return this
+  }
+
+  /** The gradient collected by `backward()`, shaped like this tensor; undefined before. Set undefined to clear it. */
+  get grad(): Tensor | undefined {
+    const handle = native.grad(this.handle)
+    return handle === -2 ? undefined : new Tensor(checked(handle))
+  }
+
+  set grad(value: Tensor | undefined) {
+    if (!native.setGrad(this.handle, value ? value.handle : -1)) throwLast()
+  }
+
+  /** The same value, through which no gradient flows. */
+  detach(): Tensor {
+    return new Tensor(checked(native.detach(this.handle)))
+  }
+
+  /**
+   * Adds the gradient of this tensor to the `grad` of every leaf that it depends on.
+   * @param gradient The gradient of the final result with respect to this tensor, of its shape; implied for one element.
+   * @throws ERR_GRADIENT when nothing requires a gradient; ERR_STATE when the record was already used up.
+   */
+  backward(gradient?: Tensor, options: BackwardOptions = {}): void {
+    const { retainGraph = false, createGraph = false } = options
+    if (!native.backward(this.handle, gradient ? gradient.handle : -1, retainGraph, createGraph)) throwLast()
+  }
+
+  /**
+   * The values in row-major order. 16-bit floats come as a Float32Array, bool as a Uint8Array of 0 and 1.
+   * Rejects with the error of whichever queued op failed on the way to this tensor.
+   */
+  async data(): Promise<TypedArray> {
+    const { dtype } = this
+    if (dtype === 'float16' || dtype === 'bfloat16') return this.cast('float32').data()
+    const buffer = await native.read(this.handle).catch(rejected)
+    return viewOf(dtype, buffer)
+  }
+
+  /** Like {@link data}, but blocks the event loop until the values are there. */
+  dataSync(): TypedArray {
+    const { dtype } = this
+    if (dtype === 'float16' || dtype === 'bfloat16') return this.cast('float32').dataSync()
+    return viewOf(dtype, native.readSync(this.handle) ?? throwLast())
+  }
+
+  /** The bytes as they lie in memory, row-major and little-endian, in the tensor's own dtype. */
+  async bytes(): Promise<Uint8Array> {
+    return new Uint8Array(await native.read(this.handle).catch(rejected))
+  }
+
+  /** The one value of a one-element tensor. */
+  async item(): Promise<number> {
+    this.#requireOne()
+    return Number((await this.data())[0])
+  }
+
+  /** Like {@link item}, but blocks the event loop until the value is there. */
+  itemSync(): number {
+    this.#requireOne()
+    return Number(this.dataSync()[0])
+  }
+
+  #requireOne() {
+    if (this.size !== 1) {
+      throw new AnnealError(
+        'ERR_SHAPE',
+        `item: the tensor has ${this.size} elements (shape [${this.shape}]), expected 1; use data() or toArray()`,
+      )
+    }
+  }
+
+  /** The values as nested arrays; bool as booleans, int64 as bigints. */
+  async toArray(): Promise<NestedArray> {
+    return nest(await this.data(), this.shape, this.dtype)
+  }
+
+  /** Frees the memory now, unless another tensor shares it. Using the tensor afterwards is an error. */
+  dispose(): void {
+    noteDisposed(this)
+    native.free(this.handle)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype}[${this.shape}])`
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString()
+  }
+}
+
+function nest(data: TypedArray, shape: readonly number[], dtype: DType, axis = 0, offset = 0): NestedArray {
+  if (axis === shape.length) return dtype === 'bool' ? data[offset] !== 0 : data[offset]!
+  const step = shape.slice(axis + 1).reduce((n, d) => n * d, 1)
+  return Array.from({ length: shape[axis]! }, (_, i) => nest(data, shape, dtype, axis + 1, offset + i * step))
+}
+
+export interface TensorOptions {
+  /** The dtype of the result; by default that of a typed array, float32 for numbers, bool for booleans, int64 for bigints. */
+  dtype?: DType
+  /** The shape, for flat data. */
+  shape?: readonly number[]
+  /** Whether `backward()` collects a gradient in it. */
+  requiresGrad?: boolean
+}
+
+/** The shape of nested arrays, checked to be the same along every axis. */
+function shapeOf(values: NestedArray): number[] {
+  const shape: number[] = []
+  for (let v = values; Array.isArray(v); v = v[0] as NestedArray) shape.push(v.length)
+  return shape
+}
+
+function flatten(values: NestedArray, shape: readonly number[], out: (number | boolean | bigint)[], path: number[]) {
+  const depth = path.length
+  if (!Array.isArray(values)) {
+    if (
+      depth === shape.length &&
+      (typeof values === 'number' || typeof values === 'boolean' || typeof values === 'bigint')
+    ) {
+      out.push(values)
+      return
+    }
+    const where = path.length ? `at [${path}]` : 'as values'
+    const expected = depth < shape.length ? `an array of ${shape[depth]}` : 'a number, boolean or bigint'
+    throw new AnnealError(
+      'ERR_SHAPE',
+      `tensor: expected ${expected} ${where}; got ${values === null ? 'null' : typeof values}`,
+    )
+  }
+  if (depth === shape.length || values.length !== shape[depth]) {
+    const expected = depth === shape.length ? 'a number' : `${shape[depth]} elements`
+    throw new AnnealError(
+      'ERR_SHAPE',
+      `tensor: ragged array: expected ${expected} at [${path}]; got an array of ${values.length}`,
+    )
+  }
+  values.forEach((v, i) => flatten(v as NestedArray, shape, out, [...path, i]))
+}
+
+/** Flat values in a typed array that a dtype matches. */
+function toTyped(flat: (number | boolean | bigint)[], dtype: DType | undefined): ArrayBufferView {
+  const first = flat[0]
+  if (typeof first === 'bigint' || dtype === 'int64') return BigInt64Array.from(flat, toBigInt)
+  if (typeof first === 'boolean' && (dtype === undefined || dtype === 'bool')) return Uint8Array.from(flat, Number)
+  if (dtype === 'float64') return Float64Array.from(flat, Number)
+  if (dtype === 'int32') return Int32Array.from(flat, Number)
+  return Float32Array.from(flat, Number)
+}
+
+function toBigInt(value: number | boolean | bigint): bigint {
+  if (typeof value === 'number' && !Number.isInteger(value)) {
+    throw new AnnealError('ERR_VALUE', `tensor: int64 takes integers; got ${value}`)
+  }
+  return BigInt(value)
+}
+
+/**
+ * A tensor of the given values, which are copied: a number, nested arrays, or a typed array (flat; see `shape`).
+ * @throws ERR_SHAPE for ragged arrays and for a shape that does not fit; ERR_DTYPE for an unknown dtype.
+ */
+export function tensor(values: NestedArray | ArrayBufferView, options: TensorOptions = {}): Tensor {
+  const { dtype } = options
+  if (dtype !== undefined) dtypeIndex(dtype)
+  let data: ArrayBufferView
+  let shape = options.shape
+  let stored: DType
+  if (ArrayBuffer.isView(values)) {
+    data = values
+    stored = dtypeOf(values)
+    shape ??= [(values as unknown as { length: number }).length]
+  } else {
+    const nested = shapeOf(values)
+    const flat: (number | boolean | bigint)[] = []
+    flatten(values, nested, flat, [])
+    data = toTyped(flat, dtype)
+    stored = typeof flat[0] === 'boolean' && data instanceof Uint8Array ? 'bool' : dtypeOf(data)
+    shape ??= nested
+  }
+  putShape(shape)
+  let result = new Tensor(checked(native.fromData(data, dtypeIndex(stored))))
+  if (dtype !== undefined && dtype !== stored) {
+    const converted = result.cast(dtype)
+    result.dispose()
+    result = converted
+  }
+  return options.requiresGrad ? result.requireGrad() : result
+}
+
+/** A leaf whose value is replaced as it is trained: what optimizers update. */
+export class Parameter extends Tensor {
+  /** Takes over the value of `value`, which is detached first. */
+  constructor(value: Tensor, options: { trainable?: boolean } = {}) {
+    super(checked(native.detach(value.handle)))
+    if (options.trainable !== false && value.dtype.includes('float')) this.requireGrad()
+  }
+
+  /**
+   * Replaces the value.
+   * @throws ERR_SHAPE unless shape and dtype are the same.
+   */
+  assign(value: Tensor): void {
+    if (!native.assign(this.handle, checked(native.detach(value.handle)))) throwLast()
+  }
+}
