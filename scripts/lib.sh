@@ -45,14 +45,17 @@ configure() {
   local folder=$1
   shift
   if [ -f "$folder/build.ninja" ]; then return; fi
-  if command -v ccache >/dev/null; then set -- --CDCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"; fi
   say "Configuring $folder"
   quietly "configure-$folder" node_modules/.bin/cmake-js configure -O "$folder" -G Ninja "$@"
 }
 
-# compile FOLDER: builds what changed. `cmake-js compile` is avoided: after an error it deletes the whole folder.
+# compile FOLDER: builds what changed, with ninja's own progress on a terminal. `cmake-js compile` is avoided, because
+# after an error it deletes the whole folder.
 compile() {
-  if [ "$(ninja -C "$1" -n 2>/dev/null | tail -n 1)" = 'ninja: no work to do.' ]; then return; fi
-  say "Compiling native code in $1 (the first time takes minutes)"
-  quietly "compile-$1" node_modules/.bin/cmake-js build -O "$1"
+  if [ -f "$1/Release/anneal.node" ]; then say "Building $1"; else say "Building $1 (minutes, the first time)"; fi
+  if [ -t 1 ]; then
+    cmake --build "$1" || fail "building $1 failed"
+  else
+    quietly "compile-$1" cmake --build "$1"
+  fi
 }

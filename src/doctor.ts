@@ -37,25 +37,22 @@ function describeLibrary(path: string): string {
   return `${basename(path).replace(/\.so.*/, '')} ${version?.[1] ?? version?.[2] ?? ''} (${path})`.replace('  ', ' ')
 }
 
-function describeValue(value: unknown): string {
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
-}
-
-/** What the core says about itself: its version, SIMD target, threads, devices. */
-function coreFacts(addon: unknown): Record<string, string> {
-  const { doctor } = addon as { doctor?: () => Record<string, unknown> }
-  const facts = doctor?.() ?? {}
-  return Object.fromEntries(Object.entries(facts).map(([name, value]) => [name, describeValue(value)]))
+/** What the core says about itself: SIMD target, mathematical library, threads. */
+function describeCore(addon: unknown): string {
+  const { doctor } = addon as { doctor: () => Record<string, string> }
+  return Object.entries(doctor())
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
 }
 
 function binaryFacts(report: NativeReport, before: ReadonlySet<string>): Diagnosis['facts'] {
   if ('failure' in report) return { Binary: describeFailure(report.failure).split('\n') }
-  const core = coreFacts(report.addon)
+  const core = describeCore(report.addon)
   const loaded = [...mappedLibraries()].filter(path => !before.has(path))
   return {
     Binary: `${report.path} (${report.source})`,
     Libraries: loaded.length > 0 ? loaded.map(describeLibrary) : 'none besides the system’s',
-    ...Object.fromEntries(Object.entries(core).map(([name, value]) => [`Core: ${name}`, value])),
+    Core: core,
   }
 }
 
