@@ -20,7 +20,8 @@ export function isFloat(dtype: DType): boolean {
   return dtypeIndex(dtype) < 4
 }
 
-const arrays = {
+/** What the values of each dtype come in on the host, where there is such an array. */
+export const arrays = {
   float32: Float32Array,
   float64: Float64Array,
   int8: Int8Array,

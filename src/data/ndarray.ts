@@ -1,10 +1,10 @@
+import { arrays, type TypedArray } from '../dtype'
 import { AnnealError } from '../errors'
 
-/** The typed arrays that a tensor's values come in. */
-export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int32Array | BigInt64Array
+export type { TypedArray }
 
 /** The dtypes that a typed array can hold on the host. */
-export type ArrayDType = 'float32' | 'float64' | 'int8' | 'uint8' | 'int32' | 'int64' | 'bool'
+export type ArrayDType = keyof typeof arrays
 
 /** Row-major values with their shape, on the host: what becomes a tensor. */
 export interface NdArray<A extends TypedArray = TypedArray> {
@@ -17,28 +17,18 @@ export interface NdArray<A extends TypedArray = TypedArray> {
 /** Numbers or booleans nested to any depth. */
 export type Nested = readonly (number | boolean | bigint | TypedArray | Nested)[]
 
-const constructors = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  bool: Uint8Array,
-} as const
-
 /** A zero-filled typed array of `length` values for `dtype`. */
 export function allocate(dtype: ArrayDType, length: number): TypedArray {
-  return new constructors[dtype](length)
+  return new arrays[dtype](length)
 }
 
 /** Bytes of one value of `dtype`. */
 export function itemSize(dtype: ArrayDType): number {
-  return constructors[dtype].BYTES_PER_ELEMENT
+  return arrays[dtype].BYTES_PER_ELEMENT
 }
 
 export function isArrayDType(name: unknown): name is ArrayDType {
-  return typeof name === 'string' && Object.hasOwn(constructors, name)
+  return typeof name === 'string' && Object.hasOwn(arrays, name)
 }
 
 /** How many values `shape` holds. */
@@ -80,16 +70,22 @@ export function checkNdArray<A extends NdArray>(array: A, where: string): A {
  * int64; typed arrays keep their dtype. Throws `ERR_SHAPE` for ragged input and `ERR_DTYPE` for anything else.
  */
 export function toNdArray(value: unknown, where: string): NdArray {
-  if (isNdArray(value)) return checkNdArray(value, where)
+  if (isNdArray(value)) return withoutBuffer(checkNdArray(value, where))
   if (ArrayBuffer.isView(value)) {
     const data = isTypedArray(value) ? value : unsupported(value)
-    return { data, shape: [data.length] }
+    return withoutBuffer({ data, shape: [data.length] })
   }
   const { shape, dtype } = probe(value, where)
   const data = allocate(dtype, sizeOf(shape))
   const end = fill(value, data, shape, 0, dtype, 0, where)
   if (end !== data.length) throw new AnnealError('ERR_INTERNAL', `${where}: wrote ${end} of ${data.length} values`)
   return { data, shape, dtype }
+}
+
+/** A Buffer is a Uint8Array whose `slice` shares memory; only plain arrays go on from here. */
+function withoutBuffer(array: NdArray): NdArray {
+  const { data } = array
+  return Buffer.isBuffer(data) ? { ...array, data: new Uint8Array(data.buffer, data.byteOffset, data.length) } : array
 }
 
 function dtypeOfTypedArray(value: unknown): ArrayDType | undefined {

@@ -40,8 +40,8 @@ describe('fromArrays', () => {
       .batch(4, { collate: stack })
       .toArray()
     expect(slow).toEqual(fast)
-    expect((fast[0] as any)[0].image.shape).toEqual([4, 2, 2, 2])
-    expect((fast[0] as any)[0].name).toHaveLength(4)
+    expect(fast[0]![0].image.shape).toEqual([4, 2, 2, 2])
+    expect(fast[0]![0].name).toHaveLength(4)
   })
 
   it('hands out copies of rows', async () => {
