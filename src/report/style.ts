@@ -50,7 +50,8 @@ small { color: var(--muted); }
 .heat .right { background: color-mix(in srgb, var(--right) var(--share), var(--grid)); }
 .heat .wrong { background: color-mix(in srgb, var(--wrong) var(--share), var(--grid)); }
 .heat .none b { font-weight: 400; color: var(--muted); }
-.heat .strong, .heat .strong small { color: var(--strong); }
+.heat .strong { color: var(--strong); }
+.heat .right small, .heat .wrong small { color: inherit; opacity: 0.85; }
 .note { margin: 12px 0 0; color: var(--muted); font-size: 13px; text-align: center; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.5 ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace; }
 summary { cursor: pointer; font-weight: 600; }

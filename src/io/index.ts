@@ -1,0 +1,8 @@
+export { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint'
+export { type Cell, CsvLog } from './csvlog'
+export { readSafetensorsHeader, type SafetensorsHeader, type TensorInfo } from './header'
+export type { Plain } from './json'
+export { loadPytorch, type Permutation, type PytorchModel, type PytorchOptions, savePytorch } from './pytorch'
+export { loadSafetensors, saveSafetensors } from './safetensors'
+export type { CheckpointState } from './state'
+export { TensorBoardWriter } from './tensorboard'

@@ -1,0 +1,130 @@
+import { AnnealError } from '../errors'
+import type { Tensor } from '../tensor'
+import { loadSafetensors, saveSafetensors } from './safetensors'
+
+/** How a tensor's axes go from Anneal to PyTorch: PyTorch's axis i is Anneal's axis `permutation[i]`. */
+export type Permutation = readonly number[]
+
+/**
+ * What a model must offer to be exchanged with PyTorch; every `nn.Module` does. A module class tells its layouts by
+ * `static readonly pytorch = { weight: [0, 3, 1, 2] }`.
+ */
+export interface PytorchModel {
+  stateDict(): Record<string, Tensor>
+  loadStateDict(state: Record<string, Tensor>): unknown
+  namedModules(): Iterable<readonly [string, object]>
+}
+
+export interface PytorchOptions {
+  /**
+   * Linear weights that follow a flattened image, by name, with the image's size [height, width, channels]. PyTorch
+   * flattens channels first, Anneal channels last, so that their columns are reordered.
+   */
+  flattened?: Readonly<Record<string, readonly [number, number, number]>>
+}
+
+/**
+ * Loads a PyTorch state dict, saved as safetensors, into `model`: names are matched (`running_mean` is `runningMean`)
+ * and layouts converted, bit for bit.
+ *
+ * Throws ERR_FORMAT, naming all of them, when tensors are missing, unknown or of another shape; the model is then
+ * unchanged.
+ */
+export async function loadPytorch(path: string, model: PytorchModel, options: PytorchOptions = {}): Promise<void> {
+  const file = await loadSafetensors(path)
+  const current = model.stateDict()
+  const layouts = layoutsOf(model, options)
+  const { matched, problems } = matchNames(Object.keys(current), Object.keys(file))
+  const state: Record<string, Tensor> = {}
+  for (const [name, source] of matched) {
+    const tensor = fromPytorch(file[source] as Tensor, layouts.get(name))
+    const expected = (current[name] as Tensor).shape
+    if (!tensor || tensor.shape.join() !== expected.join()) {
+      problems.push(`${source} has shape [${file[source]?.shape}], which does not fit ${name} [${expected}]`)
+    } else {
+      state[name] = tensor
+    }
+  }
+  if (problems.length > 0) throw new AnnealError('ERR_FORMAT', `loadPytorch: ${path}: ${listed(problems)}`)
+  model.loadStateDict({ ...current, ...state })
+}
+
+/** Saves `model` so that PyTorch loads it: `module.load_state_dict(safetensors.torch.load_file(path))`. */
+export async function savePytorch(path: string, model: PytorchModel, options: PytorchOptions = {}): Promise<void> {
+  const layouts = layoutsOf(model, options)
+  const entries = Object.entries(model.stateDict()).map(([name, tensor]) => {
+    return [pytorchName(name), toPytorch(tensor, layouts.get(name))] as const
+  })
+  const twice = entries.find(([name], index) => entries.findIndex(entry => entry[0] === name) !== index)
+  if (twice)
+    throw new AnnealError('ERR_VALUE', `savePytorch: ${path}: two tensors would be named ${twice[0]}; rename one`)
+  await saveSafetensors(path, Object.fromEntries(entries), { format: 'pt' })
+}
+
+/** PyTorch's name of a tensor: camel case becomes snake case (`bn.runningMean` is `bn.running_mean`). */
+export function pytorchName(name: string): string {
+  return name.replace(/(?<=[a-z0-9])[A-Z]/g, letter => `_${letter.toLowerCase()}`)
+}
+
+/** Which of the file's names holds each of the model's tensors, and what is wrong with the rest. */
+export function matchNames(model: readonly string[], file: readonly string[]) {
+  const left = new Set(file)
+  const matched = new Map<string, string>()
+  const problems: string[] = []
+  for (const name of model) {
+    const source = [pytorchName(name), name].find(candidate => left.delete(candidate))
+    if (source !== undefined) matched.set(name, source)
+    else if (!isCounter(name)) problems.push(`${pytorchName(name)} is missing`)
+  }
+  for (const name of left) if (!isCounter(name)) problems.push(`${name} is unknown to the model`)
+  return { matched, problems }
+}
+
+// Batch normalisation's counter came to PyTorch late and changes nothing in a default model: it may be absent.
+function isCounter(name: string): boolean {
+  return /(^|\.)num_batches_tracked$/.test(pytorchName(name))
+}
+
+interface Layout {
+  permutation: Permutation
+  /** The shape in which Anneal's axes are to be permuted, where that is not the tensor's own. */
+  unflattened?: readonly number[]
+}
+
+function layoutsOf(model: PytorchModel, { flattened = {} }: PytorchOptions): Map<string, Layout> {
+  const layouts = new Map<string, Layout>()
+  for (const [path, module] of model.namedModules()) {
+    const hints = (module.constructor as { pytorch?: Readonly<Record<string, Permutation>> }).pytorch ?? {}
+    for (const [name, permutation] of Object.entries(hints)) {
+      layouts.set(path === '' ? name : `${path}.${name}`, { permutation })
+    }
+  }
+  for (const [name, image] of Object.entries(flattened)) {
+    layouts.set(name, { permutation: [0, 3, 1, 2], unflattened: [-1, ...image] })
+  }
+  return layouts
+}
+
+/** A tensor in PyTorch's layout. */
+export function toPytorch(tensor: Tensor, layout: Layout | undefined): Tensor {
+  if (!layout) return tensor
+  const { permutation, unflattened } = layout
+  if (!unflattened) return tensor.permute(permutation)
+  return tensor.reshape(unflattened).permute(permutation).reshape(tensor.shape)
+}
+
+/** A tensor of PyTorch in Anneal's layout; undefined where its shape does not allow for it. */
+export function fromPytorch(tensor: Tensor, layout: Layout | undefined): Tensor | undefined {
+  if (!layout) return tensor
+  const { permutation, unflattened } = layout
+  const inverse = permutation.map((_, axis) => permutation.indexOf(axis))
+  if (!unflattened) return tensor.ndim === inverse.length ? tensor.permute(inverse) : undefined
+  const [rows, height, width, channels] = unflattened as [number, number, number, number]
+  if (tensor.ndim !== 2 || tensor.shape[1] !== height * width * channels) return undefined
+  return tensor.reshape([rows, channels, height, width]).permute(inverse).reshape(tensor.shape)
+}
+
+function listed(problems: readonly string[]): string {
+  const shown = problems.slice(0, 20).join('; ')
+  return problems.length > 20 ? `${shown}; and ${problems.length - 20} more` : shown
+}
