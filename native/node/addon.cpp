@@ -9,6 +9,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   anneal::node::exportGradients(env, exports);
   anneal::node::exportSchema(env, exports);
   anneal::node::exportRuntime(env, exports);
+  anneal::node::exportMapped(env, exports);
   return exports;
 }
 

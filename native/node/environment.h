@@ -84,5 +84,6 @@ void exportTensors(Napi::Env env, Napi::Object exports);
 void exportGradients(Napi::Env env, Napi::Object exports);
 void exportSchema(Napi::Env env, Napi::Object exports);
 void exportRuntime(Napi::Env env, Napi::Object exports);
+void exportMapped(Napi::Env env, Napi::Object exports);
 
 }  // namespace anneal::node

@@ -1,32 +1,19 @@
-import { native } from '../native'
-import { type DType, Tensor } from '../tensor'
+import { dtypeIndex } from '../dtype'
+import { native, throwLast } from '../native'
+import { Tensor } from '../tensor'
 import type { TensorInfo } from './header'
-
-// The order of the core's DType (native/core/dtype.h).
-const dtypes: readonly DType[] = [
-  'float32',
-  'float64',
-  'float16',
-  'bfloat16',
-  'int8',
-  'uint8',
-  'int32',
-  'int64',
-  'bool',
-]
 
 /**
  * Tensors over the bytes of the file at `path`, mapped into memory: nothing is read before it is used. Each tensor
- * keeps the mapping alive. The file must not be changed in place meanwhile; replacing it is harmless.
+ * keeps the mapping alive. The file must not be cut short meanwhile; replacing it by another is harmless.
  */
 export function mapTensors(path: string, infos: readonly TensorInfo[]): Record<string, Tensor> {
-  const file = native.mapFile(path)
-  try {
-    const entries = infos.map(({ name, dtype, shape, begin }) => {
-      return [name, new Tensor(native.mappedTensor(file, begin, dtypes.indexOf(dtype), shape))] as const
-    })
-    return Object.fromEntries(entries)
-  } finally {
-    native.unmapFile(file)
-  }
+  const handles = native.mapTensors(
+    path,
+    infos.map(info => info.begin),
+    infos.map(info => dtypeIndex(info.dtype)),
+    infos.map(info => info.shape),
+  )
+  if (!handles) throwLast()
+  return Object.fromEntries(infos.map(({ name }, i) => [name, new Tensor(handles[i] as number)]))
 }

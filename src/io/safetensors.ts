@@ -51,7 +51,7 @@ export async function withSources<T>(
 }
 
 function sourceOf(tensor: Tensor): ByteSource {
-  return { dtype: tensor.dtype, shape: tensor.shape, bytes: () => native.rawBytes(tensor.handle) }
+  return { dtype: tensor.dtype, shape: tensor.shape, bytes: async () => new Uint8Array(await native.read(tensor.handle)) }
 }
 
 /** What tells one state of a file from another. */
