@@ -19,12 +19,10 @@ export interface Checkpoint extends CheckpointState {
  */
 export async function saveCheckpoint(folder: string, checkpoint: Checkpoint): Promise<void> {
   const { model, optimizer, ...state } = checkpoint
-  // Copied now, so that the state and the tensors are of one moment even where another save is still under way.
-  const plain = structuredClone({ ...state, optimizer: optimizer?.state })
   await withSources(model, modelSources =>
     withSources(optimizer?.tensors ?? {}, tensors => {
-      const sources = optimizer && { tensors, state: plain.optimizer as Plain }
-      return writeCheckpoint(folder, { ...plain, model: modelSources, optimizer: sources })
+      const sources = optimizer && { tensors, state: optimizer.state }
+      return writeCheckpoint(folder, { ...state, model: modelSources, optimizer: sources })
     }),
   )
 }

@@ -1,4 +1,4 @@
-import type { DType } from '../tensor'
+import type { DType } from '../dtype'
 
 /** The safetensors dtypes that Anneal has, with their names here and the bytes of one element. */
 const supported: Record<string, { dtype: DType; size: number }> = Object.assign(Object.create(null), {

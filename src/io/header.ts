@@ -1,5 +1,5 @@
+import type { DType } from '../dtype'
 import { AnnealError } from '../errors'
-import type { DType } from '../tensor'
 import { fromSafetensors, itemSize, supportedNames } from './dtypes'
 import { readFully, withFile } from './files'
 import { duplicateKey } from './json'

@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { scope } from '../lifetime'
 import type { Tensor } from '../tensor'
 import { loadSafetensors, saveSafetensors } from './safetensors'
 
@@ -25,7 +26,7 @@ export interface PytorchOptions {
 
 /**
  * Loads a PyTorch state dict, saved as safetensors, into `model`: names are matched (`running_mean` is `runningMean`)
- * and layouts converted, bit for bit.
+ * and layouts converted, bit for bit. Where dtypes differ, values are cast to the model's, as PyTorch does.
  *
  * Throws ERR_FORMAT, naming all of them, when tensors are missing, unknown or of another shape; the model is then
  * unchanged.
@@ -35,30 +36,37 @@ export async function loadPytorch(path: string, model: PytorchModel, options: Py
   const current = model.stateDict()
   const layouts = layoutsOf(model, options)
   const { matched, problems } = matchNames(Object.keys(current), Object.keys(file))
-  const state: Record<string, Tensor> = {}
+  const state = { ...current }
   for (const [name, source] of matched) {
-    const tensor = fromPytorch(file[source] as Tensor, layouts.get(name))
-    const expected = (current[name] as Tensor).shape
-    if (!tensor || tensor.shape.join() !== expected.join()) {
-      problems.push(`${source} has shape [${file[source]?.shape}], which does not fit ${name} [${expected}]`)
+    const [from, to] = [file[source] as Tensor, current[name] as Tensor]
+    const tensor = fromPytorch(from, layouts.get(name))
+    if (tensor?.shape.join() === to.shape.join()) {
+      state[name] = tensor.dtype === to.dtype ? tensor : tensor.cast(to.dtype)
     } else {
-      state[name] = tensor
+      problems.push(`${source} has shape [${from.shape}], which does not fit ${name} [${to.shape}]`)
     }
   }
   if (problems.length > 0) throw new AnnealError('ERR_FORMAT', `loadPytorch: ${path}: ${listed(problems)}`)
-  model.loadStateDict({ ...current, ...state })
+  model.loadStateDict(state)
 }
 
-/** Saves `model` so that PyTorch loads it: `module.load_state_dict(safetensors.torch.load_file(path))`. */
-export async function savePytorch(path: string, model: PytorchModel, options: PytorchOptions = {}): Promise<void> {
-  const layouts = layoutsOf(model, options)
-  const entries = Object.entries(model.stateDict()).map(([name, tensor]) => {
-    return [pytorchName(name), toPytorch(tensor, layouts.get(name))] as const
+/**
+ * Saves `model` so that PyTorch loads it: `module.load_state_dict(safetensors.torch.load_file(path))`.
+ * Throws ERR_VALUE when two names become one in snake case, ERR_IO.
+ */
+export function savePytorch(path: string, model: PytorchModel, options: PytorchOptions = {}): Promise<void> {
+  return scope(() => {
+    const layouts = layoutsOf(model, options)
+    const converted: Record<string, Tensor> = {}
+    for (const [name, tensor] of Object.entries(model.stateDict())) {
+      const target = pytorchName(name)
+      if (Object.hasOwn(converted, target)) {
+        throw new AnnealError('ERR_VALUE', `savePytorch: ${path}: two tensors would be named ${target}; rename one`)
+      }
+      converted[target] = toPytorch(tensor.detach(), layouts.get(name))
+    }
+    return saveSafetensors(path, converted, { format: 'pt' })
   })
-  const twice = entries.find(([name], index) => entries.findIndex(entry => entry[0] === name) !== index)
-  if (twice)
-    throw new AnnealError('ERR_VALUE', `savePytorch: ${path}: two tensors would be named ${twice[0]}; rename one`)
-  await saveSafetensors(path, Object.fromEntries(entries), { format: 'pt' })
 }
 
 /** PyTorch's name of a tensor: camel case becomes snake case (`bn.runningMean` is `bn.running_mean`). */
@@ -105,8 +113,7 @@ function layoutsOf(model: PytorchModel, { flattened = {} }: PytorchOptions): Map
   return layouts
 }
 
-/** A tensor in PyTorch's layout. */
-export function toPytorch(tensor: Tensor, layout: Layout | undefined): Tensor {
+function toPytorch(tensor: Tensor, layout: Layout | undefined): Tensor {
   if (!layout) return tensor
   const { permutation, unflattened } = layout
   if (!unflattened) return tensor.permute(permutation)
@@ -114,13 +121,14 @@ export function toPytorch(tensor: Tensor, layout: Layout | undefined): Tensor {
 }
 
 /** A tensor of PyTorch in Anneal's layout; undefined where its shape does not allow for it. */
-export function fromPytorch(tensor: Tensor, layout: Layout | undefined): Tensor | undefined {
+function fromPytorch(tensor: Tensor, layout: Layout | undefined): Tensor | undefined {
   if (!layout) return tensor
   const { permutation, unflattened } = layout
   const inverse = permutation.map((_, axis) => permutation.indexOf(axis))
-  if (!unflattened) return tensor.ndim === inverse.length ? tensor.permute(inverse) : undefined
-  const [rows, height, width, channels] = unflattened as [number, number, number, number]
-  if (tensor.ndim !== 2 || tensor.shape[1] !== height * width * channels) return undefined
+  if (!unflattened) return tensor.ndim === inverse.length ? tensor.permute(inverse).contiguous() : undefined
+  const [, height, width, channels] = unflattened as [number, number, number, number]
+  const [rows = 0, columns] = tensor.shape
+  if (tensor.ndim !== 2 || columns !== height * width * channels) return undefined
   return tensor.reshape([rows, channels, height, width]).permute(inverse).reshape(tensor.shape)
 }
 

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { AnnealError } from '../errors'
-import { native } from '../native'
+import { keep } from '../lifetime'
 import type { Tensor } from '../tensor'
 import { asIoError, readFully, withFile } from './files'
 import { readSafetensorsHeader, type TensorInfo } from './header'
@@ -42,7 +42,7 @@ export async function withSources<T>(
   tensors: Readonly<Record<string, Tensor>>,
   use: (sources: Record<string, ByteSource>) => Promise<T>,
 ): Promise<T> {
-  const entries = Object.entries(tensors).map(([name, tensor]) => [name, tensor.detach()] as const)
+  const entries = Object.entries(tensors).map(([name, tensor]) => [name, keep(tensor.detach())] as const)
   try {
     return await use(Object.fromEntries(entries.map(([name, tensor]) => [name, sourceOf(tensor)])))
   } finally {
@@ -51,7 +51,7 @@ export async function withSources<T>(
 }
 
 function sourceOf(tensor: Tensor): ByteSource {
-  return { dtype: tensor.dtype, shape: tensor.shape, bytes: async () => new Uint8Array(await native.read(tensor.handle)) }
+  return { dtype: tensor.dtype, shape: tensor.shape, bytes: () => tensor.bytes() }
 }
 
 /** What tells one state of a file from another. */

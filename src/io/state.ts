@@ -37,6 +37,7 @@ const stateFile = 'state.json'
 /** Replaces the checkpoint in `folder` atomically; see {@link saveCheckpoint}. */
 export async function writeCheckpoint(folder: string, checkpoint: CheckpointSources): Promise<void> {
   const { model, optimizer, ...state } = checkpoint
+  // Before anything is awaited, so that the state and the tensors are of one moment.
   const text = Buffer.from(encodePlain({ ...state, optimizer: optimizer?.state } as Plain, 'checkpoint'))
   const files: Record<string, FileWriter> = {
     [modelFile]: path => writeSafetensors(path, model, {}, { hash: true }),

@@ -1,5 +1,5 @@
+import type { DType } from '../dtype'
 import { AnnealError } from '../errors'
-import type { DType } from '../tensor'
 import { itemSize, toSafetensors } from './dtypes'
 import { type Digest, type FileSink, writeAtomically } from './files'
 import { byteLength, isWellFormed, maxHeaderBytes } from './header'
