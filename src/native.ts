@@ -37,6 +37,7 @@ export interface NativeAddon {
   describe(handle: number): boolean
   assign(target: number, source: number): boolean
   free(handle: number): void
+  mapTensors(path: string, offsets: number[], dtypes: number[], shapes: number[][]): number[] | undefined
   requireGrad(handle: number): boolean
   detach(handle: number): number
   grad(handle: number): number
