@@ -1,13 +1,16 @@
 import type { DType } from '../dtype'
 
-/** The safetensors dtypes that Anneal has, with their names here and the bytes of one element. */
+/**
+ * The safetensors dtypes that Anneal has, with their names here and the bytes of one element, in the order in which the
+ * reference implementation lays out tensors.
+ */
 const supported: Record<string, { dtype: DType; size: number }> = Object.assign(Object.create(null), {
-  F64: { dtype: 'float64', size: 8 },
   I64: { dtype: 'int64', size: 8 },
+  F64: { dtype: 'float64', size: 8 },
   F32: { dtype: 'float32', size: 4 },
   I32: { dtype: 'int32', size: 4 },
-  F16: { dtype: 'float16', size: 2 },
   BF16: { dtype: 'bfloat16', size: 2 },
+  F16: { dtype: 'float16', size: 2 },
   I8: { dtype: 'int8', size: 1 },
   U8: { dtype: 'uint8', size: 1 },
   BOOL: { dtype: 'bool', size: 1 },
@@ -31,4 +34,9 @@ export function toSafetensors(dtype: DType): string | undefined {
 /** Bytes of one element. */
 export function itemSize(dtype: DType): number {
   return supported[names.get(dtype) ?? '']?.size ?? 0
+}
+
+/** Where tensors of this dtype stand in a file: wide elements first, so that each tensor is aligned to its elements. */
+export function layoutRank(dtype: DType): number {
+  return [...names.keys()].indexOf(dtype)
 }

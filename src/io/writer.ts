@@ -1,6 +1,6 @@
 import type { DType } from '../dtype'
 import { AnnealError } from '../errors'
-import { itemSize, toSafetensors } from './dtypes'
+import { layoutRank, toSafetensors } from './dtypes'
 import { type Digest, type FileSink, writeAtomically } from './files'
 import { byteLength, isWellFormed, maxHeaderBytes } from './header'
 
@@ -22,7 +22,7 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   options: { hash?: boolean } = {},
 ): Promise<Digest> {
-  const entries = Object.entries(sources).sort(byAlignment)
+  const entries = Object.entries(sources).sort(byLayout)
   const header = encodeHeader(path, entries, metadata)
   return writeAtomically(
     path,
@@ -34,9 +34,9 @@ export function writeSafetensors(
   )
 }
 
-// Wide dtypes first, then by name, as the reference implementation has it: each tensor is then aligned to its elements.
-function byAlignment([nameA, a]: [string, ByteSource], [nameB, b]: [string, ByteSource]): number {
-  return itemSize(b.dtype) - itemSize(a.dtype) || (nameA < nameB ? -1 : 1)
+// By dtype, then by name, as the reference implementation has it, so that the same tensors give the same file.
+function byLayout([nameA, a]: [string, ByteSource], [nameB, b]: [string, ByteSource]): number {
+  return layoutRank(a.dtype) - layoutRank(b.dtype) || (nameA < nameB ? -1 : 1)
 }
 
 function encodeHeader(path: string, entries: [string, ByteSource][], metadata: Readonly<Record<string, string>>) {
