@@ -72,7 +72,7 @@ function documentation(op) {
   return comment(lines.join('\n'))
 }
 
-function optionsInterface(op, { options, optionsType }) {
+function optionsInterface({ options, optionsType }) {
   if (!optionsType) return ''
   const fields = options.map(
     a => `${comment(`${capital(a.doc)}. Default: ${a.default || 'none'}.`, '  ')}  ${a.name}?: ${typeOf(a)}\n`,
@@ -94,7 +94,7 @@ function functionOf(op) {
     ...op.attributes.map(put),
   ].join('')
   const call = s.variadic ? `runAll(${op.id}) as ${s.result}` : `run(${op.id})`
-  return `${optionsInterface(op, s)}${documentation(op)}export function ${identifier(op.name)}(${s.parameters.join(', ')}): ${s.result} {\n${body}  return ${call}\n}\n\n`
+  return `${optionsInterface(s)}${documentation(op)}export function ${identifier(op.name)}(${s.parameters.join(', ')}): ${s.result} {\n${body}  return ${call}\n}\n\n`
 }
 
 function methodOf(op) {

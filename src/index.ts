@@ -15,4 +15,4 @@ export {
 } from './lifetime'
 export * from './ops.generated'
 export * from './runtime'
-export { type BackwardOptions, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'
+export { type BackwardOptions, Buffer, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'

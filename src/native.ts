@@ -35,10 +35,10 @@ export interface NativeAddon {
   read(handle: number): Promise<ArrayBuffer>
   readSync(handle: number): ArrayBuffer | undefined
   describe(handle: number): boolean
-  assign(target: number, source: number): boolean
+  assign(target: number, source: number, convert: boolean): boolean
   free(handle: number): void
   mapTensors(path: string, offsets: number[], dtypes: number[], shapes: number[][]): number[] | undefined
-  requireGrad(handle: number): boolean
+  requireGrad(handle: number, on: boolean): boolean
   detach(handle: number): number
   grad(handle: number): number
   setGrad(handle: number, gradient: number): boolean

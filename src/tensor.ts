@@ -1,7 +1,7 @@
 import { describe, putShape } from './call'
-import { type DType, dtypeIndex, dtypeOf, dtypes, type TypedArray, viewOf } from './dtype'
+import { type DType, dtypeIndex, dtypeOf, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
 import { AnnealError, type ErrorCode } from './errors'
-import { noteCreated, noteDisposed } from './lifetime'
+import { keep, noteCreated, noteDisposed } from './lifetime'
 import { currentMode } from './mode'
 import { checked, native, throwLast } from './native'
 
@@ -44,6 +44,11 @@ export class Tensor {
     return this.#spec
   }
 
+  /** @internal A cell whose dtype was changed is described anew. */
+  protected forgetSpec() {
+    this.#spec = undefined
+  }
+
   /** The size of each axis; empty for a scalar. */
   get shape(): readonly number[] {
     return this.#described().shape
@@ -70,7 +75,7 @@ export class Tensor {
 
   /** Makes this tensor a leaf, in which `backward()` collects a gradient. Floating-point tensors only. Returns itself. */
   requireGrad(): this {
-    if (!native.requireGrad(this.handle)) throwLast()
+    if (!native.requireGrad(this.handle, true)) throwLast()
     return this
   }
 
@@ -213,7 +218,7 @@ function flatten(values: NestedArray, shape: readonly number[], out: (number | b
       `tensor: ragged array: expected ${expected} at [${path}]; got an array of ${values.length}`,
     )
   }
-  values.forEach((v, i) => flatten(v as NestedArray, shape, out, [...path, i]))
+  for (const [i, v] of values.entries()) flatten(v as NestedArray, shape, out, [...path, i])
 }
 
 /** Flat values in a typed array that a dtype matches. */
@@ -268,9 +273,19 @@ export function tensor(values: NestedArray | ArrayBufferView, options: TensorOpt
 /** A leaf whose value is replaced as it is trained: what optimizers update. */
 export class Parameter extends Tensor {
   /** Takes over the value of `value`, which is detached first. */
-  constructor(value: Tensor, options: { trainable?: boolean } = {}) {
+  constructor(value: Tensor) {
     super(checked(native.detach(value.handle)))
-    if (options.trainable !== false && value.dtype.includes('float')) this.requireGrad()
+    keep(this)
+    this.trainable = isFloat(value.dtype)
+  }
+
+  /** Whether gradients are collected here and optimizers update it; set false to freeze. */
+  get trainable(): boolean {
+    return this.requiresGrad
+  }
+
+  set trainable(on: boolean) {
+    if (on !== this.trainable && !native.requireGrad(this.handle, on)) throwLast()
   }
 
   /**
@@ -278,6 +293,22 @@ export class Parameter extends Tensor {
    * @throws ERR_SHAPE unless shape and dtype are the same.
    */
   assign(value: Tensor): void {
-    if (!native.assign(this.handle, checked(native.detach(value.handle)))) throwLast()
+    if (!native.assign(this.handle, checked(native.detach(value.handle)), false)) throwLast()
+  }
+
+  /** Converts the value to another dtype, in place; a collected gradient is dropped. */
+  convert(dtype: DType): void {
+    if (dtype === this.dtype) return
+    this.grad = undefined
+    if (!native.assign(this.handle, checked(native.detach(this.cast(dtype).handle)), true)) throwLast()
+    this.forgetSpec()
+  }
+}
+
+/** State of a layer that is saved but not trained, such as running statistics. */
+export class Buffer extends Parameter {
+  constructor(value: Tensor) {
+    super(value)
+    this.trainable = false
   }
 }

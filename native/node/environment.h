@@ -72,6 +72,9 @@ class Environment {
   std::vector<uint32_t> freeSlots_;
   Completions completions_;
   int pending_ = 0;
+  void account(int64_t bytes);
+  napi_env js_;
+  int64_t unreported_ = 0;  // bytes that V8 has not been told of
 };
 
 /// A list of handles from JavaScript as tensors, and back.

@@ -10,12 +10,13 @@ BackwardOptions optionsFrom(const Info& info, size_t i) {
   return {.retainGraph = info[i].ToBoolean(), .createGraph = info[i + 1].ToBoolean()};
 }
 
-/// requireGrad(handle): makes the tensor a leaf.
+/// requireGrad(handle, on): makes the tensor a leaf, or no longer one.
 Napi::Value makeLeaf(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
     Tensor t = env.at(info[0].ToNumber());
-    requireGrad(t);
+    if (info[1].ToBoolean()) requireGrad(t);
+    else t.impl()->provenance = {};
     return true;
   }));
 }

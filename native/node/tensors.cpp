@@ -114,13 +114,15 @@ Napi::Value describe(const Info& info) {
   return Napi::Boolean::New(info.Env(), ok);
 }
 
-/// assign(target, source): gives `target` the value of `source`, whose handle is used up.
+/// assign(target, source, convert): gives `target` the value of `source`, whose handle is used up. With `convert` the dtype
+/// may change.
 Napi::Value assign(const Info& info) {
   Environment& env = Environment::of(info.Env());
   bool ok = env.guarded(false, [&] {
     GradMode off(false);
     Tensor target = env.at(number(info, 0)), source = env.at(number(info, 1));
-    require(target.spec() == source.spec(), Code::Shape, "assign: expected ", target.spec(), "; got ", source.spec());
+    Spec expected{target.shape(), info[2].ToBoolean() ? source.dtype() : target.dtype()};
+    require(source.spec() == expected, Code::Shape, "assign: expected ", expected, "; got ", source.spec());
     if (!source.impl()->storage) source = ops::contiguous(source);
     TensorImpl& to = *target.impl();
     to.storage = source.impl()->storage;
@@ -128,6 +130,7 @@ Napi::Value assign(const Info& info) {
     to.offset = source.impl()->offset;
     to.device = source.impl()->device;
     to.isScalar = false;
+    to.spec = expected;
     env.free(number(info, 1));
     return true;
   });

@@ -1,0 +1,239 @@
+import type { DType } from '../dtype'
+import { AnnealError } from '../errors'
+import { Buffer, Parameter, type Tensor } from '../tensor'
+
+/** Called before a module runs; may give other inputs in their place. */
+export type ForwardPreHook = (module: Module, inputs: readonly unknown[]) => readonly unknown[] | undefined
+/** Called after a module ran; may give another output in its place. */
+export type ForwardHook = (module: Module, inputs: readonly unknown[], output: unknown) => unknown
+
+/** What a forward pass did, as {@link Module.flops} needs it. */
+export interface ForwardShapes {
+  readonly inputs: readonly (readonly number[])[]
+  readonly output: readonly number[]
+}
+
+/**
+ * The base of all layers and models. Parameters, buffers and modules that are attributes, or in arrays that are attributes,
+ * register themselves under the attribute's name. Subclasses write `forward`.
+ */
+export abstract class Module {
+  /** Whether layers such as dropout and batch norm behave as in training; set by `train()` and `eval()`. */
+  training = true
+
+  /** Computes the outputs from the inputs. */
+  // biome-ignore lint/suspicious/noExplicitAny: what flows between modules is the subclass's choice
+  abstract forward(...inputs: any[]): any
+
+  /**
+   * The axes of a parameter in PyTorch's layout, by attribute name, where it differs from Anneal's: `permute(axes)` gives
+   * PyTorch's tensor.
+   */
+  get pytorchAxes(): Readonly<Record<string, readonly number[]>> {
+    return {}
+  }
+
+  /** Floating-point operations of one forward pass, multiplications and additions counted apart; 0 for what is negligible. */
+  flops(_shapes: ForwardShapes): number {
+    return 0
+  }
+
+  /** A word about the configuration, shown by `summary()` and when printed. */
+  extraRepr(): string {
+    return ''
+  }
+
+  /** Attributes, with those in arrays under `name.index`. */
+  *#attributes(): Generator<[string, unknown]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (!Array.isArray(value)) yield [name, value]
+      else for (let i = 0; i < value.length; i++) yield [`${name}.${i}`, value[i]]
+    }
+  }
+
+  /** The modules that are attributes of this one. */
+  *namedChildren(): Generator<[string, Module]> {
+    for (const [name, value] of this.#attributes()) if (value instanceof Module) yield [name, value]
+  }
+
+  children(): Module[] {
+    return Array.from(this.namedChildren(), ([, module]) => module)
+  }
+
+  /** This module (under `prefix`) and all below it, each once, parents first. */
+  *namedModules(prefix = '', seen = new Set<Module>()): Generator<[string, Module]> {
+    if (seen.has(this)) return
+    seen.add(this)
+    yield [prefix, this]
+    for (const [name, child] of this.namedChildren()) yield* child.namedModules(join(prefix, name), seen)
+  }
+
+  modules(): Module[] {
+    return Array.from(this.namedModules(), ([, module]) => module)
+  }
+
+  /** Parameters and buffers, each once, with the module and attribute that hold them. */
+  *namedCells(): Generator<[name: string, cell: Parameter, owner: Module, attribute: string]> {
+    const seen = new Set<Parameter>()
+    for (const [prefix, module] of this.namedModules()) {
+      for (const [name, value] of module.#attributes()) {
+        if (!(value instanceof Parameter) || seen.has(value)) continue
+        seen.add(value)
+        yield [join(prefix, name), value, module, name]
+      }
+    }
+  }
+
+  /** The parameters of this module and all below it, by dotted name; buffers are not among them. */
+  *namedParameters(): Generator<[string, Parameter]> {
+    for (const [name, cell] of this.namedCells()) if (!(cell instanceof Buffer)) yield [name, cell]
+  }
+
+  parameters(): Parameter[] {
+    return Array.from(this.namedParameters(), ([, parameter]) => parameter)
+  }
+
+  *namedBuffers(): Generator<[string, Buffer]> {
+    for (const [name, cell] of this.namedCells()) if (cell instanceof Buffer) yield [name, cell]
+  }
+
+  buffers(): Buffer[] {
+    return Array.from(this.namedBuffers(), ([, buffer]) => buffer)
+  }
+
+  /** The values of all parameters and buffers, by dotted name; they stay as they are when training goes on. */
+  stateDict(): Record<string, Tensor> {
+    return Object.fromEntries(Array.from(this.namedCells(), ([name, cell]) => [name, cell.detach()]))
+  }
+
+  /**
+   * Replaces the values of parameters and buffers; nothing changes unless all fit.
+   * @param options.strict Whether every name must be on both sides. Default: true.
+   * @returns The names that were missing in `state`, and those that it had too many.
+   * @throws ERR_VALUE for names that differ, ERR_SHAPE for other shapes.
+   */
+  loadStateDict(
+    state: Record<string, Tensor>,
+    options: { strict?: boolean } = {},
+  ): { missing: string[]; unexpected: string[] } {
+    const cells = new Map(Array.from(this.namedCells(), ([name, cell]) => [name, cell]))
+    const missing = [...cells.keys()].filter(name => !(name in state))
+    const unexpected = Object.keys(state).filter(name => !cells.has(name))
+    if (options.strict !== false && missing.length + unexpected.length > 0) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        `loadStateDict: names do not match: missing [${missing}], unexpected [${unexpected}]; pass { strict: false } to load what fits`,
+      )
+    }
+    const fitting = [...cells].filter(([name]) => name in state)
+    for (const [name, cell] of fitting) {
+      const { shape } = state[name]!
+      if (`${shape}` !== `${cell.shape}`) {
+        throw new AnnealError('ERR_SHAPE', `loadStateDict: ${name}: expected shape [${cell.shape}]; got [${shape}]`)
+      }
+    }
+    for (const [name, cell] of fitting) {
+      const value = state[name]!
+      cell.assign(value.dtype === cell.dtype ? value : value.cast(cell.dtype))
+    }
+    return { missing, unexpected }
+  }
+
+  /** Puts this module and all below it into training mode, or with false into evaluation mode. */
+  train(mode = true): this {
+    for (const module of this.modules()) module.training = mode
+    return this
+  }
+
+  /** Puts this module and all below it into evaluation mode. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  /** Stops the training of all parameters here. */
+  freeze(): this {
+    for (const parameter of this.parameters()) parameter.trainable = false
+    return this
+  }
+
+  /** Takes up the training of all parameters here again. */
+  unfreeze(): this {
+    for (const parameter of this.parameters()) parameter.trainable = true
+    return this
+  }
+
+  /** Converts all floating-point parameters and buffers to `dtype`. */
+  to(dtype: DType): this {
+    for (const [, cell] of this.namedCells()) if (cell.dtype.includes('float')) cell.convert(dtype)
+    return this
+  }
+
+  /** Drops all collected gradients. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) parameter.grad = undefined
+  }
+
+  /** The number of values in all parameters. */
+  countParameters(options: { trainableOnly?: boolean } = {}): number {
+    const counted = this.parameters().filter(p => !options.trainableOnly || p.trainable)
+    return counted.reduce((n, p) => n + p.size, 0)
+  }
+
+  /** Calls `hook` before every forward pass of this module. Returns a function that removes it. */
+  registerForwardPreHook(hook: ForwardPreHook): () => void {
+    return addHook(this, hooks => hooks.before, hook)
+  }
+
+  /** Calls `hook` after every forward pass of this module. Returns a function that removes it. */
+  registerForwardHook(hook: ForwardHook): () => void {
+    return addHook(this, hooks => hooks.after, hook)
+  }
+
+  toString(): string {
+    const own = `${this.constructor.name}(${this.extraRepr()}`
+    const lines = Array.from(
+      this.namedChildren(),
+      ([name, child]) => `  (${name}): ${child.toString().replaceAll('\n', '\n  ')}`,
+    )
+    return lines.length ? `${own}\n${lines.join('\n')}\n)` : `${own})`
+  }
+}
+
+function join(prefix: string, name: string): string {
+  return prefix ? `${prefix}.${name}` : name
+}
+
+interface Hooks {
+  before: ForwardPreHook[]
+  after: ForwardHook[]
+}
+
+const hooksOf = new WeakMap<Module, Hooks>()
+
+/** The first hook of a module puts itself around its `forward`; modules without hooks pay nothing. */
+function addHook<H>(module: Module, list: (hooks: Hooks) => H[], hook: H): () => void {
+  let hooks = hooksOf.get(module)
+  if (!hooks) {
+    hooks = { before: [], after: [] }
+    hooksOf.set(module, hooks)
+    wrapForward(module, hooks)
+  }
+  const target = list(hooks)
+  target.push(hook)
+  return () => {
+    const index = target.indexOf(hook)
+    if (index >= 0) target.splice(index, 1)
+  }
+}
+
+function wrapForward(module: Module, hooks: Hooks): void {
+  const forward = module.forward
+  const wrapped = (...given: unknown[]) => {
+    let inputs: readonly unknown[] = given
+    for (const hook of hooks.before) inputs = hook(module, inputs) ?? inputs
+    let output = forward.apply(module, inputs as unknown[])
+    for (const hook of hooks.after) output = hook(module, inputs, output) ?? output
+    return output
+  }
+  Object.defineProperty(module, 'forward', { value: wrapped, configurable: true, writable: true, enumerable: false })
+}
