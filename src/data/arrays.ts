@@ -1,5 +1,6 @@
 import { AnnealError } from '../errors'
 import type { DType, Tensor } from '../tensor'
+import { breathe, overdue } from './breathe'
 import { isRecord } from './collate'
 import { Dataset } from './dataset'
 import { IndexedDataset } from './indexed'
@@ -104,7 +105,10 @@ export function fromGenerator<T>(make: (epoch: number) => Iterable<T> | AsyncIte
   }
   return new Dataset<T>(
     seekable(async function* (epoch): AsyncGenerator<T, void> {
-      for await (const element of make(epoch)) yield element
+      for await (const element of make(epoch)) {
+        if (overdue()) await breathe()
+        yield element
+      }
     }),
   )
 }

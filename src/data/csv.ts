@@ -28,6 +28,7 @@ export interface CsvRow {
 const DEFAULT_MISSING = ['', 'NA', 'NaN', 'nan', 'null']
 /** A record longer than this is taken for a quote that is never closed. */
 const MAX_RECORD = 2 ** 24
+const PREFIX = /^\s*[+-]?0[xbo]/i
 const NUMBER = /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)$/i
 
 /**
@@ -111,6 +112,7 @@ function csvError(error: unknown, path: string): unknown {
 /** Reads cells by the columns' types and says where one does not fit. */
 export class CellReader {
   readonly #missing: ReadonlySet<string>
+  readonly #numericMissing: boolean
 
   constructor(
     private readonly path: string,
@@ -118,6 +120,7 @@ export class CellReader {
     options: CsvOptions,
   ) {
     this.#missing = new Set(options.missing ?? DEFAULT_MISSING)
+    this.#numericMissing = [...this.#missing].some(text => NUMBER.test(text))
     for (const [name, type] of Object.entries(options.types ?? {})) {
       this.position(name)
       if (type !== 'number' && type !== 'string') {
@@ -145,6 +148,9 @@ export class CellReader {
 
   /** The number in a cell, NaN where it is missing, undefined where it is something else. */
   tryNumber(cell: string): number | undefined {
+    const quick = Number(cell)
+    // Nearly every cell: zero stands for blanks too, and JavaScript's prefixes are no numbers in a table.
+    if (quick && !this.#numericMissing && !PREFIX.test(cell)) return quick
     const text = cell.trim()
     if (this.#missing.has(text)) return Number.NaN
     if (!NUMBER.test(text)) return undefined

@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { breathe, overdue } from './breathe'
 import { type Batch, type Stacked, stack, toTensors } from './collate'
 import { type BatchOptions, batchCount, checkMapOptions, Dataset, type Parts, type ShuffleOptions } from './dataset'
 import { type MapFunction, type MapOptions, mapContext, mapElements, type Position } from './operators'
@@ -229,6 +230,7 @@ async function* blocks<T>(
   const reader = await source.open()
   try {
     for (let start = skip; start < order.length; start += size) {
+      if (overdue()) await breathe()
       const length = Math.min(size, order.length - start)
       yield [reader, Array.from({ length }, (_, i) => at(start + i))]
     }

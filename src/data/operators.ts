@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { breathe, overdue } from './breathe'
 import { passEpoch } from './order'
 import { Random } from './random'
 
@@ -58,6 +59,7 @@ export async function* mapElements<T, U>(
   let index = skip
   try {
     for await (const element of elements) {
+      if (overdue()) await breathe()
       running.push(silenced(runMap(fn, element, mapContext(seed, epoch, index, signal))))
       index++
       if (running.length >= concurrency) yield await running.shift()!

@@ -168,6 +168,24 @@ describe.each(Object.entries(sources))('a dataset (%s)', (_, make) => {
   })
 })
 
+it.each(Object.entries(sources))('lets the event loop go round during a long pass (%s)', async (_, make) => {
+  let turns = 0
+  let running = true
+  const turn = () => {
+    turns++
+    if (running) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const busy = make(80).map(v => {
+    const end = performance.now() + 1
+    while (performance.now() < end) v++
+    return v
+  })
+  await busy.toArray()
+  running = false
+  expect(turns).toBeGreaterThan(3)
+})
+
 describe('a stream', () => {
   function watched(n: number) {
     const seen = { opened: 0, closed: 0, made: 0 }

@@ -65,6 +65,11 @@ describe('fromCsv', () => {
     expect(await fromCsv(file('1,2\n'), { header: false }).toArray()).toEqual([{ column0: 1, column1: 2 }])
   })
 
+  it('takes a number for a missing value where told, and zeros for zeros', async () => {
+    const path = file('a\n-999\n0\n 7 \n')
+    expect(await fromCsv(path, { missing: ['-999'] }).toArray()).toEqual([{ a: Number.NaN }, { a: 0 }, { a: 7 }])
+  })
+
   it('reads the same again, from the middle too, and closes the file', async () => {
     const path = file(`v\n${Array.from({ length: 50_000 }, (_, i) => i).join('\n')}\n`)
     const dataset = fromCsv(path)
