@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type BareSystem, createBareSystem, installNode } from './bare-system'
@@ -50,6 +50,7 @@ function installPackages(): void {
 /** Compiles the TypeScript programs against the installed package's declarations, which are checked too. */
 function compilePrograms(): void {
   cpSync(join(__dirname, 'programs'), app, { recursive: true })
+  copyFileSync(join(app, 'strict.mts'), join(app, 'strict.cts'))
   const compiler = join(repository, 'node_modules', 'typescript', 'bin', 'tsc')
   const types = ['--typeRoots', join(repository, 'node_modules', '@types')]
   execFileSync(process.execPath, [compiler, '-p', app, ...types], { stdio: 'inherit' })

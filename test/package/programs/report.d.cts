@@ -1,2 +1,2 @@
-declare function report(losses: readonly number[], predictions: readonly unknown[]): void
+declare function report(losses: readonly number[], predictions: unknown): void
 export = report

@@ -1,19 +1,28 @@
-import { nn, optim, tensor } from 'anneal'
+import { type Tensor, tensor, valueAndGrad } from 'anneal'
 import report from './report.cjs'
 
+const rows = Array.from({ length: 64 }, (_, i): [number, number] => [Math.sin(i), Math.cos(3 * i)])
+const a = tensor(rows.map(([a]) => a))
+const b = tensor(rows.map(([, b]) => b))
+const y = tensor(rows.map(([a, b]) => 3 * a - 2 * b + 2))
+
+const predict = (a: Tensor, b: Tensor, weights: readonly Tensor[]) =>
+  a.mul(weights[0]!).add(b.mul(weights[1]!)).add(weights[2]!)
+
+const lossAndGradients = valueAndGrad((...weights: Tensor[]) => {
+  const error = predict(a, b, weights).sub(y)
+  return error.mul(error).sum().div(rows.length)
+})
+
 async function main() {
-  const rows = Array.from({ length: 64 }, (_, i): [number, number] => [Math.sin(i), Math.cos(3 * i)])
-  const model = new nn.Sequential(new nn.Linear(2, 1))
-  model.compile({ optimizer: new optim.Adam({ lr: 0.05 }), loss: 'mse' })
-  const y = tensor(rows.map(([a, b]) => [3 * a - 2 * b + 2]))
-  const history = await model.fit(tensor(rows), y, { epochs: 100, batchSize: 16, progress: false })
-  const predictions = await model.predict(
-    tensor([
-      [1, -1],
-      [-1, 2],
-    ]),
-  )
-  report(history.loss, Array.from(await predictions.data()))
+  const losses: number[] = []
+  let weights = [tensor(0), tensor(0), tensor(0)]
+  for (let step = 0; step < 150; step++) {
+    const [loss, gradients] = lossAndGradients(...weights)
+    weights = weights.map((weight, i) => weight.sub(gradients[i]!.mul(0.3)))
+    losses.push(await loss.item())
+  }
+  report(losses, await predict(tensor([1, -1]), tensor([-1, 2]), weights).toArray())
 }
 
 main()
