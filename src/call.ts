@@ -17,7 +17,8 @@ const booleanLiteral = -3
 
 /** Starts a call; gives the place of the first input. */
 export function begin(): number {
-  scratch[0] = currentMode().grad ? 1 : 0
+  const { grad, lower } = currentMode()
+  scratch[0] = (grad ? 1 : 0) + (lower ? 2 : 0)
   return 1
 }
 

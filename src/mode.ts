@@ -1,15 +1,19 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** What follows the flow of a program, across `await`: whether gradients are recorded, and who collects new tensors. */
+/**
+ * What follows the flow of a program, across `await`: whether gradients are recorded, whether ops that have both run their
+ * composition rather than their kernel (for tests), and who collects new tensors.
+ */
 export interface Mode {
   readonly grad: boolean
+  readonly lower: boolean
   readonly scope: Set<{ dispose(): void }> | undefined
 }
 
 const storage = new AsyncLocalStorage<Mode>()
 let everUsed = false
 
-const outermost: Mode = { grad: true, scope: undefined }
+const outermost: Mode = { grad: true, lower: false, scope: undefined }
 
 /** The mode here; looked up only in programs that have ever changed it, since the look-up is dear. */
 export function currentMode(): Mode {

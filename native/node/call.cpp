@@ -24,13 +24,15 @@ AttrsRef readAttributes(const Row& row, Reader& in) {
   return attrs;
 }
 
-/// Scratch in: gradient mode; each input (a variadic one after its count); each attribute after its presence.
+/// Scratch in: mode bits (1: record gradients, 2: prefer compositions to kernels); each input (a variadic one after its count); each attribute after its presence.
 /// Scratch out: the handles of the outputs. Returns how many, or -1 after an error.
 double call(Environment& env, int id) {
   return env.guarded(-1.0, [&] {
     const Row& row = Registry::get().row(id);
     Reader in(env.scratch);
-    env.context.gradEnabled = in.next() != 0;
+    auto mode = int(in.next());
+    env.context.gradEnabled = mode & 1;
+    env.context.preferLower = mode & 2;
     Tensors inputs;
     inputs.reserve(4);
     for (size_t i = 0; i < row.inputs.size(); ++i) {

@@ -84,8 +84,10 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   bool record = recording(in);
   Device& device = deviceOf(row, in);
   const bool kernel = row.view || row.kernels[size_t(device.type())];
-  if ((record && row.gradient == Gradient::Lower) || !kernel) {
+  Context& context = Context::current();
+  if ((record && row.gradient == Gradient::Lower) || !kernel || (context.preferLower && row.lower)) {
     require(bool(row.lower), Code::Device, row.name, ": is not available on ", device.name());
+    context.preferLower = false;  // for this op, not for those that it is composed of
     return row.lower(attrs.get(), in);
   }
   checkValues(row, in);

@@ -20,6 +20,7 @@ struct Generator {
 /// What belongs to one JavaScript environment (or one C++ thread): never shared between threads.
 struct Context {
   bool gradEnabled = true;
+  bool preferLower = false;  // run an op's composition rather than its kernel: how tests compare them
   Generator generator;
   static Context& current();
 };
