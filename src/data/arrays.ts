@@ -14,7 +14,7 @@ import {
   toNdArray,
 } from './ndarray'
 import { seekable } from './operators'
-import { ColumnSource, ItemSource, Tuple } from './source'
+import { ColumnSource, RowSource, Tuple } from './source'
 
 /** The part of a tensor that a dataset reads. */
 export interface TensorLike {
@@ -89,7 +89,7 @@ export async function fromTensors<const A extends readonly Tensor[]>(
 
 /** A dataset over any values in an array, which is held and not copied. */
 export function fromItems<T>(items: readonly T[]): IndexedDataset<T> {
-  return new IndexedDataset<T>(new ItemSource(items))
+  return new IndexedDataset<T>(new RowSource(items.length, index => items[index]!))
 }
 
 /**

@@ -61,13 +61,16 @@ export function mapArrays(tree: unknown, fn: (array: NdArray) => unknown): unkno
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)
+  if (typeof value !== 'object' || value === null) return false
+  // A plain object, of whatever realm; a class instance is a value that nothing here can take apart.
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function stackPart(parts: readonly unknown[], path: string, isElement: boolean): unknown {
   const first = parts[0]
   if (typeof first === 'number') return stackNumbers(parts, path)
-  if (typeof first === 'string' || first === null || first === undefined) return [...parts]
+  if (isText(first)) return stackText(parts, path)
   if (Array.isArray(first) && (isElement || !isNumeric(first))) return stackTuples(parts, first.length, path)
   if (isRecord(first) && !isNdArray(first)) return stackRecords(parts, Object.keys(first), path)
   return stackArrays(parts, path)
@@ -79,6 +82,16 @@ function isNumeric(value: readonly unknown[]): boolean {
   return Array.isArray(first)
     ? isNumeric(first)
     : first === undefined || ['number', 'boolean', 'bigint'].includes(typeof first)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' || value === null || value === undefined
+}
+
+function stackText(parts: readonly unknown[], path: string): unknown[] {
+  const other = parts.findIndex(part => !isText(part))
+  if (other >= 0) mismatch(path, other, 'text', describe(parts[other]), 'ERR_DTYPE')
+  return [...parts]
 }
 
 function stackNumbers(parts: readonly unknown[], path: string): NdArray {

@@ -17,24 +17,19 @@ export interface Reader<T> {
   close?(): Promise<void>
 }
 
-/** Any values in an array, held and not copied. */
-export class ItemSource<T> implements Source<T>, Reader<T> {
-  constructor(private readonly items: readonly T[]) {}
-
-  get length(): number {
-    return this.items.length
-  }
+/** Elements that a function makes of their index. */
+export class RowSource<T> implements Source<T>, Reader<T> {
+  constructor(
+    readonly length: number,
+    readonly at: (index: number) => T,
+  ) {}
 
   open(): this {
     return this
   }
 
-  at(index: number): T {
-    return this.items[index]!
-  }
-
   read(indices: readonly number[]): T[] {
-    return indices.map(index => this.items[index]!)
+    return indices.map(index => this.at(index))
   }
 
   gather(indices: readonly number[]): unknown {

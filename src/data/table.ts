@@ -6,7 +6,7 @@ import { IndexedDataset } from './indexed'
 import type { NdArray } from './ndarray'
 import { type Label, partition, readLabels } from './partition'
 import { checkSeed } from './random'
-import { ColumnSource } from './source'
+import { RowSource } from './source'
 
 /** A column of a table: numbers with NaN, or text with null, where there is no value. */
 export type TableColumn = Float64Array | readonly (string | null)[]
@@ -103,11 +103,7 @@ export class Table {
 
   /** The rows as a dataset of records. */
   toDataset(): IndexedDataset<CsvRecord> {
-    const columns = [...this.#columns].map(([name, column]) => [
-      name,
-      column instanceof Float64Array ? [...column] : column,
-    ])
-    return new IndexedDataset<CsvRecord>(new ColumnSource(Object.fromEntries(columns), this.length))
+    return new IndexedDataset<CsvRecord>(new RowSource(this.length, index => this.row(index)))
   }
 }
 

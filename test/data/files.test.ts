@@ -159,6 +159,10 @@ describe('Table', () => {
     expect([...(one.column('s') as string[])].sort()).toEqual(['a', 'b'])
     expect([...one.numbers('n'), ...two.numbers('n')].sort()).toEqual([1, 2, 3, 4])
     expect((await table.toDataset().toArray())[3]).toEqual({ n: 4, s: 'b' })
+    expect(await table.toDataset().toArrays()).toEqual({
+      n: { data: Float32Array.of(1, 2, 3, 4), shape: [4], dtype: 'float32' },
+      s: ['a', 'a', 'b', 'b'],
+    })
   })
 
   it('refuses what does not fit', () => {

@@ -110,6 +110,8 @@ describe('stack', () => {
     [[[1], [1, 2]], 'expected 1 members as in element 0, got 2 members'],
     [[1, 'a'], 'expected a number as in element 0, got text "a"'],
     [[Int32Array.of(1), Float32Array.of(1)], 'expected int32 as in element 0, got float32'],
+    [['a', 1], 'expected text as in element 0, got number 1'],
+    [[new Date(0)], 'expected numbers, booleans or typed arrays, got a Date'],
     [[], 'expected at least one element'],
   ])('refuses elements that differ (%#)', (elements, message) => {
     expect(() => stack(elements as unknown[])).toThrow(message)
