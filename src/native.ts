@@ -37,6 +37,7 @@ export interface NativeAddon {
   describe(handle: number): boolean
   assign(target: number, source: number, convert: boolean): boolean
   free(handle: number): void
+  elements(handle: number, begin: number, count: number): number
   mapTensors(path: string, offsets: number[], dtypes: number[], shapes: number[][]): number[] | undefined
   requireGrad(handle: number, on: boolean): boolean
   detach(handle: number): number

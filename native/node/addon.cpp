@@ -3,6 +3,7 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  anneal::Registry::get().rows();  // gives the ops their ids, which calls may use at once
   env.SetInstanceData(new anneal::node::Environment(env));
   anneal::node::exportCall(env, exports);
   anneal::node::exportTensors(env, exports);

@@ -31,10 +31,25 @@ Napi::Value mapTensors(const Napi::CallbackInfo& info) {
   });
 }
 
+/// elements(handle, begin, count): a flat tensor of some of a contiguous one's elements, sharing its memory; -1 after
+/// an error. Large tensors are read in such parts.
+Napi::Value elements(const Napi::CallbackInfo& info) {
+  Environment& env = Environment::of(info.Env());
+  double handle = env.guarded(-1.0, [&] {
+    const Tensor& t = env.at(info[0].ToNumber().DoubleValue());
+    int64_t begin = info[1].ToNumber().Int64Value(), count = info[2].ToNumber().Int64Value();
+    require(t.contiguous() && begin >= 0 && count >= 0 && count <= t.size() - begin, Code::Index, "elements: ", count,
+            " from ", begin, " on do not lie in a contiguous ", t);
+    return env.add(t.detach().alias({count}, {1}, t.impl()->offset + begin));
+  });
+  return Napi::Number::New(info.Env(), handle);
+}
+
 }  // namespace
 
 void exportMapped(Napi::Env env, Napi::Object exports) {
   exports.Set("mapTensors", Napi::Function::New(env, mapTensors));
+  exports.Set("elements", Napi::Function::New(env, elements));
 }
 
 }  // namespace anneal::node

@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { AnnealError } from '../errors'
 import { keep } from '../lifetime'
-import type { Tensor } from '../tensor'
+import { checked, native } from '../native'
+import { Tensor } from '../tensor'
 import { asIoError, readFully, withFile } from './files'
 import { readSafetensorsHeader, type TensorInfo } from './header'
 import { mapTensors } from './mapped'
@@ -51,7 +52,25 @@ export async function withSources<T>(
 }
 
 function sourceOf(tensor: Tensor): ByteSource {
-  return { dtype: tensor.dtype, shape: tensor.shape, bytes: () => tensor.bytes() }
+  const { dtype, shape } = tensor
+  return { dtype, shape, bytes: () => (tensor.size > pieceElements ? pieces(tensor) : tensor.bytes()) }
+}
+
+// Small enough that making room for a piece does not hold the event loop, and that any tensor can be written.
+const pieceElements = 1 << 20
+
+async function* pieces(tensor: Tensor): AsyncIterable<Uint8Array> {
+  const whole = keep(tensor.contiguous())
+  try {
+    for (let begin = 0; begin < whole.size; begin += pieceElements) {
+      const count = Math.min(pieceElements, whole.size - begin)
+      const piece = keep(new Tensor(checked(native.elements(whole.handle, begin, count))))
+      yield await piece.bytes()
+      piece.dispose()
+    }
+  } finally {
+    whole.dispose()
+  }
 }
 
 /** What tells one state of a file from another. */

@@ -57,6 +57,18 @@ describe('safetensors', () => {
     ])
   })
 
+  test('a tensor of many pieces is written whole', async () => {
+    const path = await fresh()
+    const rows = tensor(
+      Int32Array.from({ length: 2_500_000 }, (_, i) => i),
+      { shape: [1_250_000, 2] },
+    )
+    await saveSafetensors(path, { rows, columns: rows.permute([1, 0]) })
+    const { rows: loaded, columns } = await loadSafetensors(path)
+    expect((await bytesOf(loaded!)).equals(await bytesOf(rows))).toBe(true)
+    expect((await bytesOf(columns!)).equals(await bytesOf(rows.permute([1, 0])))).toBe(true)
+  })
+
   test('data that is not aligned to its elements is read as well', async () => {
     const path = await fresh()
     const data = Buffer.concat([Buffer.from([9]), Buffer.from(new Float64Array([Math.PI, -2]).buffer)])
