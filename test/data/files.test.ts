@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, truncateSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { fromBinary, fromCsv, fromItems, fromJsonLines, type NdArray, readCsv, stack, Table } from 'anneal/data'
+import { fromBinary, fromCsv, fromItems, fromJsonLines, type NdArray, Random, readCsv, stack, Table } from 'anneal/data'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const folder = mkdtempSync(join(tmpdir(), 'anneal-data-'))
@@ -114,6 +114,48 @@ describe('fromCsv', () => {
     await expect(fromCsv(join(folder, 'none')).toArray()).rejects.toMatchObject({
       code: 'ERR_IO',
       message: expect.stringContaining('there is no such file'),
+    })
+  })
+})
+
+describe('broken files', () => {
+  const random = new Random(2)
+  const noise = ['"', ',', '\n', '\r', '\0', '\u00e9', 'x', '""', ',,', '\ufeff', '{', '\\']
+
+  function mutated(text: string): string {
+    let result = text
+    for (let n = random.int(3) + 1; n > 0; n--) {
+      const place = random.int(result.length)
+      result = result.slice(0, place) + noise[random.int(noise.length)] + result.slice(place + random.int(4))
+    }
+    return random.int(4) === 0 ? result.slice(0, random.int(result.length)) : result
+  }
+
+  it.each([
+    ['CSV', 'a,b,y\n1,"two, 2",x\n3.5,,y\n-4,"f\nour",x\n', (path: string) => fromCsv(path)],
+    ['JSON Lines', '{"a":[1,2],"b":"c"}\n{"a":[],"b":null}\n', (path: string) => fromJsonLines(path)],
+  ])('%s: either read or refused with a code and the file named', async (_, text, open) => {
+    let refused = 0
+    for (let i = 0; i < 300; i++) {
+      const path = file(mutated(text))
+      const error = await open(path)
+        .toArray()
+        .then(
+          () => undefined,
+          error => error,
+        )
+      if (error === undefined) continue
+      refused++
+      expect(error).toMatchObject({ code: 'ERR_FORMAT', message: expect.stringContaining(path) })
+    }
+    expect(refused).toBeGreaterThan(50)
+  })
+
+  it('refuses a quote that is never closed once the record is too long', async () => {
+    const path = file(`a\n"${'x'.repeat(2 ** 24 + 1000)}`)
+    await expect(fromCsv(path).toArray()).rejects.toMatchObject({
+      code: 'ERR_FORMAT',
+      message: expect.stringContaining('16777216'),
     })
   })
 })
