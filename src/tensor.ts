@@ -122,6 +122,14 @@ export class Tensor {
     return viewOf(dtype, native.readSync(this.handle) ?? throwLast())
   }
 
+  /** Resolves when the value has been computed; rejects as {@link data} does. Copies nothing to speak of. */
+  async ready(): Promise<this> {
+    // Reading a tensor of nothing that depends on this one waits for it, and sees its error.
+    using nothing = this.reshape([-1]).slice({ starts: [0], ends: [0] })
+    await native.read(nothing.handle).catch(rejected)
+    return this
+  }
+
   /** The bytes as they lie in memory, row-major and little-endian, in the tensor's own dtype. */
   async bytes(): Promise<Uint8Array> {
     return new Uint8Array(await native.read(this.handle).catch(rejected))

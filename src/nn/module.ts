@@ -1,6 +1,14 @@
+import type { Dataset } from '../data'
 import type { DType } from '../dtype'
 import { AnnealError } from '../errors'
-import { Buffer, Parameter, type Tensor } from '../tensor'
+import { Buffer, Parameter, Tensor } from '../tensor'
+import { evaluate, predict } from '../train/evaluate'
+import { fit } from '../train/fit'
+import type { History } from '../train/history'
+import type { Logs } from '../train/progress'
+import { type Compiled, compile } from '../train/trainer'
+import type { Bundle, CompileOptions, EvaluateOptions, Examples, FitOptions, PredictOptions } from '../train/types'
+import { type SummaryInput, summarize } from './summary'
 
 /** Called before a module runs; may give other inputs in their place. */
 export type ForwardPreHook = (module: Module, inputs: readonly unknown[]) => readonly unknown[] | undefined
@@ -24,14 +32,6 @@ export abstract class Module {
   /** Computes the outputs from the inputs. */
   // biome-ignore lint/suspicious/noExplicitAny: what flows between modules is the subclass's choice
   abstract forward(...inputs: any[]): any
-
-  /**
-   * The axes of a parameter in PyTorch's layout, by attribute name, where it differs from Anneal's: `permute(axes)` gives
-   * PyTorch's tensor.
-   */
-  get pytorchAxes(): Readonly<Record<string, readonly number[]>> {
-    return {}
-  }
 
   /** Floating-point operations of one forward pass, multiplications and additions counted apart; 0 for what is negligible. */
   flops(_shapes: ForwardShapes): number {
@@ -189,6 +189,53 @@ export abstract class Module {
     return addHook(this, hooks => hooks.after, hook)
   }
 
+  #compiled: Compiled | undefined
+
+  #requireCompiled(what: string): Compiled {
+    if (!this.#compiled) throw new AnnealError('ERR_STATE', `${what}: the model is not compiled; call compile() first`)
+    return this.#compiled
+  }
+
+  /** Says how the model is trained: optimizer, losses and metrics. Returns itself. */
+  compile(options: CompileOptions): this {
+    this.#compiled = compile(this, options)
+    return this
+  }
+
+  /**
+   * Trains the model: `fit(x, y, options)` on tensors, `fit(dataset, options)` on a dataset of `[x, y]` examples (with
+   * `batchSize`) or batches. Never blocks the event loop.
+   * @returns The history of the values of each epoch.
+   */
+  fit(x: Bundle, y: Bundle, options?: FitOptions): Promise<History>
+  fit(data: Examples, options?: FitOptions): Promise<History>
+  async fit(first: Bundle | Examples, second?: Bundle | FitOptions, third?: FitOptions): Promise<History> {
+    const [examples, options] = examplesOf<FitOptions>(first, second, third)
+    return fit(this, this.#requireCompiled('fit'), examples, options)
+  }
+
+  /** Loss and metrics on data, given as to {@link fit}. */
+  evaluate(x: Bundle, y: Bundle, options?: EvaluateOptions): Promise<Logs>
+  evaluate(data: Examples, options?: EvaluateOptions): Promise<Logs>
+  async evaluate(first: Bundle | Examples, second?: Bundle | EvaluateOptions, third?: EvaluateOptions): Promise<Logs> {
+    const [examples, options] = examplesOf<EvaluateOptions>(first, second, third)
+    return evaluate(this, this.#requireCompiled('evaluate'), examples, options)
+  }
+
+  /** The outputs for `inputs`, computed in batches, in evaluation mode and without gradients. */
+  // biome-ignore lint/suspicious/noExplicitAny: of the kind that forward() gives
+  predict(inputs: Bundle | Dataset<any>, options: PredictOptions = {}): Promise<any> {
+    return predict(this, inputs, options)
+  }
+
+  /**
+   * A table of modules with output shapes, parameters and floating-point operations, as text.
+   * @param inputs Shapes of the inputs, batch included; without them only parameters are shown.
+   */
+  summary(...inputs: SummaryInput[]): string {
+    return summarize(this, ...inputs)
+  }
+
   toString(): string {
     const own = `${this.constructor.name}(${this.extraRepr()}`
     const lines = Array.from(
@@ -197,6 +244,23 @@ export abstract class Module {
     )
     return lines.length ? `${own}\n${lines.join('\n')}\n)` : `${own})`
   }
+}
+
+function examplesOf<O extends object>(first: Bundle | Examples, second?: Bundle | O, third?: O): [Examples, O] {
+  if (third !== undefined || isBundle(second)) return [[first as Bundle, second as Bundle], third ?? ({} as O)]
+  return [first as Examples, (second as O | undefined) ?? ({} as O)]
+}
+
+function isBundle(value: unknown): value is Bundle {
+  return (
+    value instanceof Tensor ||
+    (Array.isArray(value) && value[0] instanceof Tensor) ||
+    (isObject(value) && Object.values(value)[0] instanceof Tensor)
+  )
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 function join(prefix: string, name: string): string {

@@ -1,0 +1,17 @@
+import type { Plain } from '../io/json'
+import type { Tensor } from '../tensor'
+
+/** A figure of merit over many batches. Nothing is awaited while batches come; `result` waits. */
+export interface Metric {
+  /** The key in logs and history. */
+  readonly name: string
+  /** Forgets all batches. */
+  reset(): void
+  /** Takes in one batch: the model's output (logits) and the targets, examples along the first axis. */
+  update(output: Tensor, target: Tensor): void
+  /** The value over all batches since the reset. */
+  result(): Promise<number>
+  /** What {@link restore} takes to continue exactly. */
+  state(): Promise<Plain>
+  restore(state: Plain): void
+}

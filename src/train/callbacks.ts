@@ -1,0 +1,148 @@
+import { CsvLog, TensorBoardWriter } from '../io'
+import type { Plain } from '../io/json'
+import type { Tensor } from '../tensor'
+import type { Callback, Training } from './callback'
+import { betterOf, isBetter } from './history'
+import type { Logs } from './progress'
+
+export interface MonitorOptions {
+  /** The value to go by. Default: 'valLoss', or 'loss' where there is no validation. */
+  monitor?: string
+  /** Whether less or more is better. Default: from the name. */
+  mode?: 'min' | 'max'
+}
+
+function monitored(logs: Logs, monitor: string | undefined): [name: string, value: number] | undefined {
+  const name = monitor ?? ('valLoss' in logs ? 'valLoss' : 'loss')
+  const value = logs[name]
+  return value === undefined ? undefined : [name, value]
+}
+
+export interface EarlyStoppingOptions extends MonitorOptions {
+  /** Epochs without improvement after which the fit ends. Default: 0. */
+  patience?: number
+  /** The least change that counts as an improvement. Default: 0. */
+  minDelta?: number
+  /** Whether the model gets the values of its best epoch at the end. Default: false. */
+  restoreBest?: boolean
+}
+
+/** Ends the fit when a value has stopped improving. */
+export class EarlyStopping implements Callback {
+  #best: number | undefined
+  #waited = 0
+  #bestState: Record<string, Tensor> | undefined
+
+  constructor(private readonly options: EarlyStoppingOptions = {}) {}
+
+  epochEnd(training: Training, logs: Logs): void {
+    const { monitor, patience = 0, minDelta = 0, restoreBest } = this.options
+    const found = monitored(logs, monitor)
+    if (!found) return
+    const [name, value] = found
+    const mode = this.options.mode ?? betterOf(name)
+    if (this.#best === undefined || isBetter(value, this.#best, mode, minDelta)) {
+      this.#best = value
+      this.#waited = 0
+      if (restoreBest) this.#keep(training.model.stateDict())
+    } else if (++this.#waited > patience) {
+      training.stop(`${name} has not improved on ${this.#best} for ${this.#waited} epochs`)
+    }
+  }
+
+  fitEnd(training: Training): void {
+    if (!this.#bestState) return
+    training.model.loadStateDict(this.#bestState)
+    this.#keep(undefined)
+  }
+
+  #keep(state: Record<string, Tensor> | undefined): void {
+    for (const tensor of Object.values(this.#bestState ?? {})) tensor.dispose()
+    this.#bestState = state
+  }
+
+  state(): Plain {
+    return { best: this.#best ?? null, waited: this.#waited }
+  }
+
+  restore(state: Plain): void {
+    const { best, waited } = state as { best: number | null; waited: number }
+    this.#best = best ?? undefined
+    this.#waited = waited
+  }
+}
+
+export interface ModelCheckpointOptions extends MonitorOptions {
+  /** 'last': after every epoch; 'best': when the monitored value improves. Default: 'last'. */
+  keep?: 'last' | 'best'
+  /** With 'last': save after this many updates too. */
+  everySteps?: number
+}
+
+/** Saves checkpoints from which `fit({ resume })` continues exactly, each replacing the one before atomically. */
+export class ModelCheckpoint implements Callback {
+  #best: number | undefined
+
+  constructor(
+    readonly folder: string,
+    private readonly options: ModelCheckpointOptions = {},
+  ) {}
+
+  async stepEnd(training: Training): Promise<void> {
+    const { everySteps, keep = 'last' } = this.options
+    if (keep === 'last' && everySteps && training.step % everySteps === 0) await training.save(this.folder)
+  }
+
+  async epochEnd(training: Training, logs: Logs): Promise<void> {
+    if (this.options.keep !== 'best') return training.save(this.folder)
+    const found = monitored(logs, this.options.monitor)
+    if (!found) return
+    const [name, value] = found
+    if (this.#best !== undefined && !isBetter(value, this.#best, this.options.mode ?? betterOf(name))) return
+    this.#best = value
+    await training.save(this.folder)
+  }
+
+  state(): Plain {
+    return this.#best ?? null
+  }
+
+  restore(state: Plain): void {
+    this.#best = state as number
+  }
+}
+
+/** Appends each epoch's values to a CSV file. */
+export class CsvLogger implements Callback {
+  #log: CsvLog | undefined
+
+  constructor(readonly path: string) {}
+
+  async epochEnd({ epoch }: Training, logs: Logs): Promise<void> {
+    // A fit that goes on after a resume goes on in the same file.
+    this.#log ??= await CsvLog.open(this.path, { columns: ['epoch', ...Object.keys(logs)], append: epoch > 0 })
+    await this.#log.row({ epoch, ...logs })
+  }
+
+  async fitEnd(): Promise<void> {
+    await this.#log?.close()
+    this.#log = undefined
+  }
+}
+
+/** Writes each epoch's values as event files that TensorBoard opens. */
+export class TensorBoard implements Callback {
+  #writer: TensorBoardWriter | undefined
+
+  constructor(readonly folder: string) {}
+
+  async epochEnd({ step }: Training, logs: Logs): Promise<void> {
+    this.#writer ??= await TensorBoardWriter.open(this.folder)
+    for (const [name, value] of Object.entries(logs)) await this.#writer.scalar(name, value, step)
+  }
+
+  async fitEnd(): Promise<void> {
+    await this.#writer?.close()
+    this.#writer = undefined
+  }
+}

@@ -1,0 +1,84 @@
+import type { Dataset } from '../data'
+import type { Metric } from '../metrics/metric'
+import type { Optimizer } from '../optim/optimizer'
+import type { Schedule } from '../optim/schedule'
+import type { Tensor } from '../tensor'
+import type { Callback } from './callback'
+
+/** Tensors that go in or out together: one, a list, or by name. */
+export type Bundle = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>
+
+/** A batch for training: inputs, targets and, if wanted, a weight for each example. */
+export type TrainingBatch = readonly [inputs: Bundle, targets: Bundle, weights?: Tensor]
+
+/** Gives a loss for each example or element with reduction 'none', and their mean otherwise. */
+export type LossFunction = (output: Tensor, target: Tensor, options?: { reduction?: 'none' | 'mean' | 'sum' }) => Tensor
+
+/** One entry for all outputs, or one per output, in a list or by name. */
+export type PerOutput<T> = T | readonly T[] | Readonly<Record<string, T>>
+
+export interface CompileOptions {
+  /** An optimizer without parameters, or one with some of the model's; or a name for one with its defaults. */
+  // biome-ignore lint/suspicious/noExplicitAny: an optimizer of any options
+  optimizer: Optimizer<any> | string
+  /** The loss of each output; a name or a function. */
+  loss: PerOutput<string | LossFunction>
+  /** The weight of each output's loss in the total. Default: 1. */
+  lossWeights?: readonly number[] | Readonly<Record<string, number>>
+  /** Metrics of each output; names or objects. */
+  metrics?: readonly (string | Metric)[] | Readonly<Record<string, readonly (string | Metric)[]>>
+}
+
+/** Data to train on or evaluate: a dataset of examples (with `batchSize`) or of batches, or tensors. */
+// biome-ignore lint/suspicious/noExplicitAny: datasets of any element; batches are checked when they come
+export type Examples = Dataset<any> | readonly [Bundle, Bundle]
+
+export interface FitOptions {
+  /** Passes over the data in all, those before a resume included. Default: 1. */
+  epochs?: number
+  /** Examples in a batch. For tensors the default is 32; for a dataset, none: its elements are batches already. */
+  batchSize?: number
+  /** Whether fit shuffles. Default: true for tensors and for datasets in memory that fit batches; else false. */
+  shuffle?: boolean
+  /** Seed of the shuffling. Default: drawn from the generator set by `manualSeed`. */
+  seed?: number
+  /** Data on which the model is evaluated after each epoch. */
+  validation?: Examples
+  /** The last part of the tensors, kept for validation: a fraction of their examples. */
+  validationSplit?: number
+  /** The weight of each class in the loss, by class index; for models with one output. */
+  classWeight?: Readonly<Record<number, number>>
+  /** The weight of each example in the loss, where the data are tensors. */
+  sampleWeight?: Tensor
+  /** Batches whose gradients are averaged before an update. Default: 1. */
+  accumulate?: number
+  /** The most that the norm of all gradients together may be; larger ones are scaled down. */
+  clipNorm?: number
+  /** The most that a gradient's element may be, in absolute value. */
+  clipValue?: number
+  /** The learning rate over time. */
+  schedule?: Schedule
+  callbacks?: readonly Callback[]
+  /** Shows progress on standard error. Default: true. */
+  progress?: boolean
+  /** Stops after the step at hand; `fit` then rejects with ERR_ABORTED and the model keeps what it learnt. */
+  signal?: AbortSignal
+  /** Writes a report in HTML to this path at the end. */
+  report?: string
+  /** Class names for the confusion matrix of the report. */
+  labels?: readonly string[]
+  /** The folder of a checkpoint to continue from, bit for bit; ignored when there is none yet. */
+  resume?: string
+}
+
+export interface EvaluateOptions {
+  /** See {@link FitOptions.batchSize}. */
+  batchSize?: number
+  signal?: AbortSignal
+}
+
+export interface PredictOptions {
+  /** Examples in a batch, for tensors. Default: 32. */
+  batchSize?: number
+  signal?: AbortSignal
+}
