@@ -10,7 +10,8 @@ import { type ByteSource, writeSafetensors } from './writer'
 
 /**
  * The tensors of a safetensors file by name, mapped into memory, so that files larger than memory open at once. The
- * whole header is checked first (see {@link readSafetensorsHeader}).
+ * whole header is checked first (see {@link readSafetensorsHeader}). Replacing the file later is harmless; a program that
+ * cuts it short in place takes the data away under the tensors, which ends the process (as with any mapped file).
  *
  * Throws ERR_FORMAT for a broken file, ERR_IO.
  */

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
-import { type Tensor, tensor } from 'anneal'
+import { Parameter, type Tensor, tensor } from 'anneal'
 import { loadPytorch, loadSafetensors, readSafetensorsHeader, savePytorch, saveSafetensors } from 'anneal/io'
 import { describe, expect, test } from 'vitest'
 import { matchNames, pytorchName } from '../../src/io/pytorch'
+import { Module as NnModule } from '../../src/nn/module'
 import { errorOf, temporaryFolder } from './helpers'
 
 class Module {}
@@ -48,7 +49,70 @@ const at = (t: { shape: readonly number[] }, values: ArrayLike<number | bigint>,
 
 const fresh = async () => join(await temporaryFolder(), 'model.safetensors')
 
+/** An nn.Module with a layout of its own, within another. */
+class Scale extends NnModule {
+  static readonly pytorch = { weightScale: [1, 0] }
+  weightScale = new Parameter(counting(2, 3))
+  forward(x: Tensor) {
+    return x.mul(this.weightScale)
+  }
+}
+class Net extends NnModule {
+  layers = [new Scale(), new Scale()]
+  forward(x: Tensor): Tensor {
+    return this.layers.reduce((y, layer) => layer.forward(y), x)
+  }
+}
+
 describe('PyTorch state dicts', () => {
+  test('an nn.Module is saved, loaded and then computes with what was loaded', async () => {
+    const path = await fresh()
+    const net = new Net()
+    await savePytorch(path, net)
+    const file = await loadSafetensors(path)
+    expect(Object.keys(file).sort()).toEqual(['layers.0.weight_scale', 'layers.1.weight_scale'])
+    expect(await file['layers.0.weight_scale']!.toArray()).toEqual([
+      [0, 3],
+      [1, 4],
+      [2, 5],
+    ])
+    await saveSafetensors(path, {
+      ...file,
+      'layers.1.weight_scale': tensor([
+        [1, 1],
+        [1, 1],
+        [1, 2],
+      ]),
+    })
+    await loadPytorch(path, net)
+    expect(
+      await net
+        .forward(
+          tensor([
+            [1, 1, 1],
+            [1, 1, 1],
+          ]),
+        )
+        .toArray(),
+    ).toEqual([
+      [0, 1, 2],
+      [3, 4, 10],
+    ])
+    net
+      .forward(
+        tensor([
+          [1, 1, 1],
+          [1, 1, 1],
+        ]),
+      )
+      .sum()
+      .backward()
+    expect(await net.layers[0]!.weightScale.grad!.toArray()).toEqual([
+      [1, 1, 1],
+      [1, 1, 2],
+    ])
+  })
+
   test('convolution weights are [out, in, height, width] in the file, bit for bit', async () => {
     const path = await fresh()
     const weight = counting(2, 3, 5, 4) // out, height, width, in
