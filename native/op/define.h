@@ -43,7 +43,7 @@ struct Definition {
   bool internal = false;
   bool anyStrides = false;
   bool random = false;
-  bool donates = false;
+  int (*donor)(size_t output, size_t inputs) = nullptr;
   double (*cost)(const A&, std::span<const View>, std::span<const View>) = nullptr;
 };
 
@@ -63,7 +63,7 @@ class Op {
     row->internal = d.internal;
     row->anyStrides = d.anyStrides;
     row->random = d.random;
-    row->donates = d.donates;
+    row->donor = d.donor;
     row->gradient = d.vjp ? Gradient::Vjp : (d.nonDifferentiable || !d.lower ? Gradient::NonDifferentiable : Gradient::Lower);
     row->defaults = [] { return std::make_shared<A>(); };
     if (d.infer) row->infer = bind<Specs>(d.infer, d.name);

@@ -38,10 +38,12 @@ void checkValues(const Row& row, Inputs in) {
 
 /// Memory for output `i`: that of an input nobody else holds where the row allows it.
 Tensor outputFor(const Row& row, const Spec& spec, Inputs in, size_t i, Device& device) {
-  if (row.donates && i < in.size() && in[i] && in[i].spec() == spec && in[i].contiguous()) {
-    const auto& storage = in[i].impl()->storage;
-    if (storage && storage->references() == 1 && !storage->foreign() && in[i].impl()->offset == 0)
-      return in[i].alias(spec.shape, in[i].strides(), 0);
+  const int donor = row.donor ? row.donor(i, in.size()) : -1;
+  if (donor >= 0 && in[size_t(donor)]) {
+    const Tensor& t = in[size_t(donor)];
+    const auto& storage = t.impl()->storage;
+    if (storage && storage->references() == 1 && !storage->foreign() && t.spec() == spec && t.contiguous())
+      return t.alias(spec.shape, t.strides(), t.impl()->offset);
   }
   return emptyTensor(spec, device);
 }

@@ -48,7 +48,9 @@ class Row {
   bool internal = false;    // not offered to JavaScript users (gradient helpers)
   bool anyStrides = false;  // kernels read inputs of any strides; else they get contiguous ones
   bool random = false;      // the last input is a key, drawn from the environment's generator when absent
-  bool donates = false;     // outputs may take over the memory of inputs that nobody else holds
+  /// The input whose memory an output may take over when nobody else holds it, or -1. The caller gives that input up: its
+  /// handle is to be pointed at the output.
+  int (*donor)(size_t output, size_t inputs) = nullptr;
 
   std::function<std::shared_ptr<void>()> defaults;
   std::function<Specs(const void*, Inputs)> infer;

@@ -1,0 +1,20 @@
+#pragma once
+#include <span>
+
+#include "cpu/update_rules.h"
+#include "runtime/task.h"
+
+namespace anneal::cpu {
+
+/// Applies a rule to many tensors at once. `in` holds blocks of n views each: parameters, gradients, then the rule's states;
+/// `out` holds new parameters and new states, which may lie in the same memory. 16-bit parameters are computed in float.
+void update(const rules::Sgd& rule, std::span<const View> in, std::span<const View> out);
+void update(const rules::Adam& rule, std::span<const View> in, std::span<const View> out);
+void update(const rules::RmsProp& rule, std::span<const View> in, std::span<const View> out);
+void update(const rules::Adagrad& rule, std::span<const View> in, std::span<const View> out);
+void update(const rules::Adadelta& rule, std::span<const View> in, std::span<const View> out);
+void update(const rules::Lion& rule, std::span<const View> in, std::span<const View> out);
+/// Like these, but the first block of `out` gets the direction instead of new parameters.
+void update(const rules::LambDirection& rule, std::span<const View> in, std::span<const View> out);
+
+}  // namespace anneal::cpu

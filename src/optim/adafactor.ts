@@ -1,0 +1,72 @@
+import { noGrad } from '../autograd'
+import { scope } from '../lifetime'
+import { zeros } from '../ops.generated'
+import type { Parameter, Tensor } from '../tensor'
+import type { BaseOptions } from './optimizer'
+import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
+
+export interface AdafactorOptions extends BaseOptions {
+  /** The exponent of the growing decay of the mean squares, 1 - step^beta2Decay. Default: -0.8. */
+  beta2Decay: number
+  /** Floors of the mean squares and of the parameter's root mean square. Default: the dtype's epsilon, 1e-3. */
+  eps: readonly [number | undefined, number]
+  /** The most that the root mean square of an update may be. Default: 1. */
+  clipThreshold: number
+  /** Decoupled weight decay. Default: 0. */
+  weightDecay: number
+}
+
+/**
+ * Adafactor (Shazeer & Stern, 2018) in PyTorch's form: for matrices it keeps only means of squares per row and column.
+ * Default lr: 0.01.
+ */
+export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
+  constructor(params?: Params<AdafactorOptions> | Partial<AdafactorOptions>, options?: Partial<AdafactorOptions>) {
+    super(
+      ...parse(params, options, {
+        lr: 0.01,
+        beta2Decay: -0.8,
+        eps: [undefined, 1e-3] as const,
+        clipThreshold: 1,
+        weightDecay: 0,
+      }),
+    )
+  }
+
+  protected initialStates({ shape, dtype }: Parameter): Record<string, Tensor> {
+    if (shape.length < 2) return { variance: zeros(shape, { dtype }) }
+    const row: Tensor = zeros([...shape.slice(0, -1), 1], { dtype })
+    return { row, column: zeros([...shape.slice(0, -2), 1, shape.at(-1)!], { dtype }) }
+  }
+
+  protected updateTogether(settings: AdafactorOptions, step: number, updates: readonly ParameterUpdate[]): void {
+    for (const update of updates) noGrad(() => scope(() => this.#updateOne(settings, step, update)))
+  }
+
+  #updateOne(settings: AdafactorOptions, step: number, { parameter, grad, states }: ParameterUpdate): void {
+    const { lr, clipThreshold, weightDecay } = settings
+    const [floor = parameter.dtype === 'float64' ? 2 ** -52 : 2 ** -23, scaleFloor] = settings.eps
+    const weight = step ** settings.beta2Decay // of the new squares: one minus the decay
+    const rate = Math.min(lr, 1 / Math.sqrt(step))
+    const size = parameter.square().mean().sqrt().maximum(scaleFloor).mul(rate)
+    const decayed = weightDecay ? parameter.mul(1 - lr * weightDecay) : parameter
+    const track = (name: string, value: Tensor) => {
+      const state = states.get(name)!
+      state.assign(state.add(value.sub(state).mul(weight)))
+      return state
+    }
+    const squares = grad.square()
+    let variance: Tensor
+    if (parameter.ndim < 2) {
+      variance = track('variance', squares)
+    } else {
+      const row = track('row', squares.mean({ axis: -1, keepDims: true }))
+      const column = track('column', squares.mean({ axis: -2, keepDims: true }))
+      variance = row.mul(column).div(row.mean({ axis: -2, keepDims: true }).maximum(floor))
+    }
+    const direction = grad.mul(variance.maximum(floor * floor).rsqrt())
+    const norm = direction.square().mean().sqrt()
+    const step_ = size.div(norm.div(clipThreshold).maximum(1))
+    parameter.assign(decayed.sub(direction.mul(step_)))
+  }
+}

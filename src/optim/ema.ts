@@ -1,0 +1,60 @@
+import { noGrad } from '../autograd'
+import { AnnealError } from '../errors'
+import { scope } from '../lifetime'
+import { Buffer, type Parameter, type Tensor } from '../tensor'
+
+export interface EmaOptions {
+  /** How much of the average is kept at an update. Default: 0.999. */
+  decay?: number
+  /** Whether early updates weigh more: the decay is at most (1 + n) / (10 + n) at update n. Default: false. */
+  warmUp?: boolean
+}
+
+/**
+ * An exponential moving average of weights (Polyak & Juditsky, 1992): call `update()` after each step, and evaluate inside
+ * of `swapped()`, where the parameters have the averages' values.
+ */
+export class ExponentialMovingAverage {
+  readonly #averages: Map<Parameter, Buffer>
+  readonly #decay: number
+  readonly #warmUp: boolean
+  #updates = 0
+
+  constructor(parameters: readonly Parameter[], { decay = 0.999, warmUp = false }: EmaOptions = {}) {
+    if (!(decay >= 0 && decay <= 1))
+      throw new AnnealError('ERR_VALUE', `ema: decay must lie between 0 and 1; got ${decay}`)
+    this.#averages = new Map(parameters.map(p => [p, new Buffer(p)]))
+    this.#decay = decay
+    this.#warmUp = warmUp
+  }
+
+  /** Takes the parameters' values of now into the averages. */
+  update(): void {
+    const n = this.#updates++
+    const decay = this.#warmUp ? Math.min(this.#decay, (1 + n) / (10 + n)) : this.#decay
+    noGrad(() => {
+      for (const [parameter, average] of this.#averages) {
+        scope(() => average.assign(average.mul(decay).add(parameter.mul(1 - decay))))
+      }
+    })
+  }
+
+  /** The averages, in the order of the parameters. */
+  averages(): Tensor[] {
+    return [...this.#averages.values()]
+  }
+
+  /** Runs `fn` while the parameters have the averages' values; they get their own back afterwards. */
+  async swapped<R>(fn: () => R | Promise<R>): Promise<R> {
+    const own = [...this.#averages.keys()].map(parameter => parameter.detach())
+    for (const [parameter, average] of this.#averages) parameter.assign(average)
+    try {
+      return await fn()
+    } finally {
+      for (const [i, parameter] of [...this.#averages.keys()].entries()) {
+        parameter.assign(own[i]!)
+        own[i]!.dispose()
+      }
+    }
+  }
+}

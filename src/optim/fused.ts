@@ -1,0 +1,226 @@
+import { noGrad } from '../autograd'
+import { native, throwLast } from '../native'
+import {
+  adadeltaUpdate,
+  adagradUpdate,
+  adamUpdate,
+  lambUpdate,
+  lionUpdate,
+  rmsPropUpdate,
+  sgdUpdate,
+  zeros,
+} from '../ops.generated'
+import type { Parameter, Tensor } from '../tensor'
+import type { BaseOptions } from './optimizer'
+import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
+
+/** Optimizers whose update of all parameters is one native call. */
+export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOptimizer<O> {
+  /** The names of the states, in the order of the native rule. */
+  protected abstract readonly stateNames: readonly string[]
+  /** The native update: n parameters, n gradients, n of each state; gives new parameters and states. */
+  protected abstract update(settings: O, step: number, tensors: readonly Tensor[]): Tensor[]
+  /** What a state starts with. */
+  protected initial(_settings: O): number {
+    return 0
+  }
+
+  protected initialStates(parameter: Parameter, settings: O): Record<string, Tensor> {
+    const dtype = parameter.dtype === 'float64' ? 'float64' : 'float32'
+    const start = () => zeros(parameter.shape, { dtype }).add(this.initial(settings))
+    return Object.fromEntries(this.stateNames.map(name => [name, start()]))
+  }
+
+  protected updateTogether(settings: O, step: number, updates: readonly ParameterUpdate[]): void {
+    const parameters = updates.map(u => u.parameter)
+    const states = this.stateNames.flatMap(name => updates.map(u => u.states.get(name)!))
+    const tensors = [...parameters, ...updates.map(u => u.grad), ...states]
+    const updated = noGrad(() => this.update(settings, step, tensors))
+    // The old values are used up: each cell takes over a new one's handle.
+    for (const [i, cell] of [...parameters, ...states].entries()) {
+      if (!native.assign(cell.handle, updated[i]!.handle, false)) throwLast()
+    }
+  }
+}
+
+export interface SGDOptions extends BaseOptions {
+  /** The part of the last update that is kept. Default: 0. */
+  momentum: number
+  /** How much less than 1 the gradient weighs in the momentum. Default: 0. */
+  dampening: number
+  /** L2 decay through the gradient. Default: 0. */
+  weightDecay: number
+  /** Nesterov's momentum. Default: false. */
+  nesterov: boolean
+}
+
+/** Stochastic gradient descent with momentum (Sutskever et al., 2013). Default lr: 0.01. */
+export class SGD extends FusedOptimizer<SGDOptions> {
+  protected readonly stateNames = ['momentum']
+
+  constructor(params?: Params<SGDOptions> | Partial<SGDOptions>, options?: Partial<SGDOptions>) {
+    super(...parse(params, options, { lr: 0.01, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false }))
+  }
+
+  protected update(
+    { lr, momentum, dampening, weightDecay, nesterov }: SGDOptions,
+    step: number,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
+    return sgdUpdate(lr, step, tensors, { momentum, dampening, weightDecay, nesterov })
+  }
+}
+
+export interface AdamOptions extends BaseOptions {
+  /** The decays of the mean gradient and of the mean squared gradient. Default: [0.9, 0.999]. */
+  betas: readonly [number, number]
+  /** Added to the denominator. Default: 1e-8. */
+  eps: number
+  /** Weight decay: through the gradient in Adam (default 0), decoupled in AdamW (default 0.01). */
+  weightDecay: number
+}
+
+const adamDefaults: AdamOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 }
+
+/** Adam (Kingma & Ba, 2015). Default lr: 0.001. */
+export class Adam extends FusedOptimizer<AdamOptions> {
+  protected readonly stateNames = ['mean', 'variance']
+
+  constructor(params?: Params<AdamOptions> | Partial<AdamOptions>, options?: Partial<AdamOptions>) {
+    super(...parse(params, options, adamDefaults))
+  }
+
+  protected update({ lr, betas, eps, weightDecay }: AdamOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+    return adamUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
+  }
+}
+
+/** Adam with decoupled weight decay (Loshchilov & Hutter, 2019). Default lr: 0.001. */
+export class AdamW extends FusedOptimizer<AdamOptions> {
+  protected readonly stateNames = ['mean', 'variance']
+
+  constructor(params?: Params<AdamOptions> | Partial<AdamOptions>, options?: Partial<AdamOptions>) {
+    super(...parse(params, options, { ...adamDefaults, weightDecay: 0.01 }))
+  }
+
+  protected update({ lr, betas, eps, weightDecay }: AdamOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+    return adamUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay, decoupled: true })
+  }
+}
+
+export interface RMSpropOptions extends BaseOptions {
+  /** The decay of the mean squared gradient. Default: 0.99. */
+  alpha: number
+  /** Added to the denominator. Default: 1e-8. */
+  eps: number
+  /** The part of the last update that is kept. Default: 0. */
+  momentum: number
+  /** L2 decay through the gradient. Default: 0. */
+  weightDecay: number
+  /** Divide by the standard deviation instead of the root mean square. Default: false. */
+  centered: boolean
+}
+
+/** RMSprop (Tieleman & Hinton, 2012). Default lr: 0.01. */
+export class RMSprop extends FusedOptimizer<RMSpropOptions> {
+  protected readonly stateNames = ['square', 'mean', 'momentum']
+
+  constructor(params?: Params<RMSpropOptions> | Partial<RMSpropOptions>, options?: Partial<RMSpropOptions>) {
+    super(...parse(params, options, { lr: 0.01, alpha: 0.99, eps: 1e-8, momentum: 0, weightDecay: 0, centered: false }))
+  }
+
+  protected update(
+    { lr, alpha, eps, momentum, weightDecay, centered }: RMSpropOptions,
+    step: number,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
+    return rmsPropUpdate(lr, step, tensors, { alpha, eps, momentum, weightDecay, centered })
+  }
+}
+
+export interface AdagradOptions extends BaseOptions {
+  /** The decay of the learning rate over the steps. Default: 0. */
+  lrDecay: number
+  /** Added to the denominator. Default: 1e-10. */
+  eps: number
+  /** L2 decay through the gradient. Default: 0. */
+  weightDecay: number
+  /** What the sums of squares start with. Default: 0. */
+  initialAccumulator: number
+}
+
+/** Adagrad (Duchi et al., 2011). Default lr: 0.01. */
+export class Adagrad extends FusedOptimizer<AdagradOptions> {
+  protected readonly stateNames = ['sum']
+
+  constructor(params?: Params<AdagradOptions> | Partial<AdagradOptions>, options?: Partial<AdagradOptions>) {
+    super(...parse(params, options, { lr: 0.01, lrDecay: 0, eps: 1e-10, weightDecay: 0, initialAccumulator: 0 }))
+  }
+
+  protected override initial({ initialAccumulator }: AdagradOptions): number {
+    return initialAccumulator
+  }
+
+  protected update(
+    { lr, lrDecay, eps, weightDecay }: AdagradOptions,
+    step: number,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
+    return adagradUpdate(lr, step, tensors, { lrDecay, eps, weightDecay })
+  }
+}
+
+export interface AdadeltaOptions extends BaseOptions {
+  /** The decay of the mean squares. Default: 0.9. */
+  rho: number
+  /** Added under the roots. Default: 1e-6. */
+  eps: number
+  /** L2 decay through the gradient. Default: 0. */
+  weightDecay: number
+}
+
+/** Adadelta (Zeiler, 2012). Default lr: 1. */
+export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
+  protected readonly stateNames = ['square', 'delta']
+
+  constructor(params?: Params<AdadeltaOptions> | Partial<AdadeltaOptions>, options?: Partial<AdadeltaOptions>) {
+    super(...parse(params, options, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0 }))
+  }
+
+  protected update({ lr, rho, eps, weightDecay }: AdadeltaOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+    return adadeltaUpdate(lr, step, tensors, { rho, eps, weightDecay })
+  }
+}
+
+export interface LionOptions extends BaseOptions {
+  /** How much the momentum weighs in the direction, and its decay. Default: [0.9, 0.99]. */
+  betas: readonly [number, number]
+  /** Decoupled weight decay. Default: 0. */
+  weightDecay: number
+}
+
+/** Lion (Chen et al., 2023). Default lr: 0.0001. */
+export class Lion extends FusedOptimizer<LionOptions> {
+  protected readonly stateNames = ['momentum']
+
+  constructor(params?: Params<LionOptions> | Partial<LionOptions>, options?: Partial<LionOptions>) {
+    super(...parse(params, options, { lr: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 }))
+  }
+
+  protected update({ lr, betas, weightDecay }: LionOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+    return lionUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], weightDecay })
+  }
+}
+
+/** LAMB (You et al., 2020): Adam whose step has the length of the parameter's norm times lr. Default lr: 0.001. */
+export class LAMB extends FusedOptimizer<AdamOptions> {
+  protected readonly stateNames = ['mean', 'variance']
+
+  constructor(params?: Params<AdamOptions> | Partial<AdamOptions>, options?: Partial<AdamOptions>) {
+    super(...parse(params, options, { ...adamDefaults, eps: 1e-6 }))
+  }
+
+  protected update({ lr, betas, eps, weightDecay }: AdamOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+    return lambUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
+  }
+}
