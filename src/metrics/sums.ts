@@ -1,0 +1,80 @@
+import { AnnealError } from '../errors'
+import type { Plain } from '../io/json'
+import { stack } from '../ops.generated'
+import { Buffer, type Tensor, tensor } from '../tensor'
+import type { Metric } from './metric'
+
+/** A metric that is a function of sums over all examples. The sums stay on the device until they are asked for. */
+export abstract class SumMetric implements Metric {
+  abstract readonly name: string
+  #sums: Buffer | undefined
+
+  /** The sums over one batch, a float64 vector (or matrix) of the same shape for every batch. */
+  protected abstract sums(output: Tensor, target: Tensor): Tensor
+  /** The value from the sums over all batches. */
+  protected abstract value(sums: readonly number[]): number
+
+  reset(): void {
+    this.#sums?.dispose()
+    this.#sums = undefined
+  }
+
+  update(output: Tensor, target: Tensor): void {
+    const sums = this.sums(output, target)
+    if (!this.#sums) this.#sums = new Buffer(sums)
+    else this.#sums.assign(this.#sums.add(sums))
+  }
+
+  async result(): Promise<number> {
+    return this.#sums ? this.value(await this.totals()) : Number.NaN
+  }
+
+  /** The sums over all batches since the reset. */
+  protected async totals(): Promise<number[]> {
+    return this.#sums ? Array.from(await this.#sums.data(), Number) : []
+  }
+
+  protected get shape(): readonly number[] {
+    return this.#sums?.shape ?? []
+  }
+
+  async state(): Promise<Plain> {
+    return { sums: await this.totals(), shape: [...this.shape] }
+  }
+
+  restore(state: Plain): void {
+    const { sums, shape } = state as { sums: number[]; shape: number[] }
+    this.reset()
+    if (sums.length > 0) this.#sums = new Buffer(tensor(Float64Array.from(sums), { shape }))
+  }
+}
+
+/** Sums of several scalars as a vector. */
+export function vector(...sums: readonly Tensor[]): Tensor {
+  return stack(sums.map(s => s.cast('float64')))
+}
+
+/** Whether an output holds one logit per target, rather than one per class. */
+export function isBinary(output: Tensor, target: Tensor): boolean {
+  return output.size === target.size && (output.ndim < 2 || output.shape.at(-1) === 1)
+}
+
+/** The true class of every example, flat, as int64: from class indices, or from the largest of one value per class. */
+export function trueClasses(output: Tensor, target: Tensor): Tensor {
+  if (isBinary(output, target)) return target.reshape([-1]).greater(0.5).cast('int64')
+  if (target.ndim === output.ndim && target.shape.at(-1) === output.shape.at(-1))
+    return target.argmax({ axis: -1 }).reshape([-1])
+  if (target.size * output.shape.at(-1)! !== output.size) {
+    throw new AnnealError(
+      'ERR_SHAPE',
+      `metric: outputs [${output.shape}] do not fit targets [${target.shape}]; expected class indices, or one value per class`,
+    )
+  }
+  return target.reshape([-1]).cast('int64')
+}
+
+/** The predicted class of every example, flat, as int64: a positive logit, or the largest of one per class. */
+export function predictedClasses(output: Tensor, target: Tensor): Tensor {
+  if (isBinary(output, target)) return output.reshape([-1]).greater(0).cast('int64')
+  return output.argmax({ axis: -1 }).reshape([-1])
+}
