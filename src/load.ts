@@ -97,9 +97,10 @@ function attempt(
   surroundings: NativeSurroundings,
   load: () => unknown,
 ): NativeReport {
-  if (!existsSync(path)) {
-    const remedy = 'correct the variable, or unset it to use the installed binary'
-    return { failure: { source, path, cause: 'there is no such file', remedy } }
+  // Node would run a file of another name as JavaScript.
+  if (!existsSync(path) || !path.endsWith('.node')) {
+    const cause = existsSync(path) ? 'the name of a binary ends in .node' : 'there is no such file'
+    return { failure: { source, path, cause, remedy: 'correct the variable, or unset it to use the installed binary' } }
   }
   try {
     return { addon: load(), source, path }
