@@ -1,6 +1,5 @@
 #include "cpu/copy.h"
 
-#include <cstdlib>
 #include <cstring>
 
 #include "core/tensor.h"
@@ -92,6 +91,31 @@ void copyRows(Axes axes, const T* from, T* to) {
   });
 }
 
+/// to[i][j] = from[j][i] for a whole tile; rows of `from` are kPitch apart. Sixteen-byte shuffles are in every
+/// baseline.
+void transposeTile(const uint32_t* from, uint32_t* to, int64_t toRow) {
+  using Four [[gnu::vector_size(16)]] = uint32_t;
+  auto load = [](const uint32_t* at) {
+    Four v;
+    std::memcpy(&v, at, sizeof v);
+    return v;
+  };
+  auto store = [](Four v, uint32_t* at) { std::memcpy(at, &v, sizeof v); };
+  for (int64_t i = 0; i < kTile; i += 4) {
+    for (int64_t j = 0; j < kTile; j += 4) {
+      const uint32_t* at = from + j * kPitch + i;
+      Four r0 = load(at), r1 = load(at + kPitch), r2 = load(at + 2 * kPitch), r3 = load(at + 3 * kPitch);
+      Four a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+      Four c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+      uint32_t* out = to + i * toRow + j;
+      store(__builtin_shufflevector(a, b, 0, 1, 4, 5), out);
+      store(__builtin_shufflevector(a, b, 2, 3, 6, 7), out + toRow);
+      store(__builtin_shufflevector(c, d, 0, 1, 4, 5), out + 2 * toRow);
+      store(__builtin_shufflevector(c, d, 2, 3, 6, 7), out + 3 * toRow);
+    }
+  }
+}
+
 /// One tile of a transposition: `a` is contiguous in the source, `b` in the target.
 template <class T>
 void copyTile(const T* from, T* to, Axes::One a, Axes::One b) {
@@ -106,6 +130,9 @@ void copyTile(const T* from, T* to, Axes::One a, Axes::One b) {
   // Through a buffer, so that memory is read and written in whole lines whatever the strides.
   alignas(64) T buffer[kTile * kPitch];
   for (int64_t j = 0; j < b.n; ++j) copyRun(from + j * b.from, a.from, buffer + j * kPitch, 1, a.n);
+  if constexpr (sizeof(T) == 4) {
+    if (a.n == kTile && b.n == kTile && a.from == 1 && b.to == 1) return transposeTile(buffer, to, a.to);
+  }
   for (int64_t i = 0; i < a.n; ++i) copyRun(buffer + i, kPitch, to + i * a.to, b.to, b.n);
 }
 
@@ -119,7 +146,8 @@ void copyTiles(const Axes& outer, Axes::One a, Axes::One b, const T* from, T* to
       int64_t i = tile / bTiles % aTiles * aTile, j = tile % bTiles * bTile;
       int64_t source = i * a.from + j * b.from, target = i * a.to + j * b.to;
       outer.offsets(tile / bTiles / aTiles, source, target);
-      copyTile<T>(from + source, to + target, {std::min(aTile, a.n - i), a.from, a.to}, {std::min(bTile, b.n - j), b.from, b.to});
+      copyTile<T>(from + source, to + target, {std::min(aTile, a.n - i), a.from, a.to},
+                  {std::min(bTile, b.n - j), b.from, b.to});
     }
   });
 }

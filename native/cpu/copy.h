@@ -29,7 +29,8 @@ class Prepared {
   View view_;
 };
 
-/// Calls `f(TypeTag<T>{})` with the unsigned integer as wide as an element of `dtype`: for kernels that only move values.
+/// Calls `f(TypeTag<T>{})` with the unsigned integer as wide as an element of `dtype`: for kernels that only move
+/// values.
 template <class F>
 decltype(auto) visitWidth(DType dtype, F&& f) {
   switch (itemSize(dtype)) {

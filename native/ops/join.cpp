@@ -17,7 +17,8 @@ Specs inferConcat(const Args<Join>& c) {
     const Shape& s = c.in[i].shape();
     bool fits = s.rank() == shape.rank();
     for (int a = 0; fits && a < s.rank(); ++a) fits = a == axis || s[a] == shape[a];
-    require(fits, Code::Shape, c.op, ": shapes must agree but for axis ", axis, ": ", c.in[0].shape(), " and, at position ", i, ", ", s);
+    require(fits, Code::Shape, c.op, ": shapes must agree but for axis ", axis, ": ", c.in[0].shape(),
+            " and, at position ", i, ", ", s);
     shape[axis] += s[axis];
   }
   return {{shape, promoted(c.in)}};
@@ -51,8 +52,8 @@ Tensors stackLower(const Args<Join>& c) {
   int axis = resolveAxis(c.op, c.attrs.axis, c.in[0].rank() + 1);
   Tensors rows;
   for (size_t i = 0; i < c.in.size(); ++i) {
-    require(c.in[i].shape() == c.in[0].shape(), Code::Shape, c.op, ": shapes must be equal: ", c.in[0].shape(), " and, at position ", i,
-            ", ", c.in[i].shape());
+    require(c.in[i].shape() == c.in[0].shape(), Code::Shape, c.op, ": shapes must be equal: ", c.in[0].shape(),
+            " and, at position ", i, ", ", c.in[i].shape());
     rows.push_back(expandDims(c.in[i], {.axis = axis}));
   }
   return {concat(rows, {.axis = axis})};
@@ -62,8 +63,8 @@ Specs inferPad(const Args<PadConstant>& c) {
   Shape shape = c.in[0].shape();
   for (int i = 0; i < shape.rank(); ++i) {
     shape[i] += c.attrs.padding[size_t(2 * i)] + c.attrs.padding[size_t(2 * i + 1)];
-    require(shape[i] >= 0, Code::Shape, c.op, ": the padding ", c.attrs.padding, " leaves axis ", i, " of ", c.in[0].shape(),
-            " with a negative size");
+    require(shape[i] >= 0, Code::Shape, c.op, ": the padding ", c.attrs.padding, " leaves axis ", i, " of ",
+            c.in[0].shape(), " with a negative size");
   }
   return {{shape, c.in[0].dtype()}};
 }
@@ -72,7 +73,8 @@ void padCpu(const Call<PadConstant>& call) {
   View from = call.in[0], to = call.out[0];
   // Axis by axis: the margins are filled, then what lies between is narrowed to, so that no element is written twice.
   for (int i = 0; i < from.shape.rank(); ++i) {
-    int64_t before = call.attrs.padding[size_t(2 * i)], cut = std::max<int64_t>(0, -before), start = std::max<int64_t>(0, before);
+    int64_t before = call.attrs.padding[size_t(2 * i)], cut = std::max<int64_t>(0, -before),
+            start = std::max<int64_t>(0, before);
     int64_t kept = std::max<int64_t>(0, std::min(from.shape[i] - cut, to.shape[i] - start));
     start = std::min(start, to.shape[i]);
     cpu::fill(cpu::narrow(to, i, 0, start), call.attrs.value);
@@ -97,7 +99,8 @@ Tensor edge(const Tensor& x, int axis, int64_t at, int64_t size) {
 Tensor padAxis(const Args<Pad>& c, const Tensor& x, int axis, int64_t before, int64_t after) {
   int64_t size = x.shape()[axis];
   int64_t most = c.attrs.mode == PadMode::Reflect ? size - 1 : (c.attrs.mode == PadMode::Circular ? size : INT64_MAX);
-  require(before >= 0 && after >= 0, Code::Value, c.op, ": only the mode 'constant' takes negative padding; got ", c.attrs.padding);
+  require(before >= 0 && after >= 0, Code::Value, c.op, ": only the mode 'constant' takes negative padding; got ",
+          c.attrs.padding);
   require(size > 0 && before <= most && after <= most, Code::Shape, c.op, ": the padding [", before, ",", after,
           "] is too large for axis ", axis, " of ", x.shape(), " in this mode");
   Tensors parts;
@@ -140,7 +143,8 @@ Tensor rollAxis(const Tensor& x, int axis, int64_t shift) {
   if (size == 0) return x;
   shift = (shift % size + size) % size;
   if (shift == 0) return x;
-  return concat({narrow(x, {.axis = axis, .start = size - shift, .size = shift}), narrow(x, {.axis = axis, .start = 0, .size = size - shift})},
+  return concat({narrow(x, {.axis = axis, .start = size - shift, .size = shift}),
+                 narrow(x, {.axis = axis, .start = 0, .size = size - shift})},
                 {.axis = axis});
 }
 
@@ -148,13 +152,15 @@ Tensors rollLower(const Args<Roll>& c) {
   Tensor x = c.in[0];
   size_t shifts = c.attrs.shifts.size();
   if (!c.attrs.axis) {
-    require(shifts == 1, Code::Value, c.op, ": without an axis there is one shift, over all elements; got ", c.attrs.shifts);
+    require(shifts == 1, Code::Value, c.op, ": without an axis there is one shift, over all elements; got ",
+            c.attrs.shifts);
     Tensor flat = reshape(x, {.shape = {-1}});
     return {reshape(rollAxis(flat, 0, c.attrs.shifts[0]), {.shape = x.shape().ints()})};
   }
-  require(c.attrs.axis->size() == shifts, Code::Value, c.op, ": expected a shift for each axis; got ", c.attrs.shifts, " for the axes ",
-          *c.attrs.axis);
-  for (size_t i = 0; i < shifts; ++i) x = rollAxis(x, resolveAxis(c.op, (*c.attrs.axis)[i], x.rank()), c.attrs.shifts[i]);
+  require(c.attrs.axis->size() == shifts, Code::Value, c.op, ": expected a shift for each axis; got ", c.attrs.shifts,
+          " for the axes ", *c.attrs.axis);
+  for (size_t i = 0; i < shifts; ++i)
+    x = rollAxis(x, resolveAxis(c.op, (*c.attrs.axis)[i], x.rank()), c.attrs.shifts[i]);
   return {x};
 }
 
@@ -211,70 +217,82 @@ Tensors meshLower(const Args<Meshgrid>& c) {
 
 }  // namespace
 
-const Op<Join> concat({.name = "concat",
-                       .doc = "The tensors one after the other along `axis`; their shapes agree in all other axes. Dtypes are promoted.",
-                       .inputs = {"tensors..."},
-                       .attrs = {field<&Join::axis>("axis", "the axis to join along; negative ones count from the end")},
-                       .infer = inferConcat,
-                       .vjp = concatVjp,
-                       .anyStrides = true});
+const Op<Join> concat(
+    {.name = "concat",
+     .doc = "The tensors one after the other along `axis`; their shapes agree in all other axes. Dtypes are promoted.",
+     .inputs = {"tensors..."},
+     .attrs = {field<&Join::axis>("axis", "the axis to join along; negative ones count from the end")},
+     .infer = inferConcat,
+     .vjp = concatVjp,
+     .anyStrides = true});
 
-const Op<Join> stack({.name = "stack",
-                      .doc = "Tensors of one shape along a new axis.",
-                      .inputs = {"tensors..."},
-                      .attrs = {field<&Join::axis>("axis", "the place of the new axis; negative ones count from the end of the result")},
-                      .lower = stackLower});
+const Op<Join> stack(
+    {.name = "stack",
+     .doc = "Tensors of one shape along a new axis.",
+     .inputs = {"tensors..."},
+     .attrs = {field<&Join::axis>("axis", "the place of the new axis; negative ones count from the end of the result")},
+     .lower = stackLower});
 
-const Op<Pad> pad({.name = "pad",
-                   .doc = "`x` with margins: `value` ('constant'), the elements mirrored without repeating the edge ('reflect'), the edge "
-                          "repeated ('edge'), or the elements of the other side ('circular'). Negative padding crops ('constant' only).",
-                   .inputs = {"x"},
-                   .attrs = {required<&Pad::padding>("padding", "for each axis, the elements before and after: [before0, after0, before1, ...]"),
-                             field<&Pad::mode>("mode", "what the margins hold", {"constant", "reflect", "edge", "circular"}),
-                             field<&Pad::value>("value", "the value of 'constant' margins")},
-                   .lower = padLower});
+const Op<Pad> pad(
+    {.name = "pad",
+     .doc =
+         "`x` with margins: `value` ('constant'), the elements mirrored without repeating the edge ('reflect'), the "
+         "edge "
+         "repeated ('edge'), or the elements of the other side ('circular'). Negative padding crops ('constant' only).",
+     .inputs = {"x"},
+     .attrs = {required<&Pad::padding>("padding",
+                                       "for each axis, the elements before and after: [before0, after0, before1, ...]"),
+               field<&Pad::mode>("mode", "what the margins hold", {"constant", "reflect", "edge", "circular"}),
+               field<&Pad::value>("value", "the value of 'constant' margins")},
+     .lower = padLower});
 
-const Op<PadConstant> padConstant({.name = "padConstant",
-                                   .doc = "`x` with margins of one value; negative padding crops.",
-                                   .inputs = {"x"},
-                                   .attrs = {required<&PadConstant::padding>("padding", "for each axis, the elements before and after"),
-                                             required<&PadConstant::value>("value", "the value of the margins")},
-                                   .infer = inferPad,
-                                   .vjp =
-                                       [](const Vjp<PadConstant>& v) {
-                                         Ints padding = v.attrs.padding;
-                                         for (int64_t& p : padding) p = -p;
-                                         return Tensors{padConstant(v.grad(), {.padding = padding})};
-                                       },
-                                   .internal = true,
-                                   .anyStrides = true});
+const Op<PadConstant> padConstant(
+    {.name = "padConstant",
+     .doc = "`x` with margins of one value; negative padding crops.",
+     .inputs = {"x"},
+     .attrs = {required<&PadConstant::padding>("padding", "for each axis, the elements before and after"),
+               required<&PadConstant::value>("value", "the value of the margins")},
+     .infer = inferPad,
+     .vjp =
+         [](const Vjp<PadConstant>& v) {
+           Ints padding = v.attrs.padding;
+           for (int64_t& p : padding) p = -p;
+           return Tensors{padConstant(v.grad(), {.padding = padding})};
+         },
+     .internal = true,
+     .anyStrides = true});
 
-const Op<Roll> roll({.name = "roll",
-                     .doc = "`x` with its elements moved by `shifts` along `axis`; those pushed over the end come in at the start.",
-                     .inputs = {"x"},
-                     .attrs = {required<&Roll::shifts>("shifts", "for each axis, by how many places"),
-                               field<&Roll::axis>("axis", "the axes; when absent the elements move in row-major order")},
-                     .lower = rollLower});
+const Op<Roll> roll(
+    {.name = "roll",
+     .doc = "`x` with its elements moved by `shifts` along `axis`; those pushed over the end come in at the start.",
+     .inputs = {"x"},
+     .attrs = {required<&Roll::shifts>("shifts", "for each axis, by how many places"),
+               field<&Roll::axis>("axis", "the axes; when absent the elements move in row-major order")},
+     .lower = rollLower});
 
-const Op<Tile> tile({.name = "tile",
-                     .doc = "`x` laid side by side: `repeats` copies along each axis. Missing leading axes or repeats count as 1.",
-                     .inputs = {"x"},
-                     .attrs = {required<&Tile::repeats>("repeats", "for each axis, the number of copies")},
-                     .lower = tileLower});
+const Op<Tile> tile(
+    {.name = "tile",
+     .doc = "`x` laid side by side: `repeats` copies along each axis. Missing leading axes or repeats count as 1.",
+     .inputs = {"x"},
+     .attrs = {required<&Tile::repeats>("repeats", "for each axis, the number of copies")},
+     .lower = tileLower});
 
-const Op<Repeat> repeat({.name = "repeat",
-                         .doc = "`x` with each element repeated `count` times along `axis`.",
-                         .inputs = {"x"},
-                         .attrs = {required<&Repeat::count>("count", "how often"),
-                                   field<&Repeat::axis>("axis", "the axis; when absent the elements are taken in row-major order, with one axis")},
-                         .lower = repeatLower});
+const Op<Repeat> repeat(
+    {.name = "repeat",
+     .doc = "`x` with each element repeated `count` times along `axis`.",
+     .inputs = {"x"},
+     .attrs = {required<&Repeat::count>("count", "how often"),
+               field<&Repeat::axis>("axis",
+                                    "the axis; when absent the elements are taken in row-major order, with one axis")},
+     .lower = repeatLower});
 
-const Op<Meshgrid> meshgrid({.name = "meshgrid",
-                             .doc = "Coordinates of a grid: for tensors of lengths n0, n1, ... as many tensors of shape [n0, n1, ...], the "
-                                    "i-th changing along axis i only.",
-                             .inputs = {"tensors..."},
-                             .attrs = {field<&Meshgrid::indexing>("indexing", "'xy' swaps the first two axes of the results", {"ij", "xy"})},
-                             .outputs = {"grids..."},
-                             .lower = meshLower});
+const Op<Meshgrid> meshgrid(
+    {.name = "meshgrid",
+     .doc = "Coordinates of a grid: for tensors of lengths n0, n1, ... as many tensors of shape [n0, n1, ...], the "
+            "i-th changing along axis i only.",
+     .inputs = {"tensors..."},
+     .attrs = {field<&Meshgrid::indexing>("indexing", "'xy' swaps the first two axes of the results", {"ij", "xy"})},
+     .outputs = {"grids..."},
+     .lower = meshLower});
 
 }  // namespace anneal::ops

@@ -11,8 +11,8 @@
 namespace anneal::ops {
 namespace {
 
-/// Where the elements of a view lie in its tensor: built axis by axis, then applied to the tensor's own strides (to share its
-/// memory) or to row-major ones (to place the gradient).
+/// Where the elements of a view lie in its tensor: built axis by axis, then applied to the tensor's own strides (to
+/// share its memory) or to row-major ones (to place the gradient).
 struct Places {
   Shape shape;
   Strides strides;
@@ -44,9 +44,11 @@ int64_t resolveBound(int64_t bound, int64_t size, int64_t low, int64_t high) {
 
 void applySlice(const std::string& op, const Slice& s, Places& p) {
   size_t count = s.starts.size();
-  require(s.ends.size() == count && (!s.steps || s.steps->size() == count) && (!s.axes || s.axes->size() == count), Code::Value, op,
-          ": starts, ends, steps and axes must be equally long; got ", count, " starts and ", s.ends.size(), " ends");
-  require(int64_t(count) <= p.shape.rank(), Code::Shape, op, ": ", count, " slices for a tensor with ", p.shape.rank(), " axes");
+  require(s.ends.size() == count && (!s.steps || s.steps->size() == count) && (!s.axes || s.axes->size() == count),
+          Code::Value, op, ": starts, ends, steps and axes must be equally long; got ", count, " starts and ",
+          s.ends.size(), " ends");
+  require(int64_t(count) <= p.shape.rank(), Code::Shape, op, ": ", count, " slices for a tensor with ", p.shape.rank(),
+          " axes");
   if (s.axes) reductionAxes(op, s.axes, p.shape.rank());
   for (size_t i = 0; i < count; ++i) {
     int axis = s.axes ? resolveAxis(op, (*s.axes)[i], p.shape.rank()) : int(i);
@@ -63,8 +65,8 @@ void applySlice(const std::string& op, const Slice& s, Places& p) {
 void applyNarrow(const std::string& op, const Narrow& n, Places& p) {
   int axis = resolveAxis(op, n.axis, p.shape.rank());
   int64_t size = p.shape[axis], start = n.start < 0 ? n.start + size : n.start;
-  require(start >= 0 && n.size >= 0 && start <= size && n.size <= size - start, Code::Index, op, ": ", n.size, " elements from ", n.start,
-          " on are not inside axis ", axis, " of ", p.shape);
+  require(start >= 0 && n.size >= 0 && start <= size && n.size <= size - start, Code::Index, op, ": ", n.size,
+          " elements from ", n.start, " on are not inside axis ", axis, " of ", p.shape);
   p.slice(axis, start, n.size, 1);
 }
 
@@ -123,8 +125,8 @@ Ints partSizes(const Args<Split>& c, int64_t size) {
     require(s >= 0 && s <= size, Code::Shape, c.op, ": a part of ", s, " elements does not fit an axis of ", size);
     total += s;
   }
-  require(total == size, Code::Shape, c.op, ": the sizes ", sizes, " add up to ", total, "; axis ", c.attrs.axis, " of ",
-          c.in[0].shape(), " has ", size);
+  require(total == size, Code::Shape, c.op, ": the sizes ", sizes, " add up to ", total, "; axis ", c.attrs.axis,
+          " of ", c.in[0].shape(), " has ", size);
   return sizes;
 }
 
@@ -178,105 +180,118 @@ Tensors unstackViews(const Args<Unstack>& c) {
 
 }  // namespace
 
-const Op<Strided> strided({.name = "strided",
-                           .doc = "The elements of `x`, seen in row-major order, at `offset` and steps of `strides` from it.",
-                           .inputs = {"x"},
-                           .attrs = {required<&Strided::shape>("shape", "the shape of the result"),
-                                     required<&Strided::strides>("strides", "for each axis, the elements between neighbours"),
-                                     required<&Strided::offset>("offset", "the place of the first element")},
-                           .view =
-                               [](const Args<Strided>& c) {
-                                 GradMode off(false);  // a copy made on the way is not a record of its own
-                                 Tensor x = c.in[0].contiguous() ? c.in[0] : contiguous(c.in[0]);
-                                 return x.alias(Shape(c.attrs.shape), Strides(c.attrs.strides), x.impl()->offset + c.attrs.offset);
-                               },
-                           .vjp =
-                               [](const Vjp<Strided>& v) {
-                                 Strided s = v.attrs;
-                                 s.shape = v.in().shape().ints();
-                                 return Tensors{stridedGrad(v.grad(), s)};
-                               },
-                           .internal = true});
+const Op<Strided> strided(
+    {.name = "strided",
+     .doc = "The elements of `x`, seen in row-major order, at `offset` and steps of `strides` from it.",
+     .inputs = {"x"},
+     .attrs = {required<&Strided::shape>("shape", "the shape of the result"),
+               required<&Strided::strides>("strides", "for each axis, the elements between neighbours"),
+               required<&Strided::offset>("offset", "the place of the first element")},
+     .view =
+         [](const Args<Strided>& c) {
+           GradMode off(false);  // a copy made on the way is not a record of its own
+           Tensor x = c.in[0].contiguous() ? c.in[0] : contiguous(c.in[0]);
+           return x.alias(Shape(c.attrs.shape), Strides(c.attrs.strides), x.impl()->offset + c.attrs.offset);
+         },
+     .vjp =
+         [](const Vjp<Strided>& v) {
+           Strided s = v.attrs;
+           s.shape = v.in().shape().ints();
+           return Tensors{stridedGrad(v.grad(), s)};
+         },
+     .internal = true});
 
-const Op<Strided> stridedGrad({.name = "stridedGrad",
-                               .doc = "Zeros of `shape`, with the elements of `x` at `offset` and steps of `strides` from it.",
-                               .inputs = {"x"},
-                               .attrs = {required<&Strided::shape>("shape", "the shape of the result"),
-                                         required<&Strided::strides>("strides", "for each axis of `x`, the elements between neighbours"),
-                                         required<&Strided::offset>("offset", "the place of the first element")},
-                               .infer = [](const Args<Strided>& c) { return Specs{{Shape(c.attrs.shape), c.in[0].dtype()}}; },
-                               .vjp =
-                                   [](const Vjp<Strided>& v) {
-                                     Strided s = v.attrs;
-                                     s.shape = v.in().shape().ints();
-                                     return Tensors{strided(v.grad(), s)};
-                                   },
-                               .internal = true,
-                               .anyStrides = true});
+const Op<Strided> stridedGrad(
+    {.name = "stridedGrad",
+     .doc = "Zeros of `shape`, with the elements of `x` at `offset` and steps of `strides` from it.",
+     .inputs = {"x"},
+     .attrs = {required<&Strided::shape>("shape", "the shape of the result"),
+               required<&Strided::strides>("strides", "for each axis of `x`, the elements between neighbours"),
+               required<&Strided::offset>("offset", "the place of the first element")},
+     .infer =
+         [](const Args<Strided>& c) {
+           return Specs{{Shape(c.attrs.shape), c.in[0].dtype()}};
+         },
+     .vjp =
+         [](const Vjp<Strided>& v) {
+           Strided s = v.attrs;
+           s.shape = v.in().shape().ints();
+           return Tensors{strided(v.grad(), s)};
+         },
+     .internal = true,
+     .anyStrides = true});
 
-const Op<Slice> slice({.name = "slice",
-                       .doc = "A part of `x` along its first axes or along `axes`: from a start up to, not including, an end, by a "
-                              "step. Negative bounds count from the end, bounds outside are clamped, and with a negative step the "
-                              "elements come in reverse (then an end before the first element is written as -size-1 or less). Shares "
-                              "memory.",
-                       .inputs = {"x"},
-                       .attrs = {required<&Slice::starts>("starts", "for each axis, the first position"),
-                                 required<&Slice::ends>("ends", "for each axis, the position before which to stop"),
-                                 field<&Slice::steps>("steps", "for each axis, the step; ones when absent"),
-                                 field<&Slice::axes>("axes", "the axes meant; the first ones when absent")},
-                       .view = placesView<Slice, applySlice>,
-                       .vjp = placesGrad<Slice, applySlice>});
+const Op<Slice> slice(
+    {.name = "slice",
+     .doc = "A part of `x` along its first axes or along `axes`: from a start up to, not including, an end, by a "
+            "step. Negative bounds count from the end, bounds outside are clamped, and with a negative step the "
+            "elements come in reverse (then an end before the first element is written as -size-1 or less). Shares "
+            "memory.",
+     .inputs = {"x"},
+     .attrs = {required<&Slice::starts>("starts", "for each axis, the first position"),
+               required<&Slice::ends>("ends", "for each axis, the position before which to stop"),
+               field<&Slice::steps>("steps", "for each axis, the step; ones when absent"),
+               field<&Slice::axes>("axes", "the axes meant; the first ones when absent")},
+     .view = placesView<Slice, applySlice>,
+     .vjp = placesGrad<Slice, applySlice>});
 
 const Op<Narrow> narrow({.name = "narrow",
                          .doc = "`size` elements of `x` along `axis`, from `start` on. Shares memory.",
                          .inputs = {"x"},
                          .attrs = {required<&Narrow::axis>("axis", "the axis; negative ones count from the end"),
-                                   required<&Narrow::start>("start", "the first position; negative ones count from the end"),
+                                   required<&Narrow::start>("start",
+                                                            "the first position; negative ones count from the end"),
                                    required<&Narrow::size>("size", "the number of elements")},
                          .view = placesView<Narrow, applyNarrow>,
                          .vjp = placesGrad<Narrow, applyNarrow>});
 
-const Op<Flip> flip({.name = "flip",
-                     .doc = "`x` with its elements in reverse order along `axis` (all axes when absent). Shares memory.",
-                     .inputs = {"x"},
-                     .attrs = {field<&Flip::axis>("axis", "the axes to reverse; negative ones count from the end")},
-                     .view = placesView<Flip, applyFlip>,
-                     .vjp = [](const Vjp<Flip>& v) { return Tensors{flip(v.grad(), v.attrs)}; }});
+const Op<Flip> flip(
+    {.name = "flip",
+     .doc = "`x` with its elements in reverse order along `axis` (all axes when absent). Shares memory.",
+     .inputs = {"x"},
+     .attrs = {field<&Flip::axis>("axis", "the axes to reverse; negative ones count from the end")},
+     .view = placesView<Flip, applyFlip>,
+     .vjp = [](const Vjp<Flip>& v) { return Tensors{flip(v.grad(), v.attrs)}; }});
 
-const Op<Diagonal> diagonal({.name = "diagonal",
-                             .doc = "The diagonal of the matrices that `axisA` and `axisB` of `x` span, as the last axis of the result. "
-                                    "Shares memory.",
-                             .inputs = {"x"},
-                             .attrs = {field<&Diagonal::offset>("offset", "which diagonal: above the main one when positive, below when negative"),
-                                       field<&Diagonal::axisA>("axisA", "the axis of the rows"),
-                                       field<&Diagonal::axisB>("axisB", "the axis of the columns")},
-                             .view = placesView<Diagonal, applyDiagonal>,
-                             .vjp = placesGrad<Diagonal, applyDiagonal>});
+const Op<Diagonal> diagonal(
+    {.name = "diagonal",
+     .doc = "The diagonal of the matrices that `axisA` and `axisB` of `x` span, as the last axis of the result. "
+            "Shares memory.",
+     .inputs = {"x"},
+     .attrs = {field<&Diagonal::offset>("offset",
+                                        "which diagonal: above the main one when positive, below when negative"),
+               field<&Diagonal::axisA>("axisA", "the axis of the rows"),
+               field<&Diagonal::axisB>("axisB", "the axis of the columns")},
+     .view = placesView<Diagonal, applyDiagonal>,
+     .vjp = placesGrad<Diagonal, applyDiagonal>});
 
-const Op<Split> split({.name = "split",
-                       .doc = "Parts of `x` along `axis`. One number is the size of every part, but for a smaller last one; a list "
-                              "gives each part's size. The parts share memory.",
-                       .inputs = {"x"},
-                       .attrs = {required<&Split::sizes>("sizes", "the size of every part, or a list of sizes"),
-                                 field<&Split::axis>("axis", "the axis to cut; negative ones count from the end")},
-                       .outputs = {"parts..."},
-                       .views = splitViews,
-                       .vjp = joinParts<Split>});
+const Op<Split> split(
+    {.name = "split",
+     .doc = "Parts of `x` along `axis`. One number is the size of every part, but for a smaller last one; a list "
+            "gives each part's size. The parts share memory.",
+     .inputs = {"x"},
+     .attrs = {required<&Split::sizes>("sizes", "the size of every part, or a list of sizes"),
+               field<&Split::axis>("axis", "the axis to cut; negative ones count from the end")},
+     .outputs = {"parts..."},
+     .views = splitViews,
+     .vjp = joinParts<Split>});
 
-const Op<Chunk> chunk({.name = "chunk",
-                       .doc = "At most `parts` parts of `x` along `axis`, each as large as the first but for a smaller last one. The "
-                              "parts share memory.",
-                       .inputs = {"x"},
-                       .attrs = {required<&Chunk::parts>("parts", "the number of parts"),
-                                 field<&Chunk::axis>("axis", "the axis to cut; negative ones count from the end")},
-                       .outputs = {"parts..."},
-                       .views = chunkViews,
-                       .vjp = joinParts<Chunk>});
+const Op<Chunk> chunk(
+    {.name = "chunk",
+     .doc = "At most `parts` parts of `x` along `axis`, each as large as the first but for a smaller last one. The "
+            "parts share memory.",
+     .inputs = {"x"},
+     .attrs = {required<&Chunk::parts>("parts", "the number of parts"),
+               field<&Chunk::axis>("axis", "the axis to cut; negative ones count from the end")},
+     .outputs = {"parts..."},
+     .views = chunkViews,
+     .vjp = joinParts<Chunk>});
 
 const Op<Unstack> unstack({.name = "unstack",
                            .doc = "The slices of `x` along `axis`, without that axis. They share memory.",
                            .inputs = {"x"},
-                           .attrs = {field<&Unstack::axis>("axis", "the axis to take apart; negative ones count from the end")},
+                           .attrs = {field<&Unstack::axis>("axis",
+                                                           "the axis to take apart; negative ones count from the end")},
                            .outputs = {"parts..."},
                            .views = unstackViews,
                            .vjp = [](const Vjp<Unstack>& v) {
