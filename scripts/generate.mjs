@@ -1,4 +1,5 @@
 // Writes src/ops.generated.ts from the native registry: a function for every op, and a method of Tensor for most.
+// Internal ops go to src/internal.generated.ts.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +16,7 @@ const types = {
   integers: 'readonly number[] | number',
   numbers: 'readonly number[] | number',
   text: 'string',
+  key: 'Tensor',
 }
 const putters = {
   boolean: 'putBoolean',
@@ -41,11 +43,20 @@ function parameterOf(input) {
   return { name: input, type: 'TensorLike', put: 'putInput' }
 }
 
+/** Random ops take their key, which is drawn when absent, as an option. */
+const keyOption = {
+  name: 'key',
+  doc: 'seed and offset of the random numbers: two int64',
+  type: 'key',
+  default: 'drawn',
+}
+
 /** The signature and body of one op: inputs, then required attributes, then an object of options. */
 function shape(op) {
-  const inputs = op.inputs.map(parameterOf)
+  const keyed = op.inputs.at(-1) === 'key?'
+  const inputs = op.inputs.slice(0, keyed ? -1 : undefined).map(parameterOf)
   const required = op.attributes.filter(a => a.required)
-  const options = op.attributes.filter(a => !a.required)
+  const options = [...op.attributes.filter(a => !a.required), ...(keyed ? [keyOption] : [])]
   const optionsType = options.length ? `${capital(op.name)}Options` : undefined
   const mandatory = inputs.filter(i => !i.optional)
   const optional = inputs.filter(i => i.optional)
@@ -62,7 +73,7 @@ function shape(op) {
     : op.outputs[0].endsWith('...')
       ? 'Tensor[]'
       : `[${op.outputs.map(o => `${identifier(o)}: Tensor`).join(', ')}]`
-  return { inputs, options, optionsType, parameters, names, result, variadic }
+  return { inputs, keyed, options, optionsType, parameters, names, result, variadic }
 }
 
 function documentation(op) {
@@ -91,6 +102,7 @@ function functionOf(op) {
   const body = [
     '  let p = begin()\n',
     ...s.inputs.map(i => `  p = ${i.put}(p, ${identifier(i.name)})\n`),
+    ...(s.keyed ? ['  p = putOptional(p, options?.key)\n'] : []),
     ...op.attributes.map(put),
   ].join('')
   const call = s.variadic ? `runAll(${op.id}) as ${s.result}` : `run(${op.id})`
@@ -110,30 +122,33 @@ function methodOf(op) {
 const ops = native.schema()
 const isMethod = op => op.method && op.inputs.length > 0 && !op.inputs[0].endsWith('...') && !op.internal
 const methods = ops.filter(isMethod).map(methodOf)
-const used = name => (text.includes(`${name}(`) ? [name] : [])
-const text = ops.map(functionOf).join('')
-const helpers = [
+const runners = [
   'begin',
-  ...[
-    'putBoolean',
-    'putChoice',
-    'putDType',
-    'putInput',
-    'putInputs',
-    'putNumber',
-    'putNumbers',
-    'putOptional',
-    'putText',
-    'run',
-    'runAll',
-  ].flatMap(used),
+  'putBoolean',
+  'putChoice',
+  'putDType',
+  'putInput',
+  'putInputs',
+  'putNumber',
+  'putNumbers',
+  'putOptional',
+  'putText',
+  'run',
+  'runAll',
 ]
-const source = `// Generated from the native registry by scripts/generate.mjs. Not to be edited or committed.
-import { ${helpers.join(', ')}, type TensorLike } from './call'
-import type { DType } from './dtype'
-import { Tensor } from './tensor'
 
-${text}declare module './tensor' {
+/** A module with a function for each of `ops`. */
+function moduleOf(ops, tensorImport) {
+  const text = ops.map(functionOf).join('')
+  const used = runners.filter(name => text.includes(`${name}(`))
+  return `// Generated from the native registry by scripts/generate.mjs. Not to be edited or committed.
+import { ${used.join(', ')}, type TensorLike } from './call'
+${/\bDType\b/.test(text) ? "import type { DType } from './dtype'\n" : ''}import ${tensorImport}
+
+${text}`
+}
+
+const methodsText = `declare module './tensor' {
   interface Tensor {
 ${methods.map(m => m.declaration).join('')}  }
 }
@@ -142,11 +157,29 @@ Object.assign(Tensor.prototype, {
 ${methods.map(m => m.definition).join('')}})
 `
 
-const target = new URL('src/ops.generated.ts', root)
-let before = ''
-try {
-  before = readFileSync(target, 'utf8')
-} catch {
-  // not generated yet
+function write(name, source) {
+  const target = new URL(`src/${name}.generated.ts`, root)
+  let before = ''
+  try {
+    before = readFileSync(target, 'utf8')
+  } catch {
+    // not generated yet
+  }
+  if (before !== source) writeFileSync(target, source)
 }
-if (before !== source) writeFileSync(target, source)
+
+write(
+  'ops',
+  moduleOf(
+    ops.filter(op => !op.internal),
+    "{ Tensor } from './tensor'",
+  ) + methodsText,
+)
+// Ops that serve gradients and wrappers: not offered to users, so not exported from the package.
+write(
+  'internal',
+  moduleOf(
+    ops.filter(op => op.internal),
+    "type { Tensor } from './tensor'",
+  ),
+)

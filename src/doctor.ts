@@ -28,7 +28,7 @@ function hugePages(): string {
 /** The shared libraries mapped into this process now, as real paths, which carry the full version. */
 function mappedLibraries(): Set<string> {
   const maps = readSetting('/proc/self/maps') ?? ''
-  const paths = maps.match(/\/\S+\.so(\.\d+)*$/gm) ?? []
+  const paths = Array.from(maps.matchAll(/^(?:\S+\s+){5}(\/.+\.so(?:\.\d+)*)$/gm), match => match[1]!)
   return new Set(paths.map(path => realpathSync(path)))
 }
 
@@ -51,7 +51,7 @@ function binaryFacts(report: NativeReport, before: ReadonlySet<string>): Diagnos
   const loaded = [...mappedLibraries()].filter(path => !before.has(path))
   return {
     Binary: `${report.path} (${report.source})`,
-    Libraries: loaded.length > 0 ? loaded.map(describeLibrary) : 'none besides the system’s',
+    Libraries: loaded.length > 0 ? loaded.map(describeLibrary) : "none besides the system's",
     Core: core,
   }
 }

@@ -34,6 +34,13 @@ export interface NativeSurroundings {
 /** The platforms for which a package with a prebuilt binary is published. */
 const prebuiltPlatforms: readonly string[] = ['linux-x64']
 
+/** How to get another binary in place of one that does not load. */
+const reinstall: Record<NativeSource, string> = {
+  ANNEAL_NATIVE_PATH: 'point the variable at an anneal.node built for this system',
+  'local build': 'remove the build folder and run npm run build',
+  'platform package': 'remove node_modules and run npm ci',
+}
+
 /** The version of glibc that this process runs on, or undefined where the C library is another. */
 export function glibcVersion(): string | undefined {
   // Without this the report looks up the host names of open sockets, which can take seconds.
@@ -97,12 +104,15 @@ function attempt(
   surroundings: NativeSurroundings,
   load: () => unknown,
 ): NativeReport {
-  if (!existsSync(path)) {
-    const remedy = 'correct the variable, or unset it to use the installed binary'
-    return { failure: { source, path, cause: 'there is no such file', remedy } }
+  // Node would run a file of another name as JavaScript.
+  if (!existsSync(path) || !path.endsWith('.node')) {
+    const cause = existsSync(path) ? 'the name of a binary ends in .node' : 'there is no such file'
+    return { failure: { source, path, cause, remedy: 'correct the variable, or unset it to use the installed binary' } }
   }
   try {
-    return { addon: load(), source, path }
+    const addon = load()
+    if (typeof (addon as { schema?: unknown }).schema === 'function') return { addon, source, path }
+    return { failure: { source, path, cause: "the file is another program's addon", remedy: reinstall[source] } }
   } catch (error) {
     return { failure: { source, path, error, ...adviceOnUnfit(source, error, surroundings) } }
   }
@@ -132,12 +142,6 @@ function adviceOnMissing({ platform, root, glibc }: NativeSurroundings): Advice 
 /** Reads the dynamic loader's message. */
 function adviceOnUnfit(source: NativeSource, error: unknown, { glibc }: NativeSurroundings): Advice {
   const message = error instanceof Error ? error.message : String(error)
-  const reinstall =
-    source === 'platform package'
-      ? 'remove node_modules and run npm ci'
-      : source === 'local build'
-        ? 'remove the build folder and run npm run build'
-        : 'point the variable at an anneal.node built for this system'
   if (message.includes('libc.musl') || message.includes('ld-linux') || /relocating.*not found/.test(message)) {
     return { cause: 'the binary needs glibc, and this system has musl', remedy: 'use an image with glibc' }
   }
@@ -151,14 +155,14 @@ function adviceOnUnfit(source: NativeSource, error: unknown, { glibc }: NativeSu
     return { cause, remedy: 'update libstdc++6, or build from source on this system (docs/install.md)' }
   }
   const library = /(\S+): cannot open shared object file/.exec(message)
-  if (library) return { cause: `the library ${library[1]} is missing`, remedy: reinstall }
+  if (library) return { cause: `the library ${library[1]} is missing`, remedy: reinstall[source] }
   if (message.includes('did not self-register')) {
-    return { cause: 'the file is a library, but not an addon for Node.js', remedy: reinstall }
+    return { cause: 'the file is a library, but not an addon for Node.js', remedy: reinstall[source] }
   }
   if (/invalid ELF header|file too short|wrong ELF class|ELF load command|cannot read file data/.test(message)) {
-    return { cause: 'the file is damaged or built for another system', remedy: reinstall }
+    return { cause: 'the file is damaged or built for another system', remedy: reinstall[source] }
   }
-  return { cause: message, remedy: reinstall }
+  return { cause: message, remedy: reinstall[source] }
 }
 
 /** The text of the one error that a missing or unfit binary gives. */

@@ -1,7 +1,7 @@
 #include <cstring>
 
 #include "node/environment.h"
-#include "ops/arithmetic.h"
+#include "ops/views.h"
 
 namespace anneal::node {
 namespace {

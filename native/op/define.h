@@ -34,7 +34,8 @@ struct Definition {
   std::vector<Field> attrs = {};
   std::vector<std::string> outputs = {"result"};
   Specs (*infer)(const Args<A>&) = nullptr;
-  Tensor (*view)(const Args<A>&) = nullptr;
+  Tensor (*view)(const Args<A>&) = nullptr;    // of one output
+  Tensors (*views)(const Args<A>&) = nullptr;  // of several
   Tensors (*lower)(const Args<A>&) = nullptr;
   Tensors (*vjp)(const Vjp<A>&) = nullptr;
   Saves saves = {};
@@ -67,7 +68,8 @@ class Op {
     row->gradient = d.vjp ? Gradient::Vjp : (d.nonDifferentiable || !d.lower ? Gradient::NonDifferentiable : Gradient::Lower);
     row->defaults = [] { return std::make_shared<A>(); };
     if (d.infer) row->infer = bind<Specs>(d.infer, d.name);
-    if (d.view) row->view = bind<Tensor>(d.view, d.name);
+    if (d.view) row->view = [f = bind<Tensor>(d.view, d.name)](const void* a, Inputs in) { return Tensors{f(a, in)}; };
+    if (d.views) row->view = bind<Tensors>(d.views, d.name);
     if (d.lower) row->lower = bind<Tensors>(d.lower, d.name);
     if (d.vjp) row->vjp = [f = d.vjp](const VjpCall& c) { return f(Vjp<A>{*static_cast<const A*>(c.attrs), c}); };
     if (d.cost) {

@@ -2,7 +2,7 @@
 
 #include "graph/tape.h"
 #include "op/row.h"
-#include "ops/arithmetic.h"
+#include "ops/views.h"
 #include "runtime/context.h"
 
 namespace anneal {
@@ -95,7 +95,7 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   checkValues(row, in);
   Tensors out;
   if (row.view) {
-    out.push_back(row.view(attrs.get(), in));
+    out = row.view(attrs.get(), in);
   } else {
     Specs specs = row.infer(attrs.get(), in);
     for (const Spec& s : specs) checkShape(row.name, s.shape);

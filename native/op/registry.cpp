@@ -54,7 +54,7 @@ const std::vector<const Row*>& Registry::rows() {
   if (sorted_.empty()) seal();
   // Kernels may come later, from a backend library loaded at run time.
   for (auto& [name, device, kernel] : std::exchange(kernels_, {})) {
-    auto found = std::find_if(added_.begin(), added_.end(), [&](const auto& row) { return row->name == name; });
+    auto found = std::find_if(added_.begin(), added_.end(), [&name = name](const auto& row) { return row->name == name; });
     require(found != added_.end(), Code::Internal, "a kernel for an op that does not exist: ", name);
     (*found)->kernels[size_t(device)] = std::move(kernel);
   }

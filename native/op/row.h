@@ -54,7 +54,7 @@ class Row {
 
   std::function<std::shared_ptr<void>()> defaults;
   std::function<Specs(const void*, Inputs)> infer;
-  std::function<Tensor(const void*, Inputs)> view;             // an output that shares the first input's memory
+  std::function<Tensors(const void*, Inputs)> view;            // outputs that share the first input's memory
   std::function<Tensors(const void*, Inputs)> lower;           // the same result from other ops
   std::function<Tensors(const VjpCall&)> vjp;                  // gradients of the inputs
   std::function<double(const void*, std::span<const View>, std::span<const View>)> cost;  // about scalar operations

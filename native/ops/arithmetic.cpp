@@ -70,11 +70,6 @@ const Op<None> greater = mapOp<scalar::Greater>({.name = "greater",
                                                  .infer = inferBoolMap<None>,
                                                  .nonDifferentiable = true});
 
-const Op<None> contiguous = mapOp<scalar::Copy>({.name = "contiguous",
-                                                 .doc = "A copy of `x` in row-major order.",
-                                                 .inputs = {"x"},
-                                                 .vjp = [](const Vjp<None>& v) { return Tensors{v.grad()}; }});
-
 namespace {
 
 void castCpu(const Call<Cast>& call) {

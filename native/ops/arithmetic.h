@@ -9,6 +9,6 @@ struct Cast {
 
 extern const Op<None> greater, add, sub, mul, div, neg, exp, log, relu;
 extern const Op<Cast> cast;
-extern const Op<None> contiguous;
+
 
 }  // namespace anneal::ops

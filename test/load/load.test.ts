@@ -1,4 +1,5 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -86,6 +87,12 @@ describe('findNative', () => {
     const explicitPath = join(folder, 'library.node')
     copyFileSync(systemLibrary(), explicitPath)
     expect(failureOf(surroundings({ explicitPath })).cause).toContain('not an addon')
+  })
+
+  it("recognises another program's addon", () => {
+    // Vite's bundler is one.
+    const explicitPath = createRequire(__filename).resolve('@rolldown/binding-linux-x64-gnu')
+    expect(failureOf(surroundings({ explicitPath })).cause).toContain("another program's addon")
   })
 
   it('names the glibc that is needed and the one that is there', () => {

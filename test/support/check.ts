@@ -1,5 +1,6 @@
 import * as anneal from 'anneal'
 import { type DType, gradients, noGrad, type Tensor } from 'anneal'
+import * as internal from '../../src/internal.generated'
 import { withMode } from '../../src/mode'
 import type { OpSchema } from '../../src/native'
 import { expectGradient, expectNear, expectTensor, toleranceOf } from './compare'
@@ -13,7 +14,7 @@ const isFloating = (t: Tensor) => t.dtype.includes('float')
 
 /** Calls an op as a user would: inputs, required attributes, optional inputs, options. */
 export function callOp(op: OpSchema, inputs: readonly Input[], attrs: Record<string, unknown> = {}): Tensor[] {
-  const functions = anneal as unknown as Record<string, Fn>
+  const functions = { ...internal, ...anneal } as unknown as Record<string, Fn>
   const fn = functions[op.name] ?? functions[`${op.name}_`]
   if (!fn) throw new Error(`${op.name}: is not exported`)
   const optional = (i: number) => op.inputs[i]!.endsWith('?')

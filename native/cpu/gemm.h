@@ -1,0 +1,36 @@
+#pragma once
+#include "core/dtype.h"
+#include "core/shape.h"
+
+namespace anneal::cpu {
+
+/// A matrix that is read: element (i, j) is data[i * row + j * column].
+struct Factor {
+  const void* data = nullptr;
+  int64_t row = 0, column = 1;
+};
+
+/// One or many products C = alpha A B + beta C + bias of [m, k] and [k, n], all of one dtype; strides count elements.
+/// The rows of C are contiguous. 16-bit floats accumulate in float32, integers wrap.
+struct Gemm {
+  DType dtype = DType::Float32;
+  int64_t m = 0, n = 0, k = 0;
+  Factor a, b;
+  void* c = nullptr;
+  int64_t ldc = 0;
+  double alpha = 1, beta = 0;  // beta is 0 or 1 for 16-bit floats and small integers
+  const void* bias = nullptr;  // [n], added to every row
+  Shape batch;                 // the products to do; empty for one
+  Strides aBatch, bBatch, cBatch;
+};
+
+/// Does the products on all threads, or on this one if it is not the stream's.
+void gemm(const Gemm& g);
+
+namespace own {
+
+/// The products by the kernels of this library, whatever the backend.
+void gemm(const Gemm& g);
+
+}  // namespace own
+}  // namespace anneal::cpu

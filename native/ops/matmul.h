@@ -1,0 +1,12 @@
+#pragma once
+#include "op/define.h"
+
+namespace anneal::ops {
+
+/// torch.matmul's products of vectors, matrices and batches of matrices.
+extern const Op<None> matmul;
+
+/// The last two axes exchanged, without copying.
+Tensor transposeLast(const Tensor& x);
+
+}  // namespace anneal::ops
