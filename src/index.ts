@@ -1,7 +1,9 @@
 export * from './autograd'
 export type { TensorLike } from './call'
+export * as data from './data'
 export { type DType, dtypes, type TypedArray } from './dtype'
 export { AnnealError, type ErrorCode } from './errors'
+export * as io from './io'
 export {
   emptyCache,
   keep,
@@ -13,6 +15,11 @@ export {
   setMemoryLimit,
   trackTensors,
 } from './lifetime'
+export * as losses from './losses'
+export * as metrics from './metrics'
+export * as nn from './nn'
 export * from './ops.generated'
+export * as optim from './optim'
 export * from './runtime'
 export { type BackwardOptions, Buffer, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'
+export * as train from './train'

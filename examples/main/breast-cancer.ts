@@ -25,7 +25,11 @@ export async function trainBreastCancer(folder: string): Promise<void> {
   )
   console.log(model.summary([1, 30]))
 
-  model.compile({ optimizer: new optim.AdamW({ lr: 1e-3, weightDecay: 0.01 }), loss: 'bceWithLogits', metrics: ['accuracy', 'rocAuc'] })
+  model.compile({
+    optimizer: new optim.AdamW({ lr: 1e-3, weightDecay: 0.01 }),
+    loss: 'bceWithLogits',
+    metrics: ['accuracy', 'rocAuc'],
+  })
   await model.fit(...examples(train), {
     epochs: 60,
     batchSize: 32,
@@ -37,7 +41,9 @@ export async function trainBreastCancer(folder: string): Promise<void> {
   })
 
   const { loss, accuracy, rocAuc } = await model.evaluate(...examples(test))
-  console.log(`On ${test.length} held-out rows: accuracy ${percent(accuracy)}, area under ROC ${rocAuc!.toFixed(4)}, loss ${loss!.toFixed(4)}`)
+  console.log(
+    `On ${test.length} held-out rows: accuracy ${percent(accuracy)}, area under ROC ${rocAuc!.toFixed(4)}, loss ${loss!.toFixed(4)}`,
+  )
   confirm('breast cancer: accuracy on held-out rows', accuracy!, 0.96)
   await nn.saveModel(folder, model, { preprocessing: { features: scaler, labels }, config: { columns: names } })
 }

@@ -16,7 +16,9 @@ async function predictTumours(folder: string): Promise<void> {
     const malignant = Number(probabilities[row])
     const label = labels.classes[malignant > 0.5 ? 1 : 0]
     const sure = Math.max(malignant, 1 - malignant)
-    console.log(`  biopsy ${String(row).padStart(3)}: ${label}, ${(100 * sure).toFixed(1)} % sure (truth: ${table.column('diagnosis')[row]})`)
+    console.log(
+      `  biopsy ${String(row).padStart(3)}: ${label}, ${(100 * sure).toFixed(1)} % sure (truth: ${table.column('diagnosis')[row]})`,
+    )
   }
 }
 
@@ -32,7 +34,9 @@ async function predictDigits(folder: string): Promise<void> {
   const [sure, classes] = [await best.data(), await digits.data()]
   for (const row of [0, 37, 500, 1234, 1796]) {
     console.log(draw(images.subarray(row * 64, row * 64 + 64)))
-    console.log(`  reads ${classes[row]}, ${(100 * Number(sure[row])).toFixed(1)} % sure (truth: ${table.numbers('digit')[row]})\n`)
+    console.log(
+      `  reads ${classes[row]}, ${(100 * Number(sure[row])).toFixed(1)} % sure (truth: ${table.numbers('digit')[row]})\n`,
+    )
   }
 }
 

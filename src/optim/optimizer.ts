@@ -26,7 +26,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   groups: (O & { params: Parameter[] })[] = []
   /** How many updates have been made. */
   steps = 0
-  protected readonly defaults: O
+  /** The settings of groups that leave them out. */
+  readonly defaults: O
 
   constructor(params: readonly Parameter[] | readonly ParameterGroup<O>[] | undefined, defaults: O) {
     this.defaults = defaults

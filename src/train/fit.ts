@@ -1,5 +1,6 @@
 import { Dataset } from '../data'
 import { AnnealError } from '../errors'
+import { ConfusionMatrix } from '../metrics'
 import type { Module } from '../nn/module'
 import { summarize } from '../nn/summary'
 import { writeReport } from '../report'
@@ -8,6 +9,7 @@ import type { Callback } from './callback'
 import { evaluate } from './evaluate'
 import { drawSeed, feed, splitLast } from './feed'
 import type { History } from './history'
+import { Meters } from './meter'
 import { createProgress, type Logs } from './progress'
 import { savedSeed } from './resume'
 import { type Compiled, Fit, type RunOptions } from './trainer'
@@ -33,7 +35,7 @@ export async function fit(model: Module, compiled: Compiled, given: Examples, op
     model.train(mode)
     for (const callback of callbacks) if ('close' in callback) (callback as { close(): void }).close()
   }
-  if (options.report) await report(options.report, model, run, options)
+  if (options.report) await report(options.report, run, validation ?? training)
   return run.history
 }
 
@@ -100,18 +102,25 @@ function progressOf(
   ]
 }
 
-async function report(path: string, model: Module, run: Fit, options: FitOptions): Promise<void> {
-  const last = Object.entries(run.history.metrics).map(([name, values]): [string, number] => [name, values.at(-1)!])
+/** The report of a fit, with the confusion matrix of the validation data (or the training data) where classes have labels. */
+async function report(path: string, run: Fit, judged: Examples): Promise<void> {
+  const { model, history, compiled, options } = run
+  const { labels, epochs, batchSize, seed, clipNorm, clipValue, accumulate } = options
+  const last = Object.entries(history.metrics).map(([name, values]): [string, number] => [name, values.at(-1)!])
+  const optimizer = `${compiled.optimizer.constructor.name} ${JSON.stringify(compiled.optimizer.defaults)}`
   await writeReport(path, {
     title: `Training of ${model.constructor.name}`,
-    history: run.history.metrics,
+    history: history.metrics,
     summary: summarize(model),
     metrics: Object.fromEntries(last),
-    config: {
-      epochs: options.epochs,
-      batchSize: options.batchSize,
-      seed: run.options.seed,
-      optimizer: run.compiled.optimizer.constructor.name,
-    },
+    config: { epochs, batchSize, seed, optimizer, clipNorm, clipValue, accumulate },
+    confusion: labels && { labels, matrix: await confusionOf(run, judged, labels.length) },
   })
+}
+
+async function confusionOf({ model, compiled, options }: Fit, data: Examples, classes: number): Promise<number[][]> {
+  const metric = new ConfusionMatrix(classes)
+  const meters = () => new Meters([{ key: '', name: metric.name, metric }])
+  await evaluate(model, { ...compiled, meters }, data, { batchSize: options.batchSize, signal: options.signal })
+  return metric.matrix()
 }
