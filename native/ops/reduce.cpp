@@ -22,7 +22,7 @@ Tensor spread(const Tensor& grad, const Reduce& attrs, const Shape& shape) {
 
 void sumCpu(const Call<Reduce>& call) {
   Ints axes = reductionAxes("sum", call.attrs.axis, call.in[0].shape.rank());
-  cpu::sum(call.in[0], axes, call.out[0]);
+  cpu::reduce({.reducer = cpu::Reducer::Sum}, call.in[0], axes, call.out[0]);
 }
 const Implement<Reduce> sumOnCpu("sum", DeviceType::Cpu, sumCpu);
 
