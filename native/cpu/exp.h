@@ -7,7 +7,8 @@
 namespace anneal::cpu {
 
 /// e^x without branches, so that loops over it vectorise: x is split into n ln 2 + r with |r| <= ln 2 / 2, and e^r is a
-/// polynomial. Within 2 units in the last place; subnormal results, 0, infinity and NaN come out as std::exp gives them.
+/// polynomial. Within 2 units in the last place; subnormal results, 0, infinity and NaN come out as std::exp gives
+/// them.
 template <class T>
 inline T expOf(T x) {
   constexpr bool single = std::is_same_v<T, float>;

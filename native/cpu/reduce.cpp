@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kTile = int64_t(1) << 16;  // elements that one call of a loop reads
 constexpr int64_t kConverted = 8192;         // the same where they are converted first
+constexpr int64_t kShort = 32;               // rows this short are not worth a call each
 constexpr int64_t kFewUnits = 32;            // with fewer independent results, each is split further
 constexpr int64_t kGrain = 16384;
 
@@ -58,6 +59,11 @@ struct Plan {
       rows = *last;
       axes.erase(std::next(last).base());
     }
+    // Short rows: neighbouring results make the columns, so that vectors still fill.
+    if (columns.size == 1 && rows.size < kShort && !axes.empty() && !axes.back().reduced) {
+      columns = axes.back();
+      axes.pop_back();
+    }
     for (const Axis& a : axes) {
       (a.reduced ? reduced : kept).push_back(a);
       (a.reduced ? reducedCount : keptCount) *= a.size;
@@ -97,18 +103,22 @@ class Driver {
   }
 
   void run() {
-    int64_t chunks = units_ >= kFewUnits ? 1 : std::clamp<int64_t>(unitSize_ / kTile, 1, std::min<int64_t>(256, std::max<int64_t>(1, steps_)));
+    int64_t chunks = units_ >= kFewUnits ? 1
+                                         : std::clamp<int64_t>(unitSize_ / kTile, 1,
+                                                               std::min<int64_t>(256, std::max<int64_t>(1, steps_)));
     if (chunks == 1) return whole();
     std::vector<Acc> totals(size_t(units_ * chunks * block_), initialTotal<Acc>(reduction_.reducer));
     parallelFor(units_ * chunks, std::max<int64_t>(1, kGrain * chunks / unitSize_), [&](int64_t begin, int64_t end) {
       Scratch scratch(direct_);
       for (int64_t i = begin; i < end; ++i)
-        unit(i / chunks, steps_ * (i % chunks) / chunks, steps_ * (i % chunks + 1) / chunks, &totals[size_t(i * block_)], scratch);
+        unit(i / chunks, steps_ * (i % chunks) / chunks, steps_ * (i % chunks + 1) / chunks,
+             &totals[size_t(i * block_)], scratch);
     });
     for (int64_t u = 0; u < units_; ++u) {
       Acc* total = &totals[size_t(u * chunks * block_)];
       for (int64_t c = 1; c < chunks; ++c)
-        for (int64_t j = 0; j < block_; ++j) total[j] = mergeTotals(reduction_.reducer, total[j], total[c * block_ + j]);
+        for (int64_t j = 0; j < block_; ++j)
+          total[j] = mergeTotals(reduction_.reducer, total[j], total[c * block_ + j]);
       write(u, total);
     }
   }
@@ -121,15 +131,16 @@ class Driver {
 
   void whole() {
     const Acc initial = initialTotal<Acc>(reduction_.reducer);
-    parallelFor(units_, std::max<int64_t>(1, kGrain / std::max<int64_t>(unitSize_, 1)), [&](int64_t begin, int64_t end) {
-      Scratch scratch(direct_);
-      std::vector<Acc> totals(static_cast<size_t>(block_));
-      for (int64_t u = begin; u < end; ++u) {
-        std::fill(totals.begin(), totals.end(), initial);
-        unit(u, 0, steps_, totals.data(), scratch);
-        write(u, totals.data());
-      }
-    });
+    parallelFor(units_, std::max<int64_t>(1, kGrain / std::max<int64_t>(unitSize_, 1)),
+                [&](int64_t begin, int64_t end) {
+                  Scratch scratch(direct_);
+                  std::vector<Acc> totals(static_cast<size_t>(block_));
+                  for (int64_t u = begin; u < end; ++u) {
+                    std::fill(totals.begin(), totals.end(), initial);
+                    unit(u, 0, steps_, totals.data(), scratch);
+                    write(u, totals.data());
+                  }
+                });
   }
 
   int64_t width(int64_t unit) const { return std::min(block_, plan_.columns.size - unit % blocks_ * block_); }
@@ -141,7 +152,8 @@ class Driver {
     const double* operand = nullptr;
     if (operands_) {
       scratch.operands.resize(size_t(columns));
-      for (int64_t j = 0; j < columns; ++j) scratch.operands[size_t(j)] = operands_[out + (first + j) * plan_.columns.out];
+      for (int64_t j = 0; j < columns; ++j)
+        scratch.operands[size_t(j)] = operands_[out + (first + j) * plan_.columns.out];
       operand = scratch.operands.data();
     }
     for (int64_t s = begin; s < end; ++s) {
@@ -208,12 +220,14 @@ void reduce(const Reduction& reduction, const View& x, const Ints& axes, const V
   else Driver<int64_t>(reduction, x, axes, out, strides, operands).run();
 }
 
-std::vector<double> reduceToDouble(const Reduction& reduction, const View& x, const Ints& axes, const double* operands) {
+std::vector<double> reduceToDouble(const Reduction& reduction, const View& x, const Ints& axes,
+                                   const double* operands) {
   int64_t n = 1;
   for (int i = 0; i < x.shape.rank(); ++i)
     if (std::find(axes.begin(), axes.end(), i) == axes.end()) n *= x.shape[i];
   std::vector<double> values(static_cast<size_t>(n));
-  View out{.memory = reinterpret_cast<std::byte*>(values.data()), .shape = {n}, .strides = {1}, .dtype = DType::Float64};
+  View out{
+      .memory = reinterpret_cast<std::byte*>(values.data()), .shape = {n}, .strides = {1}, .dtype = DType::Float64};
   reduce(reduction, x, axes, out, operands);
   return values;
 }

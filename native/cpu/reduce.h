@@ -15,9 +15,11 @@ struct Reduction {
   double number = 1;
 };
 
-/// out = `x` reduced over `axes` (sorted, from 0). Floats add up in float lanes of at most 64 elements and from there in
-/// double, in an order that does not depend on the number of threads. `operands` has a value for each element of `out`.
-void reduce(const Reduction& reduction, const View& x, const Ints& axes, const View& out, const double* operands = nullptr);
+/// out = `x` reduced over `axes` (sorted, from 0). Floats add up in float lanes of at most 64 elements and from there
+/// in double, in an order that does not depend on the number of threads. `operands` has a value for each element of
+/// `out`.
+void reduce(const Reduction& reduction, const View& x, const Ints& axes, const View& out,
+            const double* operands = nullptr);
 
 /// The same into new memory in double.
 std::vector<double> reduceToDouble(const Reduction& reduction, const View& x, const Ints& axes,

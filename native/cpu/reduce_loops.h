@@ -29,13 +29,12 @@ inline constexpr int64_t kMaxColumns = 2048;
 
 /// Reduces the rows of a tile: acc[j] takes in x[i * stride + j] for all i. Tiles have at most kMaxColumns columns.
 /// Totals are double for floats and int64 for int64; x is float, double or int64.
-using TileLoop = void (*)(const void* x, int64_t stride, int64_t rows, int64_t columns, const double* operand, void* acc);
+using TileLoop = void (*)(const void* x, int64_t stride, int64_t rows, int64_t columns, const double* operand,
+                          void* acc);
 
 struct Reducing {
   TileLoop f32 = nullptr, f64 = nullptr, i64 = nullptr;
-  TileLoop of(DType compute) const {
-    return compute == DType::Float32 ? f32 : (compute == DType::Float64 ? f64 : i64);
-  }
+  TileLoop of(DType compute) const { return compute == DType::Float32 ? f32 : (compute == DType::Float64 ? f64 : i64); }
 };
 
 /// The loops of a reducer, for the processor this runs on.

@@ -29,47 +29,71 @@ T absolute(T x) {
 
 struct Adding {
   template <class T>
-  static T initial() { return T(0); }
+  static T initial() {
+    return T(0);
+  }
   template <class T>
-  static T merge(T a, T b) { return scalar::Add{}(a, b); }
+  static T merge(T a, T b) {
+    return scalar::Add{}(a, b);
+  }
 };
 /// NaN wins, as in PyTorch.
 struct Highest {
   template <class T>
-  static T initial() { return lowest<T>(); }
+  static T initial() {
+    return lowest<T>();
+  }
   template <class T>
-  static T merge(T a, T b) { return b > a || b != b ? b : a; }
+  static T merge(T a, T b) {
+    return b > a || b != b ? b : a;
+  }
 };
 struct Lowest {
   template <class T>
-  static T initial() { return highest<T>(); }
+  static T initial() {
+    return highest<T>();
+  }
   template <class T>
-  static T merge(T a, T b) { return b < a || b != b ? b : a; }
+  static T merge(T a, T b) {
+    return b < a || b != b ? b : a;
+  }
 };
 
 struct Sum : Adding {
   template <class T>
-  static T map(T x, T) { return x; }
+  static T map(T x, T) {
+    return x;
+  }
 };
 struct NonzeroCount : Adding {
   template <class T>
-  static T map(T x, T) { return x != T(0) ? T(1) : T(0); }
+  static T map(T x, T) {
+    return x != T(0) ? T(1) : T(0);
+  }
 };
 struct AbsSum : Adding {
   template <class T>
-  static T map(T x, T) { return absolute(x); }
+  static T map(T x, T) {
+    return absolute(x);
+  }
 };
 struct SquareSum : Adding {
   template <class T>
-  static T map(T x, T) { return scalar::Mul{}(x, x); }
+  static T map(T x, T) {
+    return scalar::Mul{}(x, x);
+  }
 };
 struct PowerSum : Adding {
   template <class T>
-  static T map(T x, T power) { return T(std::pow(absolute(x), power)); }
+  static T map(T x, T power) {
+    return T(std::pow(absolute(x), power));
+  }
 };
 struct SquaredDeviation : Adding {
   template <class T>
-  static T map(T x, T mean) { return scalar::Mul{}(scalar::Sub{}(x, mean), scalar::Sub{}(x, mean)); }
+  static T map(T x, T mean) {
+    return scalar::Mul{}(scalar::Sub{}(x, mean), scalar::Sub{}(x, mean));
+  }
 };
 struct ExpSum : Adding {
   template <class T>
@@ -80,39 +104,61 @@ struct ExpSum : Adding {
 };
 struct Prod {
   template <class T>
-  static T initial() { return T(1); }
+  static T initial() {
+    return T(1);
+  }
   template <class T>
-  static T map(T x, T) { return x; }
+  static T map(T x, T) {
+    return x;
+  }
   template <class T>
-  static T merge(T a, T b) { return scalar::Mul{}(a, b); }
+  static T merge(T a, T b) {
+    return scalar::Mul{}(a, b);
+  }
 };
 struct Max : Highest {
   template <class T>
-  static T map(T x, T) { return x; }
+  static T map(T x, T) {
+    return x;
+  }
 };
 struct Min : Lowest {
   template <class T>
-  static T map(T x, T) { return x; }
+  static T map(T x, T) {
+    return x;
+  }
 };
 struct AbsMax : Highest {
   template <class T>
-  static T map(T x, T) { return absolute(x); }
+  static T map(T x, T) {
+    return absolute(x);
+  }
 };
 struct AbsMin : Lowest {
   template <class T>
-  static T map(T x, T) { return absolute(x); }
+  static T map(T x, T) {
+    return absolute(x);
+  }
 };
 struct Any : Highest {
   template <class T>
-  static T initial() { return T(0); }
+  static T initial() {
+    return T(0);
+  }
   template <class T>
-  static T map(T x, T) { return x != T(0) ? T(1) : T(0); }
+  static T map(T x, T) {
+    return x != T(0) ? T(1) : T(0);
+  }
 };
 struct All : Lowest {
   template <class T>
-  static T initial() { return T(1); }
+  static T initial() {
+    return T(1);
+  }
   template <class T>
-  static T map(T x, T) { return x != T(0) ? T(1) : T(0); }
+  static T map(T x, T) {
+    return x != T(0) ? T(1) : T(0);
+  }
 };
 
 /// Calls `f` with the functor of a reducer.
