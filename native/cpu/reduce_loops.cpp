@@ -21,12 +21,15 @@ using Total = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
 template <class F, class T>
 void intoLanes(const T* x, int64_t stride, int64_t rows, int64_t columns, const T* operand, T* __restrict lanes) {
   int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) {
-    const T *a = x + i * stride, *b = a + stride, *c = b + stride, *d = c + stride;
-    for (int64_t j = 0; j < columns; ++j) {
-      const T o = operand[j];
-      T first = F::merge(F::map(a[j], o), F::map(b[j], o)), second = F::merge(F::map(c[j], o), F::map(d[j], o));
-      lanes[j] = F::merge(lanes[j], F::merge(first, second));
+  // Four rows at a time save traffic with the lanes. Nested comparisons would keep the compiler from vectorising.
+  if constexpr (!std::is_base_of_v<reducers::Highest, F> && !std::is_base_of_v<reducers::Lowest, F>) {
+    for (; i + 4 <= rows; i += 4) {
+      const T *a = x + i * stride, *b = a + stride, *c = b + stride, *d = c + stride;
+      for (int64_t j = 0; j < columns; ++j) {
+        const T o = operand[j];
+        T first = F::merge(F::map(a[j], o), F::map(b[j], o)), second = F::merge(F::map(c[j], o), F::map(d[j], o));
+        lanes[j] = F::merge(lanes[j], F::merge(first, second));
+      }
     }
   }
   for (; i < rows; ++i)

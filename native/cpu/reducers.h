@@ -45,7 +45,7 @@ struct Highest {
   }
   template <class T>
   static T merge(T a, T b) {
-    return b > a || b != b ? b : a;
+    return (b > a) | (b != b) ? b : a;
   }
 };
 struct Lowest {
@@ -55,7 +55,7 @@ struct Lowest {
   }
   template <class T>
   static T merge(T a, T b) {
-    return b < a || b != b ? b : a;
+    return (b < a) | (b != b) ? b : a;
   }
 };
 
