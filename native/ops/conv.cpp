@@ -3,21 +3,12 @@
 #include "cpu/conv.h"
 #include "ops/arithmetic.h"
 #include "ops/reduce.h"
+#include "ops/spatial.h"
 
 namespace anneal::ops {
 namespace {
 
 using cpu::ConvShape;
-
-/// One entry per spatial axis, each at least `least`.
-Dims perAxis(const std::string& op, const char* what, const Ints& given, int rank, int64_t least) {
-  require(given.size() == 1 || int(given.size()) == rank, Code::Value, op, ": ", what, " needs one number, or one for each of the ",
-          rank, " spatial axes; got ", given);
-  Dims d = given.size() == 1 ? Dims::filled(rank, given[0]) : Dims(given);
-  for (int64_t v : d)
-    require(v >= least && v <= INT32_MAX, Code::Value, op, ": ", what, " must be ", least, " or more; got ", given);
-  return d;
-}
 
 /// Reads padding given as one number, one per axis, or pairs; only pairs may hold a negative `after`, for gradients.
 void setPadding(const std::string& op, const Ints& given, int rank, ConvShape& s) {
@@ -67,8 +58,8 @@ void setOutput(const std::string& op, ConvShape& s) {
 ConvShape convShape(const std::string& op, const Conv& a, const Shape& x, const Shape& w) {
   const int rank = x.rank() - 2;
   ConvShape s{.batch = x[0], .inChannels = x.back(), .outChannels = w[0], .groups = a.groups};
-  s.in = x.slice(1, rank + 1);
-  s.kernel = w.slice(1, rank + 1);
+  s.in = spatial(x);
+  s.kernel = spatial(w);
   s.stride = perAxis(op, "stride", a.stride, rank, 1);
   s.dilation = perAxis(op, "dilation", a.dilation, rank, 1);
   if (a.same) setSamePadding(s);
@@ -78,21 +69,15 @@ ConvShape convShape(const std::string& op, const Conv& a, const Shape& x, const 
   return s;
 }
 
-Shape join(int64_t first, const Dims& middle, int64_t last) {
-  Shape shape = middle;
-  shape.insert(0, first);
-  shape.push(last);
-  return shape;
-}
-
 void checkOperands(const std::string& op, int rank, const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t channels) {
-  static constexpr const char* axes[] = {"length", "height, width", "depth, height, width"};
-  require(x.rank() == rank + 2, Code::Shape, op, ": the input must have the axes [batch, ", axes[rank - 1], ", channels]; got ", x.shape());
+  checkImages(op, x.shape(), rank);
   require(weight.rank() == rank + 2, Code::Shape, op, ": the weight must have ", rank + 2, " axes; got ", weight.shape());
   require(isFloat(x.dtype()), Code::DType, op, ": the input must be of a floating-point dtype; got ", x.dtype(), "; convert it with cast()");
-  for (const Tensor& t : {weight, bias})
-    require(!t || t.dtype() == x.dtype(), Code::DType, op, ": dtypes differ: the input is ", x.dtype(), ", the ",
-            &t == &weight ? "weight" : "weight or bias", " ", t ? t.dtype() : x.dtype(), "; convert one with cast()");
+  auto sameDType = [&](const char* what, const Tensor& t) {
+    require(t.dtype() == x.dtype(), Code::DType, op, ": dtypes differ: the input is ", x.dtype(), ", the ", what, " ", t.dtype(), "; convert one with cast()");
+  };
+  sameDType("weight", weight);
+  if (bias) sameDType("bias", bias);
   require(!bias || bias.shape() == Shape{channels}, Code::Shape, op, ": the bias must have the shape [", channels, "]; got ",
           bias ? bias.shape() : Shape{});
 }
@@ -128,7 +113,7 @@ template <int Rank>
 Tensors convVjp(const Vjp<Conv>& v) {
   const Shape &x = v.in(0).shape(), &w = v.in(1).shape();
   ConvShape s = convShape("conv", v.attrs, x, w);
-  return {v.need(0) ? convData(v.grad(), v.in(1), gradientOf(s, s.in)) : Tensor(),
+  return {v.need(0) ? convData(v.grad(), v.in(1), Tensor(), gradientOf(s, s.in)) : Tensor(),
           v.need(1) ? convWeights(v.in(0), v.grad(), gradientOf(s, s.kernel)) : Tensor(),
           v.need(2) ? channelSums(v.grad()) : Tensor()};
 }
@@ -144,13 +129,13 @@ double convCost(const Conv& a, std::span<const View> in, std::span<const View> o
 }
 
 template <int Rank>
-Op<Conv> makeConv(const std::string& spatial, const std::string& kernel) {
+Op<Conv> makeConv(const std::string& kernel) {
   const std::string name = "conv" + std::to_string(Rank) + "d";
   Implement<Conv>(name, DeviceType::Cpu, convCpu<Rank>);
   return Op<Conv>(
       {.name = name,
-       .doc = "The convolution (cross-correlation, as in PyTorch) of `x` [batch, " + spatial + ", in] with `weight` [out, " + kernel +
-              ", in / groups], plus `bias` [out] if given: [batch, " + spatial +
+       .doc = "The convolution (cross-correlation, as in PyTorch) of `x` [batch, " + axisNames(Rank) + ", in] with `weight` [out, " + kernel +
+              ", in / groups], plus `bias` [out] if given: [batch, " + axisNames(Rank) +
               "', out], where a size L becomes floor((L + padding - dilation * (kernel - 1) - 1) / stride) + 1 with the padding of both ends.",
        .inputs = {"x", "weight", "bias?"},
        .attrs = {field<&Conv::stride>("stride", "the step, for all axes or for each"),
@@ -166,9 +151,9 @@ Op<Conv> makeConv(const std::string& spatial, const std::string& kernel) {
 
 }  // namespace
 
-const Op<Conv> conv1d = makeConv<1>("length", "kernel");
-const Op<Conv> conv2d = makeConv<2>("height, width", "kernel height, kernel width");
-const Op<Conv> conv3d = makeConv<3>("depth, height, width", "kernel depth, kernel height, kernel width");
+const Op<Conv> conv1d = makeConv<1>("kernel");
+const Op<Conv> conv2d = makeConv<2>("kernel height, kernel width");
+const Op<Conv> conv3d = makeConv<3>("kernel depth, kernel height, kernel width");
 
 namespace {
 
@@ -244,7 +229,7 @@ const Op<ConvGradient> convData(
      .vjp =
          [](const Vjp<ConvGradient>& v) {
            ConvShape s = dataShape("convData", v.attrs, v.in(0).shape(), v.in(1).shape());
-           return Tensors{v.need(0) ? convOf(s.rank())(v.grad(), v.in(1), forwardOf(v.attrs)) : Tensor(),
+           return Tensors{v.need(0) ? convOf(s.rank())(v.grad(), v.in(1), Tensor(), forwardOf(v.attrs)) : Tensor(),
                           v.need(1) ? convWeights(v.grad(), v.in(0), gradientOf(s, s.kernel)) : Tensor(),
                           v.need(2) ? channelSums(v.grad()) : Tensor()};
          },
@@ -261,8 +246,8 @@ const Op<ConvGradient> convWeights(
      .vjp =
          [](const Vjp<ConvGradient>& v) {
            ConvShape s = weightsShape("convWeights", v.attrs, v.in(0).shape(), v.in(1).shape());
-           return Tensors{v.need(0) ? convData(v.in(1), v.grad(), gradientOf(s, s.in)) : Tensor(),
-                          v.need(1) ? convOf(s.rank())(v.in(0), v.grad(), forwardOf(v.attrs)) : Tensor()};
+           return Tensors{v.need(0) ? convData(v.in(1), v.grad(), Tensor(), gradientOf(s, s.in)) : Tensor(),
+                          v.need(1) ? convOf(s.rank())(v.in(0), v.grad(), Tensor(), forwardOf(v.attrs)) : Tensor()};
          },
      .saves = kSaveInputs,
      .internal = true,
@@ -295,11 +280,11 @@ Tensors lowerTranspose(const Args<ConvTranspose>& c) {
 }
 
 template <int Rank>
-Op<ConvTranspose> makeTranspose(const std::string& spatial, const std::string& kernel) {
+Op<ConvTranspose> makeTranspose(const std::string& kernel) {
   return Op<ConvTranspose>(
       {.name = "convTranspose" + std::to_string(Rank) + "d",
-       .doc = "The transposed convolution of `x` [batch, " + spatial + ", in] with `weight` [in, " + kernel +
-              ", out / groups], plus `bias` [out] if given: [batch, " + spatial +
+       .doc = "The transposed convolution of `x` [batch, " + axisNames(Rank) + ", in] with `weight` [in, " + kernel +
+              ", out / groups], plus `bias` [out] if given: [batch, " + axisNames(Rank) +
               "', out], where a size L becomes (L - 1) * stride - padding + dilation * (kernel - 1) + outputPadding + 1 with the padding of both ends.",
        .inputs = {"x", "weight", "bias?"},
        .attrs = {field<&ConvTranspose::stride>("stride", "the step between the places where the kernel is put, for all axes or for each"),
@@ -312,8 +297,8 @@ Op<ConvTranspose> makeTranspose(const std::string& spatial, const std::string& k
 
 }  // namespace
 
-const Op<ConvTranspose> convTranspose1d = makeTranspose<1>("length", "kernel");
-const Op<ConvTranspose> convTranspose2d = makeTranspose<2>("height, width", "kernel height, kernel width");
-const Op<ConvTranspose> convTranspose3d = makeTranspose<3>("depth, height, width", "kernel depth, kernel height, kernel width");
+const Op<ConvTranspose> convTranspose1d = makeTranspose<1>("kernel");
+const Op<ConvTranspose> convTranspose2d = makeTranspose<2>("kernel height, kernel width");
+const Op<ConvTranspose> convTranspose3d = makeTranspose<3>("kernel depth, kernel height, kernel width");
 
 }  // namespace anneal::ops
