@@ -21,7 +21,8 @@ ConvShape expanded(ConvShape s) {
 
 template <class From, class To>
 void convertAll(const From* from, To* to, int64_t n) {
-  parallelFor(n, 32768, [&](int64_t begin, int64_t end) { convertStrided(from + begin, 1, to + begin, 1, end - begin); });
+  parallelFor(n, 32768,
+              [&](int64_t begin, int64_t end) { convertStrided(from + begin, 1, to + begin, 1, end - begin); });
 }
 
 /// 16-bit data as float32, in working memory.
@@ -63,8 +64,9 @@ std::array<const T*, 3> pointers(const Operands& in) {
   return out;
 }
 
-/// Runs a convolution by oneDNN where it takes the dtype and the work is worth it, else by the own kernels; 16-bit floats
-/// pass through float32. `by` is called with a way to compute (ConvOneDnn, ConvDirect or ConvGemm) and typed pointers.
+/// Runs a convolution by oneDNN where it takes the dtype and the work is worth it, else by the own kernels; 16-bit
+/// floats pass through float32. `by` is called with a way to compute (ConvOneDnn, ConvDirect or ConvGemm) and typed
+/// pointers.
 template <class By>
 void compute(const ConvShape& s, const Operands& in, const View& out, By&& by) {
   const ConvShape three = expanded(s);
@@ -80,7 +82,8 @@ void compute(const ConvShape& s, const Operands& in, const View& out, By&& by) {
                                          widened(in[2], Purpose::ConvBias)};
   float* result = workspace<float>(Purpose::ConvResult, size_t(out.size()));
   if (large && ConvOneDnn::takes(DType::Float32)) {
-    by(ConvOneDnn{DType::Float32}, s, std::array<const void*, 3>{wide[0], wide[1], wide[2]}, static_cast<void*>(result));
+    by(ConvOneDnn{DType::Float32}, s, std::array<const void*, 3>{wide[0], wide[1], wide[2]},
+       static_cast<void*>(result));
   } else {
     own(wide, result);
   }

@@ -65,8 +65,8 @@ struct Taps {
   }
 };
 
-// The ways to compute them. All data is contiguous and of one type; nothing is empty. The first two want shapes of three
-// spatial axes.
+// The ways to compute them. All data is contiguous and of one type; nothing is empty. The first two want shapes of
+// three spatial axes.
 
 /// Plain loops: for little work, and vectorised over channels for depthwise convolutions. T is float or double.
 template <class T>

@@ -124,7 +124,8 @@ void data(const ConvShape& s, const T* grad, const T* weight, T* dx) {
   for (int64_t p = 0; p < s.batch * s.out.product(); ++p)
     taps.of(p, [&](int64_t pixel, int64_t tap) {
       for (int64_t o = 0; o < s.outChannels; ++o)
-        addScaled(dx + pixel * s.inChannels + o / perGroup * in, grad[p * s.outChannels + o], weight + o * depth + tap * in, in);
+        addScaled(dx + pixel * s.inChannels + o / perGroup * in, grad[p * s.outChannels + o],
+                  weight + o * depth + tap * in, in);
     });
 }
 
@@ -137,13 +138,16 @@ void weights(const ConvShape& s, const T* x, const T* grad, T* dw) {
   for (int64_t p = 0; p < s.batch * s.out.product(); ++p)
     taps.of(p, [&](int64_t pixel, int64_t tap) {
       for (int64_t o = 0; o < s.outChannels; ++o)
-        addScaled(dw + o * depth + tap * in, grad[p * s.outChannels + o], x + pixel * s.inChannels + o / perGroup * in, in);
+        addScaled(dw + o * depth + tap * in, grad[p * s.outChannels + o], x + pixel * s.inChannels + o / perGroup * in,
+                  in);
     });
 }
 
 // Highway exports functions, not templates.
 void forward32(const ConvShape& s, const float* x, const float* w, const float* b, float* y) { forward(s, x, w, b, y); }
-void forward64(const ConvShape& s, const double* x, const double* w, const double* b, double* y) { forward(s, x, w, b, y); }
+void forward64(const ConvShape& s, const double* x, const double* w, const double* b, double* y) {
+  forward(s, x, w, b, y);
+}
 void data32(const ConvShape& s, const float* g, const float* w, float* dx) { data(s, g, w, dx); }
 void data64(const ConvShape& s, const double* g, const double* w, double* dx) { data(s, g, w, dx); }
 void weights32(const ConvShape& s, const float* x, const float* g, float* dw) { weights(s, x, g, dw); }

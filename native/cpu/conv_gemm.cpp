@@ -102,8 +102,14 @@ void ConvGemm<T>::forward(const ConvShape& s, const T* x, const T* weight, const
   const int64_t n = s.groupOut(), depth = s.depth();
   chunks<T>(s, [&](const Patches<T>& patches, int64_t first, int64_t count) {
     const int64_t channel = patches.group * n;
-    gemm({.dtype = kDType<T>, .m = count, .n = n, .k = depth, .a = patches.gather(x, first, count),
-          .b = {weight + channel * depth, 1, depth}, .c = y + first * s.outChannels + channel, .ldc = s.outChannels,
+    gemm({.dtype = kDType<T>,
+          .m = count,
+          .n = n,
+          .k = depth,
+          .a = patches.gather(x, first, count),
+          .b = {weight + channel * depth, 1, depth},
+          .c = y + first * s.outChannels + channel,
+          .ldc = s.outChannels,
           .bias = bias ? bias + channel : nullptr});
   });
 }
@@ -116,8 +122,14 @@ void ConvGemm<T>::data(const ConvShape& s, const T* grad, const T* weight, T* dx
     const int64_t channel = patches.group * k;
     const bool inPlace = patches.inPlace();
     T* rows = inPlace ? dx + patches.group * depth : workspace<T>(Purpose::Patches, size_t(count * depth));
-    gemm({.dtype = kDType<T>, .m = count, .n = depth, .k = k, .a = {grad + first * s.outChannels + channel, s.outChannels, 1},
-          .b = {weight + channel * depth, depth, 1}, .c = rows, .ldc = inPlace ? s.inChannels : depth});
+    gemm({.dtype = kDType<T>,
+          .m = count,
+          .n = depth,
+          .k = k,
+          .a = {grad + first * s.outChannels + channel, s.outChannels, 1},
+          .b = {weight + channel * depth, depth, 1},
+          .c = rows,
+          .ldc = inPlace ? s.inChannels : depth});
     if (!inPlace) patches.scatter(rows, first, count, dx);
   });
 }
@@ -127,8 +139,15 @@ void ConvGemm<T>::weights(const ConvShape& s, const T* x, const T* grad, T* dw) 
   const int64_t m = s.groupOut(), depth = s.depth();
   chunks<T>(s, [&](const Patches<T>& patches, int64_t first, int64_t count) {
     const int64_t channel = patches.group * m;
-    gemm({.dtype = kDType<T>, .m = m, .n = depth, .k = count, .a = {grad + first * s.outChannels + channel, 1, s.outChannels},
-          .b = patches.gather(x, first, count), .c = dw + channel * depth, .ldc = depth, .beta = first ? 1.0 : 0.0});
+    gemm({.dtype = kDType<T>,
+          .m = m,
+          .n = depth,
+          .k = count,
+          .a = {grad + first * s.outChannels + channel, 1, s.outChannels},
+          .b = patches.gather(x, first, count),
+          .c = dw + channel * depth,
+          .ldc = depth,
+          .beta = first ? 1.0 : 0.0});
   });
 }
 

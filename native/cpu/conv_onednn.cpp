@@ -74,8 +74,9 @@ dnnl::convolution_forward::primitive_desc forwardDesc(const Descriptors& d) {
   const auto kind = dnnl::prop_kind::forward_training;
   const auto direct = algorithm::convolution_direct;
   using Desc = dnnl::convolution_forward::desc;
-  Desc desc = d.bias.data.ndims ? Desc(kind, direct, d.x, d.weightAny, d.bias, d.y, d.stride, d.dilation, d.before, d.after)
-                                : Desc(kind, direct, d.x, d.weightAny, d.y, d.stride, d.dilation, d.before, d.after);
+  Desc desc = d.bias.data.ndims
+                  ? Desc(kind, direct, d.x, d.weightAny, d.bias, d.y, d.stride, d.dilation, d.before, d.after)
+                  : Desc(kind, direct, d.x, d.weightAny, d.y, d.stride, d.dilation, d.before, d.after);
   return {desc, userScratchpad(), engine()};
 }
 
@@ -119,9 +120,7 @@ const void* packed(Conv& conv, const void* weight) {
 
 }  // namespace
 
-bool ConvOneDnn::takes(DType dtype) {
-  return dtype == DType::Float32 || (dtype == DType::BFloat16 && fastBFloat16());
-}
+bool ConvOneDnn::takes(DType dtype) { return dtype == DType::Float32 || (dtype == DType::BFloat16 && fastBFloat16()); }
 
 void ConvOneDnn::forward(const ConvShape& s, const void* x, const void* weight, const void* bias, void* y) const {
   Conv& conv = cached(keyOf(Kind::Convolution, s, dtype, bias), [&] { return makeForward(s, dataType(dtype), bias); });
@@ -136,7 +135,8 @@ void ConvOneDnn::data(const ConvShape& s, const void* grad, const void* weight, 
 }
 
 void ConvOneDnn::weights(const ConvShape& s, const void* x, const void* grad, void* dw) const {
-  Conv& conv = cached(keyOf(Kind::ConvolutionWeights, s, dtype, false), [&] { return makeWeights(s, dataType(dtype)); });
+  Conv& conv =
+      cached(keyOf(Kind::ConvolutionWeights, s, dtype, false), [&] { return makeWeights(s, dataType(dtype)); });
   if (!conv.reorder) return conv.primitive.run({x, grad, dw});
   void* packed = workspace(Purpose::Patches, conv.packed);
   conv.primitive.run({x, grad, packed});

@@ -51,11 +51,13 @@ void collect(const SpatialMap& map, int64_t position, std::vector<Source>& out) 
   out.clear();
   const auto& [a, b, c] = map.axes;
   const int64_t n = position / map.outputs(), o = position % map.outputs();
-  const auto oc = size_t(o % c.outputs()), ob = size_t(o / c.outputs() % b.outputs()), oa = size_t(o / c.outputs() / b.outputs());
+  const auto oc = size_t(o % c.outputs()), ob = size_t(o / c.outputs() % b.outputs()),
+             oa = size_t(o / c.outputs() / b.outputs());
   for (size_t i = a.starts[oa]; i < a.starts[oa + 1]; ++i)
     for (size_t j = b.starts[ob]; j < b.starts[ob + 1]; ++j) {
       const AxisMap::Entry &p = a.entries[i], &q = b.entries[j];
-      const int64_t base = ((n * a.inputs + p.at) * b.inputs + q.at) * c.inputs, tap = (p.tap * b.taps + q.tap) * c.taps;
+      const int64_t base = ((n * a.inputs + p.at) * b.inputs + q.at) * c.inputs,
+                    tap = (p.tap * b.taps + q.tap) * c.taps;
       const double weight = p.weight * q.weight;
       for (size_t k = c.starts[oc]; k < c.starts[oc + 1]; ++k)
         out.push_back({base + c.entries[k].at, tap + c.entries[k].tap, weight * c.entries[k].weight});
@@ -90,7 +92,8 @@ void sums(const SpatialMap& map, const View& x, const View& y) {
   const int64_t channels = y.shape.back();
   eachVector<T>(map, y, [&](auto d, int64_t at, const std::vector<Source>& sources, int64_t c) {
     auto sum = hn::Zero(d);
-    for (const Source& s : sources) sum = hn::MulAdd(hn::Set(d, T(s.weight)), load(d, x.as<S>() + s.pixel * channels + c), sum);
+    for (const Source& s : sources)
+      sum = hn::MulAdd(hn::Set(d, T(s.weight)), load(d, x.as<S>() + s.pixel * channels + c), sum);
     store(sum, d, y.as<S>() + at);
   });
 }
@@ -113,7 +116,8 @@ void maxima(const SpatialMap& map, const View& x, const View& y, const View& tap
       auto take = hn::Gt(value, best);
       if constexpr (hwy::IsFloat<T>()) take = hn::Or(take, hn::Ne(value, value));
       best = hn::IfThenElse(take, value, best);
-      if constexpr (!std::is_void_v<I>) index = hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, Index(s.tap)), index);
+      if constexpr (!std::is_void_v<I>)
+        index = hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, Index(s.tap)), index);
     }
     store(best, d, y.as<S>() + at);
     if constexpr (!std::is_void_v<I>) store(index, di, taps.as<I>() + at);
@@ -143,7 +147,8 @@ void spread(const SpatialMap& map, const View& grad, const View& taps, const Vie
     auto sum = hn::Zero(d);
     for (const Source& s : sources) {
       const int64_t from = s.pixel * channels + c;
-      const auto here = hn::RebindMask(d, hn::Eq(load(di, taps.as<I>() + from), hn::Set(di, hn::TFromD<decltype(di)>(s.tap))));
+      const auto here =
+          hn::RebindMask(d, hn::Eq(load(di, taps.as<I>() + from), hn::Set(di, hn::TFromD<decltype(di)>(s.tap))));
       sum = hn::Add(sum, hn::IfThenElseZero(here, load(d, grad.as<S>() + from)));
     }
     store(sum, d, dx.as<S>() + at);

@@ -37,8 +37,8 @@ struct SpatialMap {
 
 /// y = the sums of what each position reads, weighted.
 void weightedSums(const SpatialMap& map, const View& x, const View& y);
-/// y = the largest value of what each position reads (NaN above all), and, where `taps` is defined, the number of the first
-/// entry that has it, uint8 or int32.
+/// y = the largest value of what each position reads (NaN above all), and, where `taps` is defined, the number of the
+/// first entry that has it, uint8 or int32.
 void windowMax(const SpatialMap& map, const View& x, const View& y, const View& taps);
 /// y = the value of the entry numbered by `taps`.
 void pickTaps(const SpatialMap& map, const View& x, const View& taps, const View& y);

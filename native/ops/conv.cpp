@@ -19,8 +19,8 @@ void setPadding(const std::string& op, const Ints& given, int rank, ConvShape& s
   for (int i = 0; i < rank; ++i) {
     s.before.push(given[size_t(2 * i)]);
     s.after.push(given[size_t(2 * i + 1)]);
-    require(s.before[i] >= 0 && std::abs(s.before[i]) <= INT32_MAX && std::abs(s.after[i]) <= INT32_MAX, Code::Value, op,
-            ": padding must be 0 or more; got ", given);
+    require(s.before[i] >= 0 && std::abs(s.before[i]) <= INT32_MAX && std::abs(s.after[i]) <= INT32_MAX, Code::Value,
+            op, ": padding must be 0 or more; got ", given);
   }
 }
 
@@ -69,17 +69,21 @@ ConvShape convShape(const std::string& op, const Conv& a, const Shape& x, const 
   return s;
 }
 
-void checkOperands(const std::string& op, int rank, const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t channels) {
+void checkOperands(const std::string& op, int rank, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                   int64_t channels) {
   checkImages(op, x.shape(), rank);
-  require(weight.rank() == rank + 2, Code::Shape, op, ": the weight must have ", rank + 2, " axes; got ", weight.shape());
-  require(isFloat(x.dtype()), Code::DType, op, ": the input must be of a floating-point dtype; got ", x.dtype(), "; convert it with cast()");
+  require(weight.rank() == rank + 2, Code::Shape, op, ": the weight must have ", rank + 2, " axes; got ",
+          weight.shape());
+  require(isFloat(x.dtype()), Code::DType, op, ": the input must be of a floating-point dtype; got ", x.dtype(),
+          "; convert it with cast()");
   auto sameDType = [&](const char* what, const Tensor& t) {
-    require(t.dtype() == x.dtype(), Code::DType, op, ": dtypes differ: the input is ", x.dtype(), ", the ", what, " ", t.dtype(), "; convert one with cast()");
+    require(t.dtype() == x.dtype(), Code::DType, op, ": dtypes differ: the input is ", x.dtype(), ", the ", what, " ",
+            t.dtype(), "; convert one with cast()");
   };
   sameDType("weight", weight);
   if (bias) sameDType("bias", bias);
-  require(!bias || bias.shape() == Shape{channels}, Code::Shape, op, ": the bias must have the shape [", channels, "]; got ",
-          bias ? bias.shape() : Shape{});
+  require(!bias || bias.shape() == Shape{channels}, Code::Shape, op, ": the bias must have the shape [", channels,
+          "]; got ", bias ? bias.shape() : Shape{});
 }
 
 template <int Rank>
@@ -134,15 +138,20 @@ Op<Conv> makeConv(const std::string& kernel) {
   Implement<Conv>(name, DeviceType::Cpu, convCpu<Rank>);
   return Op<Conv>(
       {.name = name,
-       .doc = "The convolution (cross-correlation, as in PyTorch) of `x` [batch, " + axisNames(Rank) + ", in] with `weight` [out, " + kernel +
-              ", in / groups], plus `bias` [out] if given: [batch, " + axisNames(Rank) +
-              "', out], where a size L becomes floor((L + padding - dilation * (kernel - 1) - 1) / stride) + 1 with the padding of both ends.",
+       .doc = "The convolution (cross-correlation, as in PyTorch) of `x` [batch, " + axisNames(Rank) +
+              ", in] with `weight` [out, " + kernel + ", in / groups], plus `bias` [out] if given: [batch, " +
+              axisNames(Rank) +
+              "', out], where a size L becomes floor((L + padding - dilation * (kernel - 1) - 1) / stride) + 1 with "
+              "the padding of both ends.",
        .inputs = {"x", "weight", "bias?"},
        .attrs = {field<&Conv::stride>("stride", "the step, for all axes or for each"),
-                 field<&Conv::padding>("padding", "the zeros added at both ends of all axes or of each, or pairs: before and after each axis"),
+                 field<&Conv::padding>(
+                     "padding",
+                     "the zeros added at both ends of all axes or of each, or pairs: before and after each axis"),
                  field<&Conv::dilation>("dilation", "the distance between the kernel's elements"),
                  field<&Conv::groups>("groups", "the number of groups of channels that are convolved separately"),
-                 field<&Conv::same>("same", "pad so that the size becomes ceil(size / stride), instead of by `padding`")},
+                 field<&Conv::same>("same",
+                                    "pad so that the size becomes ceil(size / stride), instead of by `padding`")},
        .infer = inferConv<Rank>,
        .vjp = convVjp<Rank>,
        .saves = {.inputs = {0, 1}},
@@ -159,7 +168,8 @@ namespace {
 
 /// Shapes of data and weight of which at least one is the result of a gradient.
 ConvShape dataShape(const std::string& op, const ConvGradient& a, const Shape& grad, const Shape& w) {
-  require(int(a.size.size()) == grad.rank() - 2, Code::Value, op, ": size needs one number for each spatial axis of ", grad, "; got ", a.size);
+  require(int(a.size.size()) == grad.rank() - 2, Code::Value, op, ": size needs one number for each spatial axis of ",
+          grad, "; got ", a.size);
   ConvShape s = convShape(op, forwardOf(a), join(grad[0], Dims(a.size), w.back() * a.groups), w);
   require(join(s.batch, s.out, s.outChannels) == grad, Code::Shape, op, ": a result of the size ", a.size,
           " belongs to a gradient of the shape ", join(s.batch, s.out, s.outChannels), "; got ", grad);
@@ -167,7 +177,8 @@ ConvShape dataShape(const std::string& op, const ConvGradient& a, const Shape& g
 }
 
 ConvShape weightsShape(const std::string& op, const ConvGradient& a, const Shape& x, const Shape& grad) {
-  require(a.groups >= 1 && int(a.size.size()) == x.rank() - 2, Code::Value, op, ": size needs one number for each spatial axis of ", x, "; got ", a.size);
+  require(a.groups >= 1 && int(a.size.size()) == x.rank() - 2, Code::Value, op,
+          ": size needs one number for each spatial axis of ", x, "; got ", a.size);
   ConvShape s = convShape(op, forwardOf(a), x, join(grad.back(), Dims(a.size), x.back() / a.groups));
   require(join(s.batch, s.out, s.outChannels) == grad, Code::Shape, op, ": a kernel ", a.size,
           " belongs to a gradient of the shape ", join(s.batch, s.out, s.outChannels), "; got ", grad);
@@ -205,11 +216,13 @@ double dataCost(const ConvGradient& a, std::span<const View> in, std::span<const
   return std::max(dataShape("convData", a, in[0].shape, in[1].shape).work(), double(in[0].size() + out[0].size()));
 }
 double weightsCost(const ConvGradient& a, std::span<const View> in, std::span<const View> out) {
-  return std::max(weightsShape("convWeights", a, in[0].shape, in[1].shape).work(), double(in[0].size() + out[0].size()));
+  return std::max(weightsShape("convWeights", a, in[0].shape, in[1].shape).work(),
+                  double(in[0].size() + out[0].size()));
 }
 
 std::vector<Field> gradientFields(const char* size) {
-  return {required<&ConvGradient::size>("size", size), required<&ConvGradient::stride>("stride", "the step along each axis"),
+  return {required<&ConvGradient::size>("size", size),
+          required<&ConvGradient::stride>("stride", "the step along each axis"),
           required<&ConvGradient::padding>("padding", "zeros before and after each axis"),
           required<&ConvGradient::dilation>("dilation", "the distance between the kernel's elements"),
           required<&ConvGradient::groups>("groups", "the number of groups of channels")};
@@ -217,11 +230,12 @@ std::vector<Field> gradientFields(const char* size) {
 
 }  // namespace
 
-// A convolution, its gradient to the data and its gradient to the weight are one trilinear form read in three ways, so that
-// the gradients of each are the other two.
+// A convolution, its gradient to the data and its gradient to the weight are one trilinear form read in three ways, so
+// that the gradients of each are the other two.
 const Op<ConvGradient> convData(
     {.name = "convData",
-     .doc = "The gradient of a convolution with respect to its input, from `grad` of its output and its `weight`: the transposed "
+     .doc = "The gradient of a convolution with respect to its input, from `grad` of its output and its `weight`: the "
+            "transposed "
             "convolution. `bias` is added to every channel.",
      .inputs = {"grad", "weight", "bias?"},
      .attrs = gradientFields("the spatial size of the convolution's input"),
@@ -261,20 +275,24 @@ Tensors lowerTranspose(const Args<ConvTranspose>& c) {
   const ConvTranspose& a = c.attrs;
   const Tensor &x = c.in[0], &w = c.in[1];
   checkOperands(c.op, Rank, x, w, c.in[2], w.rank() ? w.shape().back() * a.groups : 0);
-  require(a.groups >= 1 && x.shape().back() == w.size(0) && w.size(0) % a.groups == 0, Code::Shape, c.op, ": the weight ", w.shape(),
-          " in ", a.groups, " group(s) does not fit the ", x.shape().back(), " input channels");
+  require(a.groups >= 1 && x.shape().back() == w.size(0) && w.size(0) % a.groups == 0, Code::Shape, c.op,
+          ": the weight ", w.shape(), " in ", a.groups, " group(s) does not fit the ", x.shape().back(),
+          " input channels");
   Dims stride = perAxis(c.op, "stride", a.stride, Rank, 1), dilation = perAxis(c.op, "dilation", a.dilation, Rank, 1);
   Dims extra = perAxis(c.op, "outputPadding", a.outputPadding, Rank, 0);
   ConvShape padding;
   setPadding(c.op, a.padding, Rank, padding);
   ConvGradient g{.stride = stride.ints(), .dilation = dilation.ints(), .groups = a.groups};
   for (int i = 0; i < Rank; ++i) {
-    require(extra[i] < std::max(stride[i], dilation[i]), Code::Value, c.op, ": outputPadding must be smaller than stride or dilation; got ", a.outputPadding);
+    require(extra[i] < std::max(stride[i], dilation[i]), Code::Value, c.op,
+            ": outputPadding must be smaller than stride or dilation; got ", a.outputPadding);
     // Extra output at the end is padding at the end that is not cut off.
     const int64_t after = padding.after[i] - extra[i];
-    g.size.push_back((x.size(i + 1) - 1) * stride[i] - padding.before[i] - after + dilation[i] * (w.size(i + 1) - 1) + 1);
+    g.size.push_back((x.size(i + 1) - 1) * stride[i] - padding.before[i] - after + dilation[i] * (w.size(i + 1) - 1) +
+                     1);
     g.padding.insert(g.padding.end(), {padding.before[i], after});
-    require(g.size.back() >= 1, Code::Shape, c.op, ": the padding ", a.padding, " leaves nothing of the result for the input ", x.shape());
+    require(g.size.back() >= 1, Code::Shape, c.op, ": the padding ", a.padding,
+            " leaves nothing of the result for the input ", x.shape());
   }
   return {convData(x, w, c.in[2], g)};
 }
@@ -285,13 +303,18 @@ Op<ConvTranspose> makeTranspose(const std::string& kernel) {
       {.name = "convTranspose" + std::to_string(Rank) + "d",
        .doc = "The transposed convolution of `x` [batch, " + axisNames(Rank) + ", in] with `weight` [in, " + kernel +
               ", out / groups], plus `bias` [out] if given: [batch, " + axisNames(Rank) +
-              "', out], where a size L becomes (L - 1) * stride - padding + dilation * (kernel - 1) + outputPadding + 1 with the padding of both ends.",
+              "', out], where a size L becomes (L - 1) * stride - padding + dilation * (kernel - 1) + outputPadding + "
+              "1 with the padding of both ends.",
        .inputs = {"x", "weight", "bias?"},
-       .attrs = {field<&ConvTranspose::stride>("stride", "the step between the places where the kernel is put, for all axes or for each"),
-                 field<&ConvTranspose::padding>("padding", "what is cut off at both ends of all axes or of each, or pairs: before and after each axis"),
+       .attrs = {field<&ConvTranspose::stride>(
+                     "stride", "the step between the places where the kernel is put, for all axes or for each"),
+                 field<&ConvTranspose::padding>(
+                     "padding",
+                     "what is cut off at both ends of all axes or of each, or pairs: before and after each axis"),
                  field<&ConvTranspose::outputPadding>("outputPadding", "what is added to the result's size at the end"),
                  field<&ConvTranspose::dilation>("dilation", "the distance between the kernel's elements"),
-                 field<&ConvTranspose::groups>("groups", "the number of groups of channels that are convolved separately")},
+                 field<&ConvTranspose::groups>("groups",
+                                               "the number of groups of channels that are convolved separately")},
        .lower = lowerTranspose<Rank>});
 }
 

@@ -3,7 +3,8 @@
 
 namespace anneal::ops {
 
-/// Lists hold one number for every spatial axis, or one for all; `padding` may also hold pairs, before and after each axis.
+/// Lists hold one number for every spatial axis, or one for all; `padding` may also hold pairs, before and after each
+/// axis.
 struct Conv {
   Ints stride{1}, padding{0}, dilation{1};
   int64_t groups = 1;

@@ -19,7 +19,8 @@ AxisMap mapOf(const Windows& w, size_t axis) {
     const int64_t start = w.adaptive ? o * in / out : o * w.stride[axis] - padding;
     const int64_t end = w.adaptive ? ((o + 1) * in + out - 1) / out : start + kernel * w.dilation[axis];
     const int64_t step = w.adaptive ? 1 : w.dilation[axis];
-    const int64_t padded = std::min(end, in + padding) - start, covered = std::min(end, in) - std::max<int64_t>(start, 0);
+    const int64_t padded = std::min(end, in + padding) - start,
+                  covered = std::min(end, in) - std::max<int64_t>(start, 0);
     const double weight = 1.0 / double(w.adaptive ? end - start : (w.countIncludePad ? padded : covered));
     for (int64_t at = start, tap = 0; at < end; at += step, ++tap)
       if (at >= 0 && at < in) map.entries.push_back({at, tap, weight});
@@ -36,7 +37,8 @@ SpatialMap mapOf(const Windows& w) {
 
 int64_t product(const Ints& list) { return Dims(list).product(); }
 
-/// As in PyTorch: with ceilMode a last window may reach over the end, but must start inside the input or its left padding.
+/// As in PyTorch: with ceilMode a last window may reach over the end, but must start inside the input or its left
+/// padding.
 int64_t outputSize(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation, bool ceilMode) {
   const int64_t free = in + 2 * padding - dilation * (kernel - 1) - 1;
   int64_t out = (free + (ceilMode ? stride - 1 : 0)) / stride + 1;
@@ -48,14 +50,20 @@ Windows windowsOf(const std::string& op, const MaxPool& a, bool countIncludePad,
   checkImages(op, x, rank);
   const Dims in = spatial(x), kernel = perAxis(op, "kernel", a.kernel, rank, 1);
   const Dims stride = a.stride.empty() ? kernel : perAxis(op, "stride", a.stride, rank, 1);
-  const Dims padding = perAxis(op, "padding", a.padding, rank, 0), dilation = perAxis(op, "dilation", a.dilation, rank, 1);
-  Windows w{.input = in.ints(), .kernel = kernel.ints(), .stride = stride.ints(), .padding = padding.ints(),
-            .dilation = dilation.ints(), .countIncludePad = countIncludePad};
+  const Dims padding = perAxis(op, "padding", a.padding, rank, 0),
+             dilation = perAxis(op, "dilation", a.dilation, rank, 1);
+  Windows w{.input = in.ints(),
+            .kernel = kernel.ints(),
+            .stride = stride.ints(),
+            .padding = padding.ints(),
+            .dilation = dilation.ints(),
+            .countIncludePad = countIncludePad};
   for (int i = 0; i < rank; ++i) {
     const int64_t span = dilation[i] * (kernel[i] - 1) + 1;
-    require(padding[i] <= span / 2, Code::Value, op, ": padding may be at most half of the window: the padding is ", padding, ", the kernel ", kernel);
-    require(in[i] >= 1 && span <= in[i] + 2 * padding[i], Code::Shape, op, ": the window ", kernel, " with dilation ", dilation,
-            " is larger than the input ", in, " with padding ", padding);
+    require(padding[i] <= span / 2, Code::Value, op, ": padding may be at most half of the window: the padding is ",
+            padding, ", the kernel ", kernel);
+    require(in[i] >= 1 && span <= in[i] + 2 * padding[i], Code::Shape, op, ": the window ", kernel, " with dilation ",
+            dilation, " is larger than the input ", in, " with padding ", padding);
     w.output.push_back(outputSize(in[i], kernel[i], stride[i], padding[i], dilation[i], a.ceilMode));
   }
   return w;
@@ -64,11 +72,17 @@ Windows windowsOf(const std::string& op, const MaxPool& a, bool countIncludePad,
 Windows adaptiveWindows(const std::string& op, const Ints& size, const Shape& x, int rank) {
   checkImages(op, x, rank);
   const Dims in = spatial(x), out = perAxis(op, "size", size, rank, 1), ones = Dims::filled(rank, 1);
-  Windows w{.input = in.ints(), .output = out.ints(), .stride = ones.ints(), .padding = Ints(size_t(rank), 0), .dilation = ones.ints(), .adaptive = true};
+  Windows w{.input = in.ints(),
+            .output = out.ints(),
+            .stride = ones.ints(),
+            .padding = Ints(size_t(rank), 0),
+            .dilation = ones.ints(),
+            .adaptive = true};
   for (int i = 0; i < rank; ++i) {
     require(in[i] >= 1, Code::Shape, op, ": the input ", x, " has an empty spatial axis");
     int64_t widest = 1;
-    for (int64_t o = 0; o < out[i]; ++o) widest = std::max(widest, ((o + 1) * in[i] + out[i] - 1) / out[i] - o * in[i] / out[i]);
+    for (int64_t o = 0; o < out[i]; ++o)
+      widest = std::max(widest, ((o + 1) * in[i] + out[i] - 1) / out[i] - o * in[i] / out[i]);
     w.kernel.push_back(widest);
   }
   return w;
@@ -80,17 +94,20 @@ void checkWindows(const std::string& op, const Windows& w, const Tensor& x, cons
   require(rank >= 1 && rank <= 3 && x.rank() == int(rank) + 2 && spatial(x.shape()) == Dims(size), Code::Shape, op,
           ": windows from ", w.input, " to ", w.output, " do not fit ", x.shape());
   for (const Ints* list : {&w.output, &w.kernel, &w.stride, &w.dilation})
-    require(list->size() == rank && std::all_of(list->begin(), list->end(), [](int64_t v) { return v >= 1 && v <= INT32_MAX; }), Code::Value, op,
-            ": expected ", rank, " numbers of 1 or more; got ", *list);
+    require(list->size() == rank &&
+                std::all_of(list->begin(), list->end(), [](int64_t v) { return v >= 1 && v <= INT32_MAX; }),
+            Code::Value, op, ": expected ", rank, " numbers of 1 or more; got ", *list);
   require(w.padding.size() == rank, Code::Value, op, ": expected ", rank, " numbers as padding; got ", w.padding);
 }
 
 void checkFloat(const std::string& op, const Tensor& x) {
-  require(isFloat(x.dtype()), Code::DType, op, ": the input must be of a floating-point dtype; got ", x.dtype(), "; convert it with cast()");
+  require(isFloat(x.dtype()), Code::DType, op, ": the input must be of a floating-point dtype; got ", x.dtype(),
+          "; convert it with cast()");
 }
 
 double windowCost(const Windows& w, std::span<const View> in, std::span<const View> out) {
-  return double(std::max(in[0].size(), out[0].size())) * double(std::max<int64_t>(1, product(w.kernel) / std::max<int64_t>(1, product(w.stride))));
+  return double(std::max(in[0].size(), out[0].size())) *
+         double(std::max<int64_t>(1, product(w.kernel) / std::max<int64_t>(1, product(w.stride))));
 }
 
 template <int Rank>
@@ -129,17 +146,20 @@ template <int Rank>
 Op<MaxPool> makeMax() {
   const std::string name = "maxPool" + std::to_string(Rank) + "d";
   Implement<MaxPool>(name, DeviceType::Cpu, maxCpu<MaxPool, maxWindows<Rank>>);
-  return Op<MaxPool>({.name = name,
-                      .doc = "The largest value in each window of `x` [batch, " + axisNames(Rank) + ", channels]; NaN counts as largest. " + kSizes,
-                      .inputs = {"x"},
-                      .attrs = {required<&MaxPool::kernel>("kernel", "the size of the window, for all axes or for each"),
-                                field<&MaxPool::stride>("stride", "the step of the window; that of its size when empty"),
-                                field<&MaxPool::padding>("padding", "positions added at both ends that never are the largest; at most half of the window"),
-                                field<&MaxPool::dilation>("dilation", "the distance between the elements of a window"),
-                                field<&MaxPool::ceilMode>("ceilMode", "round sizes up, so that a last window may reach over the end")},
-                      .infer = inferMax<MaxPool, maxWindows<Rank>>,
-                      .lower = lowerMax<MaxPool, maxWindows<Rank>>,
-                      .cost = maxCost<MaxPool, maxWindows<Rank>>});
+  return Op<MaxPool>(
+      {.name = name,
+       .doc = "The largest value in each window of `x` [batch, " + axisNames(Rank) +
+              ", channels]; NaN counts as largest. " + kSizes,
+       .inputs = {"x"},
+       .attrs = {required<&MaxPool::kernel>("kernel", "the size of the window, for all axes or for each"),
+                 field<&MaxPool::stride>("stride", "the step of the window; that of its size when empty"),
+                 field<&MaxPool::padding>(
+                     "padding", "positions added at both ends that never are the largest; at most half of the window"),
+                 field<&MaxPool::dilation>("dilation", "the distance between the elements of a window"),
+                 field<&MaxPool::ceilMode>("ceilMode", "round sizes up, so that a last window may reach over the end")},
+       .infer = inferMax<MaxPool, maxWindows<Rank>>,
+       .lower = lowerMax<MaxPool, maxWindows<Rank>>,
+       .cost = maxCost<MaxPool, maxWindows<Rank>>});
 }
 
 template <int Rank>
@@ -151,15 +171,23 @@ Op<AveragePool> makeAverage() {
        .attrs = {required<&AveragePool::kernel>("kernel", "the size of the window, for all axes or for each"),
                  field<&AveragePool::stride>("stride", "the step of the window; that of its size when empty"),
                  field<&AveragePool::padding>("padding", "zeros added at both ends; at most half of the window"),
-                 field<&AveragePool::ceilMode>("ceilMode", "round sizes up, so that a last window may reach over the end"),
-                 field<&AveragePool::countIncludePad>("countIncludePad", "divide by the window's size with padding, not by what it covers of the input")},
+                 field<&AveragePool::ceilMode>("ceilMode",
+                                               "round sizes up, so that a last window may reach over the end"),
+                 field<&AveragePool::countIncludePad>(
+                     "countIncludePad",
+                     "divide by the window's size with padding, not by what it covers of the input")},
        .lower = [](const Args<AveragePool>& c) {
-         MaxPool a{.kernel = c.attrs.kernel, .stride = c.attrs.stride, .padding = c.attrs.padding, .ceilMode = c.attrs.ceilMode};
+         MaxPool a{.kernel = c.attrs.kernel,
+                   .stride = c.attrs.stride,
+                   .padding = c.attrs.padding,
+                   .ceilMode = c.attrs.ceilMode};
          return Tensors{averageWindows(c.in[0], windowsOf(c.op, a, c.attrs.countIncludePad, c.in[0].shape(), Rank))};
        }});
 }
 
-std::vector<Field> adaptiveFields() { return {required<&AdaptivePool::size>("size", "the sizes of the result, for all axes or for each")}; }
+std::vector<Field> adaptiveFields() {
+  return {required<&AdaptivePool::size>("size", "the sizes of the result, for all axes or for each")};
+}
 
 template <int Rank>
 Windows adaptiveMaxWindows(const std::string& op, const AdaptivePool& a, const Shape& x) {
@@ -172,7 +200,8 @@ Op<AdaptivePool> makeAdaptiveMax() {
   Implement<AdaptivePool>(name, DeviceType::Cpu, maxCpu<AdaptivePool, adaptiveMaxWindows<Rank>>);
   return Op<AdaptivePool>({.name = name,
                            .doc = "The largest values of `x` [batch, " + axisNames(Rank) +
-                                  ", channels] in windows chosen so that the result has the given size: window i covers floor(i * L / size) to "
+                                  ", channels] in windows chosen so that the result has the given size: window i "
+                                  "covers floor(i * L / size) to "
                                   "ceil((i + 1) * L / size) of an axis of size L.",
                            .inputs = {"x"},
                            .attrs = adaptiveFields(),
@@ -185,44 +214,57 @@ template <int Rank>
 Op<AdaptivePool> makeAdaptiveAverage() {
   return Op<AdaptivePool>({.name = "adaptiveAveragePool" + std::to_string(Rank) + "d",
                            .doc = "The averages of `x` [batch, " + axisNames(Rank) +
-                                  ", channels] over windows chosen so that the result has the given size: window i covers floor(i * L / size) to "
+                                  ", channels] over windows chosen so that the result has the given size: window i "
+                                  "covers floor(i * L / size) to "
                                   "ceil((i + 1) * L / size) of an axis of size L.",
                            .inputs = {"x"},
                            .attrs = adaptiveFields(),
                            .lower = [](const Args<AdaptivePool>& c) {
-                             return Tensors{averageWindows(c.in[0], adaptiveWindows(c.op, c.attrs.size, c.in[0].shape(), Rank))};
+                             return Tensors{
+                                 averageWindows(c.in[0], adaptiveWindows(c.op, c.attrs.size, c.in[0].shape(), Rank))};
                            }});
 }
 
 }  // namespace
 
 const Op<MaxPool> maxPool1d = makeMax<1>(), maxPool2d = makeMax<2>(), maxPool3d = makeMax<3>();
-const Op<AveragePool> averagePool1d = makeAverage<1>(), averagePool2d = makeAverage<2>(), averagePool3d = makeAverage<3>();
-const Op<AdaptivePool> adaptiveAveragePool1d = makeAdaptiveAverage<1>(), adaptiveAveragePool2d = makeAdaptiveAverage<2>(),
+const Op<AveragePool> averagePool1d = makeAverage<1>(), averagePool2d = makeAverage<2>(),
+                      averagePool3d = makeAverage<3>();
+const Op<AdaptivePool> adaptiveAveragePool1d = makeAdaptiveAverage<1>(),
+                       adaptiveAveragePool2d = makeAdaptiveAverage<2>(),
                        adaptiveAveragePool3d = makeAdaptiveAverage<3>();
-const Op<AdaptivePool> adaptiveMaxPool1d = makeAdaptiveMax<1>(), adaptiveMaxPool2d = makeAdaptiveMax<2>(), adaptiveMaxPool3d = makeAdaptiveMax<3>();
+const Op<AdaptivePool> adaptiveMaxPool1d = makeAdaptiveMax<1>(), adaptiveMaxPool2d = makeAdaptiveMax<2>(),
+                       adaptiveMaxPool3d = makeAdaptiveMax<3>();
 
 namespace {
 
 template <bool Max>
 Tensors lowerGlobal(const Args<GlobalPool>& c) {
   const Tensor& x = c.in[0];
-  require(x.rank() >= 3 && x.rank() <= 5, Code::Shape, c.op, ": the input must have the axes [batch, one to three spatial axes, channels]; got ", x.shape());
+  require(x.rank() >= 3 && x.rank() <= 5, Code::Shape, c.op,
+          ": the input must have the axes [batch, one to three spatial axes, channels]; got ", x.shape());
   const int rank = x.rank() - 2;
   const AdaptivePool one{.size = {1}};
-  const auto& pool = Max ? (rank == 1 ? adaptiveMaxPool1d : (rank == 2 ? adaptiveMaxPool2d : adaptiveMaxPool3d))
-                         : (rank == 1 ? adaptiveAveragePool1d : (rank == 2 ? adaptiveAveragePool2d : adaptiveAveragePool3d));
+  const auto& pool =
+      Max ? (rank == 1 ? adaptiveMaxPool1d : (rank == 2 ? adaptiveMaxPool2d : adaptiveMaxPool3d))
+          : (rank == 1 ? adaptiveAveragePool1d : (rank == 2 ? adaptiveAveragePool2d : adaptiveAveragePool3d));
   Tensor y = pool(x, one);
   return {c.attrs.keepDims ? y : reshape(y, {.shape = {x.size(0), x.size(-1)}})};
 }
 
-std::vector<Field> globalFields() { return {field<&GlobalPool::keepDims>("keepDims", "keep the spatial axes with size 1")}; }
+std::vector<Field> globalFields() {
+  return {field<&GlobalPool::keepDims>("keepDims", "keep the spatial axes with size 1")};
+}
 
 std::vector<Field> windowFields() {
-  return {required<&Windows::input>("input", "the spatial size of what windows read"), required<&Windows::output>("output", "the number of windows along each axis"),
-          required<&Windows::kernel>("kernel", "the most positions of a window along each axis"), required<&Windows::stride>("stride", "the step along each axis"),
-          required<&Windows::padding>("padding", "positions before each axis"), required<&Windows::dilation>("dilation", "the distance between the elements of a window"),
-          required<&Windows::adaptive>("adaptive", "windows follow from the sizes alone"), required<&Windows::countIncludePad>("countIncludePad", "averages divide by the window's size with padding")};
+  return {required<&Windows::input>("input", "the spatial size of what windows read"),
+          required<&Windows::output>("output", "the number of windows along each axis"),
+          required<&Windows::kernel>("kernel", "the most positions of a window along each axis"),
+          required<&Windows::stride>("stride", "the step along each axis"),
+          required<&Windows::padding>("padding", "positions before each axis"),
+          required<&Windows::dilation>("dilation", "the distance between the elements of a window"),
+          required<&Windows::adaptive>("adaptive", "windows follow from the sizes alone"),
+          required<&Windows::countIncludePad>("countIncludePad", "averages divide by the window's size with padding")};
 }
 
 Specs inferTaps(const Args<Windows>& c) {
@@ -239,7 +281,8 @@ Specs inferWithTaps(const Args<Windows>& c) {
   const Tensor &x = c.in[0], &taps = c.in[1];
   checkFloat(c.op, x);
   checkWindows(c.op, w, x, Spread ? w.output : w.input);
-  require(taps.shape() == join(x.size(0), Dims(w.output), x.size(-1)) && taps.dtype() == (product(w.kernel) <= 256 ? DType::UInt8 : DType::Int32),
+  require(taps.shape() == join(x.size(0), Dims(w.output), x.size(-1)) &&
+              taps.dtype() == (product(w.kernel) <= 256 ? DType::UInt8 : DType::Int32),
           Code::Shape, c.op, ": taps ", taps, " do not belong to these windows over ", x.shape());
   return {{join(x.size(0), Dims(Spread ? w.input : w.output), x.size(-1)), x.dtype()}};
 }
@@ -252,70 +295,90 @@ Specs inferAverage(const Args<Windows>& c) {
   return {{join(x.size(0), Dims(Spread ? c.attrs.input : c.attrs.output), x.size(-1)), x.dtype()}};
 }
 
-const Implement<Windows> tapsOnCpu("maxPoolTaps", DeviceType::Cpu, [](const Call<Windows>& c) { cpu::windowMax(mapOf(c.attrs), c.in[0], c.out[0], c.out[1]); });
-const Implement<Windows> pickOnCpu("maxPoolPick", DeviceType::Cpu, [](const Call<Windows>& c) { cpu::pickTaps(mapOf(c.attrs), c.in[0], c.in[1], c.out[0]); });
-const Implement<Windows> spreadOnCpu("maxPoolSpread", DeviceType::Cpu,
-                                     [](const Call<Windows>& c) { cpu::spreadTaps(mapOf(c.attrs).transposed(), c.in[0], c.in[1], c.out[0]); });
-const Implement<Windows> averageOnCpu("averageWindows", DeviceType::Cpu, [](const Call<Windows>& c) { cpu::weightedSums(mapOf(c.attrs), c.in[0], c.out[0]); });
-const Implement<Windows> averageSpreadOnCpu("averageSpread", DeviceType::Cpu,
-                                            [](const Call<Windows>& c) { cpu::weightedSums(mapOf(c.attrs).transposed(), c.in[0], c.out[0]); });
+const Implement<Windows> tapsOnCpu("maxPoolTaps", DeviceType::Cpu, [](const Call<Windows>& c) {
+  cpu::windowMax(mapOf(c.attrs), c.in[0], c.out[0], c.out[1]);
+});
+const Implement<Windows> pickOnCpu("maxPoolPick", DeviceType::Cpu, [](const Call<Windows>& c) {
+  cpu::pickTaps(mapOf(c.attrs), c.in[0], c.in[1], c.out[0]);
+});
+const Implement<Windows> spreadOnCpu("maxPoolSpread", DeviceType::Cpu, [](const Call<Windows>& c) {
+  cpu::spreadTaps(mapOf(c.attrs).transposed(), c.in[0], c.in[1], c.out[0]);
+});
+const Implement<Windows> averageOnCpu("averageWindows", DeviceType::Cpu, [](const Call<Windows>& c) {
+  cpu::weightedSums(mapOf(c.attrs), c.in[0], c.out[0]);
+});
+const Implement<Windows> averageSpreadOnCpu("averageSpread", DeviceType::Cpu, [](const Call<Windows>& c) {
+  cpu::weightedSums(mapOf(c.attrs).transposed(), c.in[0], c.out[0]);
+});
 
 }  // namespace
 
-const Op<GlobalPool> globalAveragePool({.name = "globalAveragePool",
-                                        .doc = "The average of `x` [batch, spatial axes, channels] over its one to three spatial axes: [batch, channels].",
-                                        .inputs = {"x"},
-                                        .attrs = globalFields(),
-                                        .lower = lowerGlobal<false>});
+const Op<GlobalPool> globalAveragePool(
+    {.name = "globalAveragePool",
+     .doc = "The average of `x` [batch, spatial axes, channels] over its one to three spatial axes: [batch, channels].",
+     .inputs = {"x"},
+     .attrs = globalFields(),
+     .lower = lowerGlobal<false>});
 const Op<GlobalPool> globalMaxPool({.name = "globalMaxPool",
-                                    .doc = "The largest values of `x` [batch, spatial axes, channels] over its one to three spatial axes: [batch, channels].",
+                                    .doc = "The largest values of `x` [batch, spatial axes, channels] over its one to "
+                                           "three spatial axes: [batch, channels].",
                                     .inputs = {"x"},
                                     .attrs = globalFields(),
                                     .lower = lowerGlobal<true>});
 
-const Op<Windows> maxPoolTaps({.name = "maxPoolTaps",
-                               .doc = "The largest value in each window, and its number within the window.",
-                               .inputs = {"x"},
-                               .attrs = windowFields(),
-                               .outputs = {"values", "taps"},
-                               .infer = inferTaps,
-                               .vjp = [](const Vjp<Windows>& v) { return Tensors{maxPoolSpread(v.grad(), v.out(1), v.attrs)}; },
-                               .saves = {.outputs = {1}},
-                               .internal = true,
-                               .cost = windowCost});
+const Op<Windows> maxPoolTaps(
+    {.name = "maxPoolTaps",
+     .doc = "The largest value in each window, and its number within the window.",
+     .inputs = {"x"},
+     .attrs = windowFields(),
+     .outputs = {"values", "taps"},
+     .infer = inferTaps,
+     .vjp = [](const Vjp<Windows>& v) { return Tensors{maxPoolSpread(v.grad(), v.out(1), v.attrs)}; },
+     .saves = {.outputs = {1}},
+     .internal = true,
+     .cost = windowCost});
 const Op<Windows> maxPoolPick({.name = "maxPoolPick",
                                .doc = "The elements of `x` numbered by `taps` within their windows.",
                                .inputs = {"x", "taps"},
                                .attrs = windowFields(),
                                .infer = inferWithTaps<false>,
-                               .vjp = [](const Vjp<Windows>& v) { return Tensors{maxPoolSpread(v.grad(), v.in(1), v.attrs), Tensor()}; },
+                               .vjp =
+                                   [](const Vjp<Windows>& v) {
+                                     return Tensors{maxPoolSpread(v.grad(), v.in(1), v.attrs), Tensor()};
+                                   },
                                .saves = {.inputs = {1}},
                                .internal = true,
                                .cost = windowCost});
-const Op<Windows> maxPoolSpread({.name = "maxPoolSpread",
-                                 .doc = "Each element of `grad` added to the element of its window that `taps` numbers: the gradient of a maximum.",
-                                 .inputs = {"grad", "taps"},
-                                 .attrs = windowFields(),
-                                 .infer = inferWithTaps<true>,
-                                 .vjp = [](const Vjp<Windows>& v) { return Tensors{maxPoolPick(v.grad(), v.in(1), v.attrs), Tensor()}; },
-                                 .saves = {.inputs = {1}},
-                                 .internal = true,
-                                 .cost = windowCost});
+const Op<Windows> maxPoolSpread(
+    {.name = "maxPoolSpread",
+     .doc = "Each element of `grad` added to the element of its window that `taps` numbers: the gradient of a maximum.",
+     .inputs = {"grad", "taps"},
+     .attrs = windowFields(),
+     .infer = inferWithTaps<true>,
+     .vjp =
+         [](const Vjp<Windows>& v) {
+           return Tensors{maxPoolPick(v.grad(), v.in(1), v.attrs), Tensor()};
+         },
+     .saves = {.inputs = {1}},
+     .internal = true,
+     .cost = windowCost});
 const Op<Windows> averageWindows({.name = "averageWindows",
                                   .doc = "The average of each window.",
                                   .inputs = {"x"},
                                   .attrs = windowFields(),
                                   .infer = inferAverage<false>,
-                                  .vjp = [](const Vjp<Windows>& v) { return Tensors{averageSpread(v.grad(), v.attrs)}; },
+                                  .vjp =
+                                      [](const Vjp<Windows>& v) { return Tensors{averageSpread(v.grad(), v.attrs)}; },
                                   .internal = true,
                                   .cost = windowCost});
-const Op<Windows> averageSpread({.name = "averageSpread",
-                                 .doc = "Each element of `grad` divided among the elements of its window: the gradient of an average.",
-                                 .inputs = {"grad"},
-                                 .attrs = windowFields(),
-                                 .infer = inferAverage<true>,
-                                 .vjp = [](const Vjp<Windows>& v) { return Tensors{averageWindows(v.grad(), v.attrs)}; },
-                                 .internal = true,
-                                 .cost = windowCost});
+const Op<Windows> averageSpread(
+    {.name = "averageSpread",
+     .doc = "Each element of `grad` divided among the elements of its window: the gradient of an average.",
+     .inputs = {"grad"},
+     .attrs = windowFields(),
+     .infer = inferAverage<true>,
+     .vjp = [](const Vjp<Windows>& v) { return Tensors{averageWindows(v.grad(), v.attrs)}; },
+     .internal = true,
+     .cost = windowCost});
 
 }  // namespace anneal::ops

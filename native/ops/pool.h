@@ -27,8 +27,8 @@ struct GlobalPool {
 };
 extern const Op<GlobalPool> globalAveragePool, globalMaxPool;
 
-/// Windows with nothing left to default: sizes of input and output, and one number per axis in each other list. Adaptive
-/// windows follow from the sizes alone.
+/// Windows with nothing left to default: sizes of input and output, and one number per axis in each other list.
+/// Adaptive windows follow from the sizes alone.
 struct Windows {
   Ints input, output, kernel, stride, padding, dilation;
   bool adaptive = false, countIncludePad = true;

@@ -32,6 +32,8 @@ inline void checkImages(const std::string& op, const Shape& x, int rank) {
 }
 
 /// The names of the spatial axes, for documentation.
-inline std::string axisNames(int rank) { return rank == 1 ? "length" : (rank == 2 ? "height, width" : "depth, height, width"); }
+inline std::string axisNames(int rank) {
+  return rank == 1 ? "length" : (rank == 2 ? "height, width" : "depth, height, width");
+}
 
 }  // namespace anneal::ops
