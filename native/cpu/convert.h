@@ -7,8 +7,8 @@
 
 namespace anneal::cpu {
 
-/// One value from a storage type to another. Floats become integers by truncation, clamped to the range, NaN to 0; other
-/// integers wrap; anything but 0 is true.
+/// One value from a storage type to another. Floats become integers by truncation, clamped to the range, NaN to 0;
+/// other integers wrap; anything but 0 is true.
 template <class To, class From>
 inline To convertTo(From v) {
   if constexpr (std::is_same_v<To, From>) return v;
@@ -20,7 +20,9 @@ inline To convertTo(From v) {
     // Small integers pass through int32, as PyTorch's do, so that 300.0 wraps to 44 as uint8.
     using Wide = std::conditional_t<(sizeof(To) < 4), int32_t, To>;
     constexpr From low = From(std::numeric_limits<Wide>::min()), high = -low;
-    return v >= low && v < high ? To(Wide(v)) : (v >= high ? To(std::numeric_limits<Wide>::max()) : (v < low ? To(std::numeric_limits<Wide>::min()) : To(0)));
+    return v >= low && v < high ? To(Wide(v))
+                                : (v >= high ? To(std::numeric_limits<Wide>::max())
+                                             : (v < low ? To(std::numeric_limits<Wide>::min()) : To(0)));
   } else return To(v);
 }
 

@@ -1,0 +1,117 @@
+#include "cpu/conv.h"
+
+#include <array>
+
+#include "cpu/convert.h"
+#include "cpu/parallel.h"
+#include "cpu/workspace.h"
+
+namespace anneal::cpu {
+namespace {
+
+/// The same convolution over three spatial axes.
+ConvShape expanded(ConvShape s) {
+  while (s.rank() < 3) {
+    for (Dims* d : {&s.in, &s.out, &s.kernel, &s.stride, &s.dilation}) d->insert(0, 1);
+    s.before.insert(0, 0);
+    s.after.insert(0, 0);
+  }
+  return s;
+}
+
+template <class From, class To>
+void convertAll(const From* from, To* to, int64_t n) {
+  parallelFor(n, 32768,
+              [&](int64_t begin, int64_t end) { convertStrided(from + begin, 1, to + begin, 1, end - begin); });
+}
+
+/// 16-bit data as float32, in working memory.
+const float* widened(const View& v, Purpose purpose) {
+  if (!v.defined) return nullptr;
+  float* to = workspace<float>(purpose, size_t(v.size()));
+  if (v.dtype == DType::Float16) convertAll(v.as<Half>(), to, v.size());
+  else convertAll(v.as<BFloat16>(), to, v.size());
+  return to;
+}
+
+void narrow(const float* from, const View& to) {
+  if (to.dtype == DType::Float16) convertAll(from, to.as<Half>(), to.size());
+  else convertAll(from, to.as<BFloat16>(), to.size());
+}
+
+void fillRows(const View& y, const View& bias, bool add) {
+  if (y.size() == 0) return;
+  visitType(y.dtype, [&]<class T>(TypeTag<T>) {
+    using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    const int64_t channels = y.shape.back();
+    parallelFor(y.size() / channels, 1 + 32768 / channels, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t c = 0; c < channels; ++c) {
+          T& to = y.as<T>()[row * channels + c];
+          C b = bias.defined ? convertTo<C>(bias.as<T>()[c]) : C(0);
+          to = convertTo<T>(add ? convertTo<C>(to) + b : b);
+        }
+    });
+  });
+}
+
+using Operands = std::array<View, 3>;
+
+template <class T>
+std::array<const T*, 3> pointers(const Operands& in) {
+  std::array<const T*, 3> out{};
+  for (size_t i = 0; i < 3; ++i) out[i] = in[i].defined ? in[i].as<const T>() : nullptr;
+  return out;
+}
+
+/// Runs a convolution by oneDNN where it takes the dtype and the work is worth it, else by the own kernels; 16-bit
+/// floats pass through float32. `by` is called with a way to compute (ConvOneDnn, ConvDirect or ConvGemm) and typed
+/// pointers.
+template <class By>
+void compute(const ConvShape& s, const Operands& in, const View& out, By&& by) {
+  const ConvShape three = expanded(s);
+  auto own = [&]<class T>(std::array<const T*, 3> from, T* to) {
+    if (s.depthwise() || s.work() <= kSmallConv) by(ConvDirect<T>{}, three, from, to);
+    else by(ConvGemm<T>{}, three, from, to);
+  };
+  const bool large = s.work() > kSmallConv;
+  if (large && ConvOneDnn::takes(out.dtype)) return by(ConvOneDnn{out.dtype}, s, pointers<void>(in), out.data());
+  if (out.dtype == DType::Float64) return own(pointers<double>(in), out.as<double>());
+  if (out.dtype == DType::Float32) return own(pointers<float>(in), out.as<float>());
+  const std::array<const float*, 3> wide{widened(in[0], Purpose::ConvSource), widened(in[1], Purpose::ConvWeights),
+                                         widened(in[2], Purpose::ConvBias)};
+  float* result = workspace<float>(Purpose::ConvResult, size_t(out.size()));
+  if (large && ConvOneDnn::takes(DType::Float32)) {
+    by(ConvOneDnn{DType::Float32}, s, std::array<const void*, 3>{wide[0], wide[1], wide[2]},
+       static_cast<void*>(result));
+  } else {
+    own(wide, result);
+  }
+  narrow(result, out);
+}
+
+const View kNone{.defined = false};
+
+}  // namespace
+
+void convForward(const ConvShape& s, const View& x, const View& weight, const View& bias, const View& y) {
+  if (s.empty()) return fillRows(y, bias, false);
+  compute(s, {x, weight, bias}, y, [](auto way, const ConvShape& shape, const auto& in, auto* out) {
+    way.forward(shape, in[0], in[1], in[2], out);
+  });
+}
+
+void convData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
+  if (s.empty()) return fillRows(dx, bias, false);
+  compute(s, {grad, weight, kNone}, dx,
+          [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.data(shape, in[0], in[1], out); });
+  if (bias.defined) fillRows(dx, bias, true);
+}
+
+void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
+  if (s.empty()) return fillRows(dw, kNone, false);
+  compute(s, {x, grad, kNone}, dw,
+          [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.weights(shape, in[0], in[1], out); });
+}
+
+}  // namespace anneal::cpu

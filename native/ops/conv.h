@@ -1,0 +1,28 @@
+#pragma once
+#include "op/define.h"
+
+namespace anneal::ops {
+
+/// Lists hold one number for every spatial axis, or one for all; `padding` may also hold pairs, before and after each
+/// axis.
+struct Conv {
+  Ints stride{1}, padding{0}, dilation{1};
+  int64_t groups = 1;
+  bool same = false;
+};
+extern const Op<Conv> conv1d, conv2d, conv3d;
+
+struct ConvTranspose {
+  Ints stride{1}, padding{0}, outputPadding{0}, dilation{1};
+  int64_t groups = 1;
+};
+extern const Op<ConvTranspose> convTranspose1d, convTranspose2d, convTranspose3d;
+
+/// A convolution with its padding in pairs; `size` is that of the result's spatial axes.
+struct ConvGradient {
+  Ints size, stride, padding, dilation;
+  int64_t groups = 1;
+};
+extern const Op<ConvGradient> convData, convWeights;
+
+}  // namespace anneal::ops
