@@ -33,6 +33,7 @@ export interface NativeAddon {
   lastError(): { code: ErrorCode; message: string }
   fromData(data: ArrayBufferView, dtype: number): number
   read(handle: number): Promise<ArrayBuffer>
+  ready(handle: number): Promise<void>
   readSync(handle: number): ArrayBuffer | undefined
   describe(handle: number): boolean
   assign(target: number, source: number, convert: boolean): boolean

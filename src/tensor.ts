@@ -122,11 +122,9 @@ export class Tensor {
     return viewOf(dtype, native.readSync(this.handle) ?? throwLast())
   }
 
-  /** Resolves when the value has been computed; rejects as {@link data} does. Copies nothing to speak of. */
+  /** Resolves when the value has been computed; rejects as {@link data} does. */
   async ready(): Promise<this> {
-    // Reading a tensor of nothing that depends on this one waits for it, and sees its error.
-    using nothing = this.reshape([-1]).slice({ starts: [0], ends: [0] })
-    await native.read(nothing.handle).catch(rejected)
+    await native.ready(this.handle).catch(rejected)
     return this
   }
 

@@ -54,6 +54,12 @@ Tensor readable(Environment& env, double handle) {
 
 size_t byteLength(const Tensor& t) { return size_t(t.size()) * itemSize(t.dtype()); }
 
+void rejectWithLast(Napi::Env js, Environment& env, Napi::Promise::Deferred& deferred) {
+  Napi::Error error = Napi::Error::New(js, env.message);
+  error.Set("code", env.code);
+  deferred.Reject(error.Value());
+}
+
 /// read(handle): a promise of an ArrayBuffer with the values in row-major order.
 Napi::Value read(const Info& info) {
   Napi::Env js = info.Env();
@@ -79,11 +85,30 @@ Napi::Value read(const Info& info) {
         });
     return true;
   });
-  if (!queued) {
-    Napi::Error error = Napi::Error::New(js, env.message);
-    error.Set("code", env.code);
-    deferred.Reject(error.Value());
-  }
+  if (!queued) rejectWithLast(js, env, deferred);
+  return deferred.Promise();
+}
+
+/// ready(handle): a promise that the value has been computed.
+Napi::Value ready(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  auto deferred = Napi::Promise::Deferred::New(js);
+  bool queued = env.guarded(false, [&] {
+    Tensor t = env.at(number(info, 0)).detach();
+    auto fault = std::make_shared<std::shared_ptr<const Error>>();
+    env.defer(
+        t.device(),
+        [t, fault] {
+          if (Block* block = t.view().block) *fault = block->fault;
+        },
+        [fault, deferred](Napi::Env js) {
+          if (*fault) deferred.Reject(Environment::errorOf(js, **fault));
+          else deferred.Resolve(js.Undefined());
+        });
+    return true;
+  });
+  if (!queued) rejectWithLast(js, env, deferred);
   return deferred.Promise();
 }
 
@@ -147,6 +172,7 @@ void freeHandle(const Info& info) {
 void exportTensors(Napi::Env env, Napi::Object exports) {
   exports.Set("fromData", Napi::Function::New(env, fromData));
   exports.Set("read", Napi::Function::New(env, read));
+  exports.Set("ready", Napi::Function::New(env, ready));
   exports.Set("readSync", Napi::Function::New(env, readSync));
   exports.Set("describe", Napi::Function::New(env, describe));
   exports.Set("assign", Napi::Function::New(env, assign));

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd'
-import { native, throwLast } from '../native'
+import { zeros } from '../creation'
 import {
   adadeltaUpdate,
   adagradUpdate,
@@ -8,8 +8,8 @@ import {
   lionUpdate,
   rmsPropUpdate,
   sgdUpdate,
-  zeros,
-} from '../ops.generated'
+} from '../internal.generated'
+import { native, throwLast } from '../native'
 import type { Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'

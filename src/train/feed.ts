@@ -26,9 +26,10 @@ export async function feed(
     const columns = weights ? [inputs, targets, weights] : [inputs, targets]
     const whole = fromArrays(...(await Promise.all(columns.map(onHost)))) as IndexedDataset<unknown>
     const ordered = (options.shuffle ?? true) ? whole.shuffle({ seed }) : whole
-    return ordered
+    const batches = ordered
       .batch(batchSize ?? defaultBatch)
       .map(batch => (batch as Bundle[]).map((b, i) => likeList(b, columns[i]!)))
+    return batches as Dataset<unknown>
   }
   if (weights) throw new AnnealError('ERR_VALUE', 'fit: sampleWeight goes with tensors; a dataset gives [x, y, weight]')
   if (batchSize === undefined) return examples
