@@ -5,6 +5,7 @@
 #include "cpu/gather.h"
 #include "op/infer.h"
 #include "ops/arithmetic.h"
+#include "ops/comparison.h"
 #include "ops/creation.h"
 #include "ops/views.h"
 
