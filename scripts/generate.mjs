@@ -94,15 +94,15 @@ function optionsInterface({ options, optionsType }) {
 function put(attribute) {
   const value = attribute.required ? identifier(attribute.name) : `options?.${attribute.name}`
   const choices = attribute.type === 'choice' ? `, [${attribute.choices.map(c => `'${c}'`).join(', ')}]` : ''
-  return `  p = ${putters[attribute.type]}(p, ${value}${choices})\n`
+  return `  $ = ${putters[attribute.type]}($, ${value}${choices})\n`
 }
 
 function functionOf(op) {
   const s = shape(op)
   const body = [
-    '  let p = begin()\n',
-    ...s.inputs.map(i => `  p = ${i.put}(p, ${identifier(i.name)})\n`),
-    ...(s.keyed ? ['  p = putOptional(p, options?.key)\n'] : []),
+    '  let $ = begin()\n',
+    ...s.inputs.map(i => `  $ = ${i.put}($, ${identifier(i.name)})\n`),
+    ...(s.keyed ? ['  $ = putOptional($, options?.key)\n'] : []),
     ...op.attributes.map(put),
   ].join('')
   const call = s.variadic ? `runAll(${op.id}) as ${s.result}` : `run(${op.id})`

@@ -1,8 +1,11 @@
 export * from './autograd'
 export type { TensorLike } from './call'
+export { type ArangeOptions, arange } from './creation'
 export * as data from './data'
 export { type DType, dtypes, type TypedArray } from './dtype'
 export { AnnealError, type ErrorCode } from './errors'
+export type { FormatOptions } from './format'
+export type { IndexItem, Slice } from './indexing'
 export * as io from './io'
 export {
   emptyCache,
@@ -23,3 +26,6 @@ export * as optim from './optim'
 export * from './runtime'
 export { type BackwardOptions, Buffer, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'
 export * as train from './train'
+
+import './format'
+import './indexing'

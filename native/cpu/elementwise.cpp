@@ -42,97 +42,99 @@ struct Nest {
   }
 };
 
-/// One thread's walk over the nest: each inner run is cut into tiles; operands that the loop cannot read in place are
-/// converted into buffers first.
+/// One thread's walk over the nest, row by row of the innermost axis. Rows are cut into tiles where an operand is one
+/// that the loop cannot read in place: it is converted into a buffer first.
 class Walk {
  public:
   Walk(const Nest& nest, Loop loop, const double* params, DType compute, bool boolResult, std::span<const View> in,
        const View& out)
-      : nest_(nest), loop_(loop), params_(params), compute_(compute), result_(boolResult ? DType::Bool : compute), in_(in), out_(out) {
+      : nest_(nest), loop_(loop), params_(params), inputs_(nest.operands - 1) {
     inner_ = nest.shape.rank() - 1;
+    for (int i = 0; i < inputs_; ++i) {
+      const View& v = in[size_t(i)];
+      int64_t stride = nest.strides[size_t(i)][inner_];
+      Operand& o = operands_[i];
+      o = {static_cast<std::byte*>(v.data()), int64_t(itemSize(v.dtype)), stride, nullptr};
+      fixed_[i] = stride == 0;
+      if (v.dtype != compute || (stride != 0 && stride != 1)) o.convert = converter(v.dtype, compute);
+      buffered_ |= o.convert != nullptr;
+    }
+    DType result = boolResult ? DType::Bool : compute;
+    int64_t stride = nest.strides[size_t(inputs_)][inner_];
+    operands_[inputs_] = {static_cast<std::byte*>(out.data()), int64_t(itemSize(out.dtype)), stride, nullptr};
+    if (out.dtype != result || stride != 1) operands_[inputs_].convert = converter(result, out.dtype);
+    buffered_ |= operands_[inputs_].convert != nullptr;
   }
 
   void run(int64_t begin, int64_t end) {
-    int64_t width = nest_.shape[inner_];
+    const int64_t width = nest_.shape[inner_];
+    int64_t column = begin % width;
+    start(begin / width);
     while (begin < end) {
-      int64_t column = begin % width;
-      int64_t n = std::min({end - begin, width - column, kTile * 64});
-      row(begin / width, column, n);
+      int64_t n = std::min(end - begin, width - column), step = buffered_ ? kTile : n;
+      for (int64_t at = 0; at < n; at += step) tile(column + at, std::min(step, n - at));
       begin += n;
+      column = 0;
+      if (begin < end) advance();
     }
   }
 
  private:
-  int64_t offset(int operand, int64_t outer, int64_t column) const {
-    const Strides& s = nest_.strides[size_t(operand)];
-    int64_t at = column * s[inner_];
+  struct Operand {
+    std::byte* row = nullptr;  // where its current row begins
+    int64_t size = 0, stride = 0;
+    Convert convert = nullptr;
+  };
+
+  /// Moves to a row, counted over the outer axes.
+  void start(int64_t outer) {
     for (int axis = inner_ - 1; axis >= 0; --axis) {
-      at += outer % nest_.shape[axis] * s[axis];
+      index_[axis] = outer % nest_.shape[axis];
       outer /= nest_.shape[axis];
+      for (int i = 0; i <= inputs_; ++i)
+        operands_[i].row += index_[axis] * nest_.strides[size_t(i)][axis] * operands_[i].size;
     }
-    return at;
   }
 
-  void row(int64_t outer, int64_t column, int64_t n) {
-    const int inputs = nest_.operands - 1;
-    const std::byte* base[kMaxOperands];
-    for (int i = 0; i < inputs; ++i)
-      base[i] = static_cast<const std::byte*>(in_[size_t(i)].data()) +
-                offset(i, outer, column) * int64_t(itemSize(in_[size_t(i)].dtype));
-    std::byte* target = static_cast<std::byte*>(out_.data()) + offset(inputs, outer, column) * int64_t(itemSize(out_.dtype));
-    int64_t outStride = nest_.strides[size_t(inputs)][inner_];
-    const bool direct = out_.dtype == result_ && (outStride == 1 || n == 1);
-    bool buffered = !direct;
-    for (int i = 0; i < inputs; ++i) buffered |= in_[size_t(i)].dtype != compute_ || nest_.strides[size_t(i)][inner_] > 1 || nest_.strides[size_t(i)][inner_] < 0;
-    int64_t step = buffered ? kTile : n;
-    for (int64_t at = 0; at < n; at += step) tile(base, target, at, std::min(step, n - at), direct, outStride);
+  void advance() {
+    for (int axis = inner_ - 1; axis >= 0; --axis) {
+      const bool wraps = ++index_[axis] == nest_.shape[axis];
+      const int64_t steps = wraps ? 1 - nest_.shape[axis] : 1;
+      for (int i = 0; i <= inputs_; ++i) operands_[i].row += steps * nest_.strides[size_t(i)][axis] * operands_[i].size;
+      if (!wraps) return;
+      index_[axis] = 0;
+    }
   }
 
-  void tile(const std::byte* const* base, std::byte* target, int64_t at, int64_t n, bool direct, int64_t outStride) {
-    const int inputs = nest_.operands - 1;
-    const void* operands[kMaxOperands];
-    bool fixed[kMaxOperands];
-    for (int i = 0; i < inputs; ++i) {
-      const View& v = in_[size_t(i)];
-      int64_t stride = nest_.strides[size_t(i)][inner_];
-      const std::byte* from = base[i] + at * stride * int64_t(itemSize(v.dtype));
-      fixed[i] = stride == 0;
-      if (v.dtype == compute_ && (stride == 1 || stride == 0)) {
-        operands[i] = from;
-      } else {
-        gather(v, from, stride, compute_, buffers_[i], fixed[i] ? 1 : n);
-        operands[i] = buffers_[i];
+  void tile(int64_t column, int64_t n) {
+    const void* from[kMaxOperands];
+    for (int i = 0; i < inputs_; ++i) {
+      const Operand& o = operands_[i];
+      from[i] = o.row + column * o.stride * o.size;
+      if (o.convert) {
+        o.convert(from[i], o.stride, buffers_[i], 1, fixed_[i] ? 1 : n);
+        from[i] = buffers_[i];
       }
     }
-    void* result = direct ? target + at * int64_t(itemSize(out_.dtype)) : static_cast<void*>(buffers_[kMaxOperands]);
-    loop_(operands, fixed, result, n, params_);
-    if (!direct) scatter(result, result_, out_, target + at * outStride * int64_t(itemSize(out_.dtype)), outStride, n);
+    const Operand& out = operands_[inputs_];
+    std::byte* target = out.row + column * out.stride * out.size;
+    void* result = out.convert ? static_cast<void*>(buffers_[kMaxOperands]) : target;
+    loop_(from, fixed_, result, n, params_);
+    if (out.convert) out.convert(result, 1, target, out.stride, n);
   }
 
   const Nest& nest_;
   Loop loop_;
   const double* params_;
-  DType compute_, result_;
-  std::span<const View> in_;
-  const View& out_;
-  int inner_;
+  int inputs_, inner_;
+  bool buffered_ = false;
+  bool fixed_[kMaxOperands];
+  Operand operands_[kMaxOperands + 1];
+  int64_t index_[kMaxRank];
   alignas(64) double buffers_[kMaxOperands + 1][kTile];
 };
 
 }  // namespace
-
-void gather(const View& from, const std::byte* at, int64_t stride, DType to, void* out, int64_t n) {
-  visitType(from.dtype, [&]<class S>(TypeTag<S>) {
-    visitCompute(to, [&]<class T>(TypeTag<T>) { convertStrided(reinterpret_cast<const S*>(at), stride, static_cast<T*>(out), 1, n); });
-  });
-}
-
-void scatter(const void* in, DType from, const View& to, std::byte* at, int64_t stride, int64_t n) {
-  visitType(to.dtype, [&]<class T>(TypeTag<T>) {
-    if (from == DType::Bool) return convertStrided(static_cast<const bool*>(in), 1, reinterpret_cast<T*>(at), stride, n);
-    visitCompute(from, [&]<class S>(TypeTag<S>) { convertStrided(static_cast<const S*>(in), 1, reinterpret_cast<T*>(at), stride, n); });
-  });
-}
 
 void mapTiles(const LoopSet& loops, const double* params, DType compute, std::span<const View> in, const View& out) {
   if (out.size() == 0) return;
@@ -141,6 +143,34 @@ void mapTiles(const LoopSet& loops, const double* params, DType compute, std::sp
   Nest nest(in, out);
   parallelFor(out.size(), kGrain, [&](int64_t begin, int64_t end) {
     Walk(nest, loop, params, compute, loops.boolResult, in, out).run(begin, end);
+  });
+}
+
+void convertTensor(const View& in, const View& out) {
+  if (out.size() == 0) return;
+  Nest nest({&in, 1}, out);
+  const int inner = nest.shape.rank() - 1;
+  const int64_t width = nest.shape[inner];
+  const Convert convert = converter(in.dtype, out.dtype);
+  const auto place = [&](int operand, int64_t outer) {
+    int64_t at = 0;
+    for (int axis = inner - 1; axis >= 0; --axis) {
+      at += outer % nest.shape[axis] * nest.strides[size_t(operand)][axis];
+      outer /= nest.shape[axis];
+    }
+    return at;
+  };
+  parallelFor(out.size(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t n; begin < end; begin += n) {
+      int64_t column = begin % width, from = nest.strides[0][inner], to = nest.strides[1][inner];
+      n = std::min(end - begin, width - column);
+      convert(
+          static_cast<const std::byte*>(in.data()) +
+              (place(0, begin / width) + column * from) * int64_t(itemSize(in.dtype)),
+          from,
+          static_cast<std::byte*>(out.data()) + (place(1, begin / width) + column * to) * int64_t(itemSize(out.dtype)),
+          to, n);
+    }
   });
 }
 

@@ -34,24 +34,26 @@ LoopSet ternaryLoops(int index);
 template <class F>
 LoopSet loops() {
   if constexpr (scalar::indexOf<F>(scalar::Unary{}) >= 0) return unaryLoops(scalar::indexOf<F>(scalar::Unary{}));
-  else if constexpr (scalar::indexOf<F>(scalar::Binary{}) >= 0) return binaryLoops(scalar::indexOf<F>(scalar::Binary{}));
+  else if constexpr (scalar::indexOf<F>(scalar::Binary{}) >= 0)
+    return binaryLoops(scalar::indexOf<F>(scalar::Binary{}));
   else return ternaryLoops(scalar::indexOf<F>(scalar::Ternary{}));
 }
 
-/// Converts n elements between storage types, with `stride` elements between those read or written.
-void gather(const View& from, const std::byte* at, int64_t stride, DType to, void* out, int64_t n);
-void scatter(const void* in, DType from, const View& to, std::byte* at, int64_t stride, int64_t n);
-
-/// out = loop(in...), with broadcasting, any strides, and inputs of any dtype: tiles are converted to `compute` in cache.
+/// out = loop(in...), with broadcasting, any strides, and inputs of any dtype: tiles are converted to `compute` in
+/// cache.
 void mapTiles(const LoopSet& loops, const double* params, DType compute, std::span<const View> in, const View& out);
 
-/// The kernel of an elementwise op whose functor is F and whose attributes are all numbers, in the functor's order.
+/// out = in, converted.
+void convertTensor(const View& in, const View& out);
+
+/// The kernel of an elementwise op whose functor is F; the numbers that F is built from come of
+/// `attrs.params(double*)`.
 template <class F, class A>
 void mapKernel(const Call<A>& call) {
   static const LoopSet set = loops<F>();
   DType compute = computeType(set.boolResult ? promoted(call.in) : call.out[0].dtype);
   double params[8] = {};
-  if constexpr (requires { F::params(call.attrs, params); }) F::params(call.attrs, params);
+  if constexpr (requires { call.attrs.params(params); }) call.attrs.params(params);
   mapTiles(set, params, compute, call.in, call.out[0]);
 }
 

@@ -185,12 +185,24 @@ void oneHot(const View& index, const View& out) {
   });
 }
 
-void nonzero(const View& x, const View& out) {
+void nonzero(const View& x, bool flat, const View& out) {
   int64_t* to = out.as<int64_t>();
-  int64_t found = 0, room = out.size();
+  int64_t found = 0, room = out.shape[0];
+  int rank = x.shape.rank();
   visitType(x.dtype, [&]<class T>(TypeTag<T>) {
-    for (int64_t i = 0, n = x.size(); i < n && found < room; ++i)
-      if (convertTo<bool>(x.as<T>()[i])) to[found++] = i;
+    for (int64_t i = 0, n = x.size(); i < n && found < room; ++i) {
+      if (!convertTo<bool>(x.as<T>()[i])) continue;
+      if (flat) {
+        to[found] = i;
+      } else {
+        int64_t rest = i;
+        for (int a = rank - 1; a >= 0; --a) {
+          to[found * rank + a] = rest % x.shape[a];
+          rest /= x.shape[a];
+        }
+      }
+      ++found;
+    }
   });
   require(found == room, Code::Internal, "nonzero: ", found, " elements are not 0; expected ", room);
 }

@@ -21,7 +21,8 @@ void gatherAlong(Along along, const View& x, const View& index, const View& out)
 void scatterAlong(Along along, const View& index, const View& source, const View& out, bool add);
 /// out[i][index[i]] = 1 in zeros.
 void oneHot(const View& index, const View& out);
-/// The row-major positions of the elements that are not 0, as many as `out` holds.
-void nonzero(const View& x, const View& out);
+/// The places of the elements that are not 0, as many as `out` holds: row-major numbers if `flat`, else one for each
+/// axis.
+void nonzero(const View& x, bool flat, const View& out);
 
 }  // namespace anneal::cpu

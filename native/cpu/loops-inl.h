@@ -59,7 +59,11 @@ constexpr bool givesBool() {
 
 template <class F, int Arity>
 LoopSet setOf() {
-  LoopSet set{.f32 = loopOf<F, float, Arity>, .f64 = loopOf<F, double, Arity>, .boolResult = givesBool<F, Arity, float>()};
+  LoopSet set{.boolResult = givesBool<F, Arity, float>()};
+  if constexpr (!requires { F::integers; }) {
+    set.f32 = loopOf<F, float, Arity>;
+    set.f64 = loopOf<F, double, Arity>;
+  }
   if constexpr (!requires { F::floats; }) {
     set.i32 = loopOf<F, int32_t, Arity>;
     set.i64 = loopOf<F, int64_t, Arity>;

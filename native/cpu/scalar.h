@@ -1,11 +1,12 @@
 #pragma once
-// Elementwise functors, written once for every backend. A functor takes values of the type that kernels compute in (float,
-// double, int32, int64) and returns that type, or bool. `floats` marks those that take floats only. A functor with numbers of
-// its own is built from them (`explicit F(const double*)`) and says with `params` how attributes become those numbers.
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <type_traits>
+// Elementwise functors, written once for every backend. A functor takes values of the type that kernels compute in
+// (float, double, int32, int64) and returns that type, or bool. `floats` marks those that take floats only. A functor
+// with numbers of its own is built from them (`explicit F(const double*)`); the attributes of its op say with `params`
+// what they are.
+#include "cpu/functors_activation.h"
+#include "cpu/functors_arithmetic.h"
+#include "cpu/functors_logic.h"
+#include "cpu/functors_math.h"
 
 namespace anneal::scalar {
 
@@ -20,62 +21,15 @@ constexpr int indexOf(List<All...>) {
   return found;
 }
 
-/// Integer arithmetic wraps: done unsigned, where overflow is defined.
-template <class T>
-using Wrapping = typename std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>, std::type_identity<T>>::type;
-
-struct Copy {
-  template <class T>
-  T operator()(T x) const { return x; }
-};
-struct Neg {
-  template <class T>
-  T operator()(T x) const { return T(Wrapping<T>(0) - Wrapping<T>(x)); }
-};
-struct Exp {
-  static constexpr bool floats = true;
-  template <class T>
-  T operator()(T x) const { return std::exp(x); }
-};
-struct Log {
-  static constexpr bool floats = true;
-  template <class T>
-  T operator()(T x) const { return std::log(x); }
-};
-struct Relu {
-  template <class T>
-  T operator()(T x) const { return x > T(0) || x != x ? x : T(0); }
-};
-
-struct Add {
-  template <class T>
-  T operator()(T a, T b) const { return T(Wrapping<T>(a) + Wrapping<T>(b)); }
-};
-struct Sub {
-  template <class T>
-  T operator()(T a, T b) const { return T(Wrapping<T>(a) - Wrapping<T>(b)); }
-};
-struct Mul {
-  template <class T>
-  T operator()(T a, T b) const { return T(Wrapping<T>(a) * Wrapping<T>(b)); }
-};
-struct Div {
-  static constexpr bool floats = true;
-  template <class T>
-  T operator()(T a, T b) const { return a / b; }
-};
-struct Greater {
-  template <class T>
-  bool operator()(T a, T b) const { return a > b; }
-};
-
-struct Where {
-  template <class T>
-  T operator()(T condition, T a, T b) const { return condition != T(0) ? a : b; }
-};
-
-using Unary = List<Copy, Neg, Exp, Log, Relu>;
-using Binary = List<Add, Sub, Mul, Div, Greater>;
-using Ternary = List<Where>;
+using Unary = List<Copy, Neg, Abs, Sign, Square, Reciprocal, Sqrt, Rsqrt, Exp, Expm1, Exp2, Log, Log1p, Log2, Log10,
+                   Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Erfc, Erfinv, Ceil,
+                   Floor, Round, Trunc, IsNan, IsInf, IsFinite, LogicalNot, BitwiseNot, Clamp, Relu, LeakyRelu, Elu,
+                   Gelu, GeluTanh, Silu, Mish, Sigmoid, LogSigmoid, Softplus, HardSwish, HardSigmoid>;
+using Binary =
+    List<Add, Sub, Mul, Div, FloorDiv, Mod, Fmod, Pow, Maximum, Minimum, Atan2, Hypot, Equal, NotEqual, Less, LessEqual,
+         Greater, GreaterEqual, IsClose, LogicalAnd, LogicalOr, LogicalXor, BitwiseAnd, BitwiseOr, BitwiseXor,
+         ShiftLeft, ShiftRight, ClampGrad, HardTanhGrad, ReluGrad, LeakyReluGrad, EluGrad, GeluGrad, GeluTanhGrad,
+         SiluGrad, MishGrad, SigmoidGrad, TanhGrad, SoftplusGrad, HardSwishGrad, HardSigmoidGrad>;
+using Ternary = List<Where, Lerp>;
 
 }  // namespace anneal::scalar

@@ -5,6 +5,7 @@
 #include "cpu/gather.h"
 #include "op/infer.h"
 #include "ops/arithmetic.h"
+#include "ops/comparison.h"
 #include "ops/creation.h"
 #include "ops/views.h"
 
@@ -128,7 +129,7 @@ void maskedFillCpu(const Call<None>& call) {
   const std::array<View, 3> operands{call.in[1], call.in[2], call.in[0]};
   cpu::mapTiles(where, nullptr, computeType(call.out[0].dtype), operands, call.out[0]);
 }
-void nonzeroCpu(const Call<Nonzero>& call) { cpu::nonzero(call.in[0], call.out[0]); }
+void nonzeroCpu(const Call<Nonzero>& call) { cpu::nonzero(call.in[0], call.attrs.flat, call.out[0]); }
 
 const Implement<IndexAxis> gatherOnCpu("gather", DeviceType::Cpu, gatherCpu);
 const Implement<IndexAxis> scatterOnCpu("scatter", DeviceType::Cpu, scatterCpu);
@@ -309,12 +310,16 @@ const Op<OneHot> oneHot({.name = "oneHot",
 
 const Op<Nonzero> nonzeroAt(
     {.name = "nonzeroAt",
-     .doc = "The row-major positions of the elements of `x` that are not 0, of which there are `count`.",
+     .doc = "The places of the elements of `x` that are not 0, of which there are `count`: [count, axes] positions, or "
+            "[count] row-major numbers if `flat`.",
      .inputs = {"x"},
-     .attrs = {required<&Nonzero::count>("count", "how many elements are not 0")},
+     .attrs = {required<&Nonzero::count>("count", "how many elements are not 0"),
+               field<&Nonzero::flat>("flat", "give row-major numbers")},
      .infer =
          [](const Args<Nonzero>& c) {
-           return Specs{{{c.attrs.count}, DType::Int64}};
+           Shape shape{c.attrs.count};
+           if (!c.attrs.flat) shape.push(c.in[0].rank());
+           return Specs{{shape, DType::Int64}};
          },
      .nonDifferentiable = true,
      .internal = true});

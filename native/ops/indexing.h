@@ -28,9 +28,10 @@ struct OneHot {
 };
 extern const Op<OneHot> oneHot;
 
-/// The positions of the `count` elements that are not 0.
+/// The positions of the `count` elements that are not 0: row-major numbers if `flat`, else one place per axis.
 struct Nonzero {
   int64_t count = 0;
+  bool flat = false;
 };
 extern const Op<Nonzero> nonzeroAt;
 

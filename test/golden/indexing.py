@@ -38,6 +38,7 @@ case("oneHot", [values([[0, 2], [1, 3]], "int64")], {"classes": 4}, lambda i: F.
 for dtype in ("int64", "bool", "bfloat16"):
     case("oneHot", [values([2, 0], "int32")], {"classes": 3, "dtype": dtype},
          lambda i, dtype=dtype: F.one_hot(i.long(), 3).to(getattr(torch, dtype)), dtypes=("float32",))
-case("nonzeroAt", [values([[0, 3], [1, 0]])], {"count": 2}, lambda x: x.reshape(-1).nonzero().reshape(-1), dtypes=ALL)
+case("nonzeroAt", [values([[0, 3], [1, 0]])], {"count": 2, "flat": True}, lambda x: x.reshape(-1).nonzero().reshape(-1), dtypes=ALL)
+case("nonzeroAt", [values([[0, 3, 1], [1, 0, 0]])], {"count": 3}, lambda x: x.nonzero(), dtypes=("float16", "int64", "bool"))
 case("maskedFill", [rand(2, 3), values([True, False, True], "bool"), 7], {}, lambda x, m, v: x.masked_fill(m, v), dtypes=SOME)
 case("maskedFill", [rand(2, 3), values([[True], [False]], "bool"), rand()], {}, lambda x, m, v: torch.where(m, v, x))

@@ -34,7 +34,7 @@ def stored(t):
     t = t.detach()
     dtype = str(t.dtype).removeprefix("torch.")
     host = t.float() if t.dtype in HALVES else (t.to(torch.uint8) if t.dtype == torch.bool else t)
-    data = base64.b64encode(np.ascontiguousarray(host.numpy()).tobytes()).decode()
+    data = base64.b64encode(np.ascontiguousarray(host.numpy(force=True)).tobytes()).decode()
     return {"dtype": dtype, "shape": list(t.shape), "data": data}
 
 

@@ -1,0 +1,153 @@
+#pragma once
+// Elementary functions of float without branches or calls, so that loops over them vectorise. Relative errors are a few
+// units in the last place; zeros, subnormals, infinities and NaN come out as from <cmath>. The polynomials are weighted
+// minimax fits.
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+namespace anneal::scalar::fast {
+
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+// ln 2 in two parts: multiples of the first are exact for the exponents that occur.
+inline constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
+
+inline float select(bool c, float a, float b) { return c ? a : b; }
+inline float magnitude(float x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu); }
+inline float withSign(float size, float sign) {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(size) & 0x7fffffffu) |
+                              (std::bit_cast<uint32_t>(sign) & 0x80000000u));
+}
+/// 2^n for -126 <= n <= 127.
+inline float power2(int32_t n) { return std::bit_cast<float>(uint32_t(n + 127) << 23); }
+
+/// x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+struct Reduced {
+  float r;
+  int32_t n;
+};
+inline Reduced reduce(float x) {
+  constexpr float shift = 0x1.8p23f;
+  float shifted = x * 1.44269504f + shift, n = shifted - shift;
+  float r = x - n * kLn2High - n * kLn2Low;
+  return {r, int32_t(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift))};
+}
+
+/// exp(r) - 1 for |r| <= ln 2 / 2.
+inline float expm1Small(float r) {
+  float p = 0.00139506003f;
+  p = p * r + 0.008368953708f;
+  p = p * r + 0.041666204166f;
+  p = p * r + 0.166665183039f;
+  p = p * r + 0.500000009569f;
+  return r + r * r * p;
+}
+
+inline float exp(float x) {
+  float bounded = x < -110.0f ? -110.0f : (x > 100.0f ? 100.0f : x);
+  auto [r, n] = reduce(bounded);
+  // Two factors, since 2^n alone leaves the range before the result does.
+  int32_t half = n >> 1;
+  return (1.0f + expm1Small(r)) * power2(half) * power2(n - half);
+}
+
+inline float expm1(float x) {
+  float bounded = x < -20.0f ? -20.0f : (x > 88.9f ? 88.9f : x);
+  auto [r, n] = reduce(bounded);
+  float scale = power2(n - 1);
+  float y = (scale * expm1Small(r) + (scale - 0.5f)) * 2.0f;
+  return select(x == 0.0f, x, y);  // keeps -0
+}
+
+inline float exp2(float x) {
+  float bounded = x < -160.0f ? -160.0f : (x > 140.0f ? 140.0f : x);
+  constexpr float shift = 0x1.8p23f;
+  float shifted = bounded + shift, r = bounded - (shifted - shift);
+  auto n = int32_t(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift));
+  float p = 1.547604465467e-04f;
+  p = p * r + 1.340041671875e-03f;
+  p = p * r + 9.618004908283e-03f;
+  p = p * r + 5.550327409823e-02f;
+  p = p * r + 2.402265133633e-01f;
+  p = p * r + 6.931472064427e-01f;
+  int32_t half = n >> 1;
+  return (1.0f + r * p) * power2(half) * power2(n - half);
+}
+
+/// x = 2^e (1 + f) with f in [sqrt(1/2) - 1, sqrt(2) - 1], and log(1 + f) = f + tail. For positive finite x.
+struct Logarithm {
+  float e, f, tail;
+};
+inline Logarithm splitLog(float x) {
+  bool tiny = x < 0x1p-126f;
+  auto bits = std::bit_cast<uint32_t>(select(tiny, x * 0x1p23f, x));
+  uint32_t fromRoot = bits - 0x3f3504f3u;  // exponent field counted from sqrt(1/2)
+  auto e = int32_t(fromRoot) >> 23;
+  float m = std::bit_cast<float>((fromRoot & 0x007fffffu) + 0x3f3504f3u);
+  float f = m - 1.0f;
+  float p = -0.078595458687f;
+  p = p * f + 0.128816223966f;
+  p = p * f + -0.131287676326f;
+  p = p * f + 0.141811961134f;
+  p = p * f + -0.166245531444f;
+  p = p * f + 0.200022860841f;
+  p = p * f + -0.25000810428f;
+  p = p * f + 0.333333167275f;
+  return {float(e - (tiny ? 23 : 0)), f, f * f * (f * p - 0.5f)};
+}
+/// `y`, unless x is not positive and finite.
+inline float logEdges(float x, float y) {
+  y = select(x == kInfinity, x, y);
+  y = select(x == 0.0f, -kInfinity, y);
+  return select(x >= 0.0f, y, kNaN);
+}
+
+inline float log(float x) {
+  auto [e, f, tail] = splitLog(x);
+  return logEdges(x, e * kLn2High + (f + (e * kLn2Low + tail)));
+}
+inline float log2(float x) {
+  auto [e, f, tail] = splitLog(x);
+  // log2(e) in two parts, the first of few bits, keeps the product with f almost exact.
+  constexpr float high = 0x1.714p0f, low = 0x1.47652cp-12f;
+  return logEdges(x, e + (f * high + (f * low + tail * 1.44269504f)));
+}
+inline float log10(float x) {
+  auto [e, f, tail] = splitLog(x);
+  constexpr float high = 0x1.344p-2f, low = 0x1.3509f8p-18f;  // log10(2)
+  return logEdges(x, e * high + (f * 0.434294482f + (e * low + tail * 0.434294482f)));
+}
+inline float log1p(float x) {
+  float u = 1.0f + x;
+  // What rounding lost of x in 1 + x, as a first-order correction.
+  float y = log(u) - ((u - 1.0f) - x) / u;
+  y = select(u == kInfinity || u == 0.0f, log(u), y);
+  return select(u == 1.0f, x, y);
+}
+
+inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
+
+inline float tanh(float x) {
+  float size = magnitude(x);
+  float t = expm1(2.0f * (size > 10.0f ? 10.0f : size));
+  return withSign(t / (t + 2.0f), x);
+}
+
+/// erf(x) = 1 - exp(-a P(a)) for a = |x|, which is 1 from 4 on.
+inline float erf(float x) {
+  float a = magnitude(x);
+  a = a > 4.0f ? 4.0f : a;
+  float p = -9.271000173160e-06f;
+  p = p * a + 1.177782775540e-04f;
+  p = p * a + -6.333478088485e-04f;
+  p = p * a + 1.668011177010e-03f;
+  p = p * a + -1.614440858372e-04f;
+  p = p * a + -1.915244935836e-02f;
+  p = p * a + 1.027776453576e-01f;
+  p = p * a + 6.366194061941e-01f;
+  p = p * a + 1.128379170719e+00f;
+  return withSign(expm1(-a * p), x);
+}
+
+}  // namespace anneal::scalar::fast
