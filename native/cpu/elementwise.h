@@ -1,6 +1,7 @@
 #pragma once
 #include <span>
 
+#include "cpu/convert.h"
 #include "cpu/scalar.h"
 #include "op/define.h"
 #include "op/infer.h"
@@ -42,6 +43,14 @@ LoopSet loops() {
 /// out = loop(in...), with broadcasting, any strides, and inputs of any dtype: tiles are converted to `compute` in
 /// cache.
 void mapTiles(const LoopSet& loops, const double* params, DType compute, std::span<const View> in, const View& out);
+
+/// Converts n elements of a tensor, `stride` apart, to the type that kernels compute `to` in, and back.
+inline void gather(const View& from, const std::byte* at, int64_t stride, DType to, void* out, int64_t n) {
+  converter(from.dtype, computeType(to))(at, stride, out, 1, n);
+}
+inline void scatter(const void* in, DType from, const View& to, std::byte* at, int64_t stride, int64_t n) {
+  converter(from == DType::Bool ? from : computeType(from), to.dtype)(in, 1, at, stride, n);
+}
 
 /// out = in, converted.
 void convertTensor(const View& in, const View& out);

@@ -110,10 +110,10 @@ void printValue(std::ostream& out, const T& value, const std::vector<std::string
 
 /// Describes the member `M` of an attribute struct; its default is what the struct initialises it with.
 template <auto M>
-Field field(std::string name, std::string doc, std::vector<std::string> choices = {}) {
+Field field(std::string name, const std::string& doc, std::vector<std::string> choices = {}) {
   using Struct = typename detail::Member<decltype(M)>::Class;
   using Type = typename detail::Member<decltype(M)>::Type;
-  Field f{.name = name, .doc = std::move(doc), .type = detail::typeName<Type>(), .choices = choices};
+  Field f{.name = name, .doc = doc, .type = detail::typeName<Type>(), .choices = choices};
   std::ostringstream fallback;
   detail::printValue(fallback, Struct{}.*M, choices);
   f.fallback = fallback.str();

@@ -6,8 +6,10 @@
 #include "cpu/reduce.h"
 #include "op/infer.h"
 #include "ops/arithmetic.h"
-#include "ops/compare.h"
+#include "ops/comparison.h"
 #include "ops/creation.h"
+#include "ops/logic.h"
+#include "ops/math.h"
 #include "ops/views.h"
 
 namespace anneal::ops {

@@ -3,6 +3,7 @@
 #include "cpu/softmax.h"
 #include "op/infer.h"
 #include "ops/arithmetic.h"
+#include "ops/math.h"
 #include "ops/reduce.h"
 
 namespace anneal::ops {

@@ -3,8 +3,9 @@
 #include "cpu/reduce.h"
 #include "op/infer.h"
 #include "ops/arithmetic.h"
-#include "ops/compare.h"
+#include "ops/comparison.h"
 #include "ops/creation.h"
+#include "ops/logic.h"
 #include "ops/reduce.h"
 
 namespace anneal::ops {
