@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd'
-import { zeros } from '../creation'
 import { scope } from '../lifetime'
+import { zeros } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'

@@ -1,5 +1,4 @@
 import { noGrad } from '../autograd'
-import { zeros } from '../creation'
 import {
   adadeltaUpdate,
   adagradUpdate,
@@ -10,6 +9,7 @@ import {
   sgdUpdate,
 } from '../internal.generated'
 import { native, throwLast } from '../native'
+import { zeros } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'

@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd'
-import { zerosLike } from '../creation'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
+import { zerosLike } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
