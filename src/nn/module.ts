@@ -1,5 +1,5 @@
 import type { Dataset } from '../data'
-import type { DType } from '../dtype'
+import { type DType, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
 import { Buffer, Parameter, Tensor } from '../tensor'
 import { evaluate, predict } from '../train/evaluate'
@@ -8,6 +8,7 @@ import type { History } from '../train/history'
 import type { Logs } from '../train/progress'
 import { type Compiled, compile } from '../train/trainer'
 import type { Bundle, CompileOptions, EvaluateOptions, Examples, FitOptions, PredictOptions } from '../train/types'
+import { penalties, type Regularizer } from './regularizers'
 import { type SummaryInput, summarize } from './summary'
 
 /** Called before a module runs; may give other inputs in their place. */
@@ -28,6 +29,9 @@ export interface ForwardShapes {
 export abstract class Module {
   /** Whether layers such as dropout and batch norm behave as in training; set by `train()` and `eval()`. */
   training = true
+
+  /** A penalty on the weights of this module itself, which training adds to the loss. Biases are left out. */
+  regularizer: Regularizer | undefined = undefined
 
   /** Computes the outputs from the inputs. */
   // biome-ignore lint/suspicious/noExplicitAny: what flows between modules is the subclass's choice
@@ -139,6 +143,15 @@ export abstract class Module {
     return { missing, unexpected }
   }
 
+  /** The sum of the penalties of all regularizers here and below, a scalar; undefined where there are none. */
+  regularization(): Tensor | undefined {
+    const all = this.modules().flatMap(module => {
+      const { regularizer } = module
+      return regularizer ? ownWeights(module).flatMap(weight => penalties(regularizer, weight)) : []
+    })
+    return all.length > 0 ? all.reduce((a, b) => a.add(b)) : undefined
+  }
+
   /** Puts this module and all below it into training mode, or with false into evaluation mode. */
   train(mode = true): this {
     for (const module of this.modules()) module.training = mode
@@ -162,9 +175,17 @@ export abstract class Module {
     return this
   }
 
-  /** Converts all floating-point parameters and buffers to `dtype`. */
-  to(dtype: DType): this {
-    for (const [, cell] of this.namedCells()) if (cell.dtype.includes('float')) cell.convert(dtype)
+  /**
+   * Converts all floating-point parameters and buffers to a dtype, or moves them to a device.
+   * @throws ERR_DEVICE for a device that this build does not have.
+   */
+  to(target: DType | 'cpu' | 'cuda'): this {
+    if (target === 'cpu') return this
+    if (target === 'cuda') {
+      throw new AnnealError('ERR_DEVICE', "to: this build of Anneal has no device 'cuda'; use 'cpu'")
+    }
+    if (!isFloat(target)) throw new AnnealError('ERR_DTYPE', `to: expected a floating-point dtype; got '${target}'`)
+    for (const [, cell] of this.namedCells()) if (isFloat(cell.dtype)) cell.convert(target)
     return this
   }
 
@@ -261,6 +282,12 @@ function isBundle(value: unknown): value is Bundle {
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
+}
+
+/** The parameters that `module` itself holds, without biases. */
+function ownWeights(module: Module): Parameter[] {
+  const own = Object.entries(module).filter(([name, v]) => v instanceof Parameter && !/bias/i.test(name))
+  return own.map(([, v]) => v as Parameter).filter(v => v.trainable)
 }
 
 function join(prefix: string, name: string): string {

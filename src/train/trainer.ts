@@ -147,10 +147,12 @@ export class Fit implements Training {
       const ofClasses = classWeight ? weightsOfClasses(targets, classWeight) : undefined
       const weights = given && ofClasses ? given.mul(ofClasses) : (given ?? ofClasses)
       const { total, parts } = objective.compute(outputs, targets, weights)
-      const scaled = accumulate > 1 ? total.mul(1 / accumulate) : total
+      const penalty = this.model.regularization()
+      const loss = penalty ? total.add(penalty) : total
+      const scaled = accumulate > 1 ? loss.mul(1 / accumulate) : loss
       scaled.backward()
-      const named = parts.map(([key, loss]): [string, Tensor] => [`${key}.loss`, loss])
-      this.#means.add([['loss', total], ...named], examplesIn(inputs, 'inputs'))
+      const named = parts.map(([key, part]): [string, Tensor] => [`${key}.loss`, part])
+      this.#means.add([['loss', loss], ...named], examplesIn(inputs, 'inputs'))
       this.#meters.update(paired(outputs, targets))
     })
     if (this.options.ownsBatches) disposeAll([inputs, targets, given])

@@ -1,0 +1,149 @@
+import { AnnealError } from '../errors'
+import {
+  dropout,
+  full,
+  linear,
+  logicalAnd,
+  matmul,
+  repeat,
+  reshape,
+  softmax,
+  split,
+  transpose,
+  tril,
+  where,
+} from '../ops.generated'
+import { type Parameter, Tensor } from '../tensor'
+import { lastAxis, whole, within } from './check'
+import { elements } from './flops'
+import { xavierUniform, zeros } from './init'
+import { Layer, type WeightOptions } from './layer'
+import { Linear } from './linear'
+import type { ForwardShapes } from './module'
+import { filled } from './parameters'
+
+export interface MultiHeadAttentionOptions extends WeightOptions {
+  /** Heads of keys and values, each shared by several of the queries (Ainslie et al., 2023). Default: as many as heads. */
+  kvHeads?: number
+  /** Whether projections have biases. Default: true. */
+  bias?: boolean
+  /** The probability with which attention weights are dropped while training. Default: 0. */
+  dropout?: number
+}
+
+export interface AttentionOptions {
+  /**
+   * Broadcasts to [N, heads, queries, keys]: bool, true where a query may see a key, or floating-point, added to the scores.
+   */
+  mask?: Tensor
+  /** Which keys are there: bool [N, keys], false for padding. */
+  keyMask?: Tensor
+  /** Whether a query sees only keys up to its own position. Default: false. */
+  causal?: boolean
+}
+
+/**
+ * Attention by several heads (Vaswani et al., 2017): [N, queries, size] with keys and values [N, keys, size] to
+ * [N, queries, size]. Without keys and values it is self-attention. Parameters are named and laid out as in PyTorch; bool
+ * masks say, the other way round than there, what takes part.
+ */
+export class MultiHeadAttention extends Layer {
+  readonly inProjWeight: Parameter
+  readonly inProjBias: Parameter | undefined
+  readonly outProj: Linear
+  readonly kvHeads: number
+  readonly dropout: number
+  readonly #sizes: readonly [queries: number, keys: number, values: number]
+
+  constructor(
+    readonly size: number,
+    readonly heads: number,
+    options: MultiHeadAttentionOptions = {},
+  ) {
+    super(size, heads, options)
+    const { bias = true } = options
+    whole(this.label, 'size', size)
+    whole(this.label, 'heads', heads)
+    this.kvHeads = whole(this.label, 'kvHeads', options.kvHeads ?? heads)
+    this.dropout = within(this.label, 'dropout', options.dropout ?? 0, 0, 1)
+    if (size % heads !== 0 || heads % this.kvHeads !== 0) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        `${this.label}: size must be a multiple of heads, and heads of kvHeads; got ${size}, ${heads} and ${this.kvHeads}`,
+      )
+    }
+    const keySize = (size / heads) * this.kvHeads
+    this.#sizes = [size, keySize, keySize]
+    const rows = size + 2 * keySize
+    this.inProjWeight = xavierUniform(filled([rows, size], 0))
+    this.inProjBias = bias ? filled([rows], 0) : undefined
+    this.outProj = new Linear(size, size, { bias })
+    if (this.outProj.bias) zeros(this.outProj.bias)
+  }
+
+  forward(query: Tensor, ...rest: (Tensor | AttentionOptions | undefined)[]): Tensor {
+    const last = rest.at(-1)
+    const options = last instanceof Tensor || last === undefined ? {} : last
+    const [key = query, value = key] = rest.filter(one => one instanceof Tensor)
+    for (const x of [query, key, value]) {
+      lastAxis(this.label, x, this.size)
+      if (x.ndim !== 3) {
+        throw new AnnealError(
+          'ERR_SHAPE',
+          `${this.label}: expected inputs of shape [N, T, ${this.size}]; got [${x.shape}]`,
+        )
+      }
+    }
+    const [q, k, v] = this.#project(query, key, value)
+    const [queries, keys] = [this.#split(q, this.heads), this.#split(k, this.kvHeads)]
+    const mixed = this.#attend(queries, keys, this.#split(v, this.kvHeads), options)
+    return this.outProj.forward(reshape(transpose(mixed, 1, 2), query.shape))
+  }
+
+  /** Queries, keys and values, [N, T, their size], by one product for self-attention. */
+  #project(query: Tensor, key: Tensor, value: Tensor): [Tensor, Tensor, Tensor] {
+    const { inProjWeight: weight, inProjBias: bias } = this
+    if (query === key && key === value) {
+      return split(linear(query, weight, bias), this.#sizes, { axis: -1 }) as [Tensor, Tensor, Tensor]
+    }
+    const weights = split(weight, this.#sizes)
+    const biases = bias ? split(bias, this.#sizes) : []
+    return [query, key, value].map((x, i) => linear(x, weights[i]!, biases[i])) as [Tensor, Tensor, Tensor]
+  }
+
+  /** [N, T, heads · D] as [N, heads, T, D]. */
+  #split(x: Tensor, heads: number): Tensor {
+    const [n, t] = x.shape as [number, number, number]
+    return transpose(reshape(x, [n, t, heads, this.size / this.heads]), 1, 2)
+  }
+
+  #attend(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+    const mask = combinedMask(options)
+    const groups = this.heads / this.kvHeads
+    const [keys, values] = groups === 1 ? [k, v] : [repeat(k, groups, { axis: 1 }), repeat(v, groups, { axis: 1 })]
+    const scores = matmul(q, transpose(keys, -1, -2)).mul(1 / Math.sqrt(this.size / this.heads))
+    const biased = mask && mask.dtype !== 'bool' ? scores.add(mask) : scores
+    const triangle = options.causal ? tril(full(scores.shape.slice(-2), 1, { dtype: 'bool' })) : undefined
+    const visible = [mask?.dtype === 'bool' ? mask : undefined, triangle].filter(m => m !== undefined)
+    // A finite number instead of -∞: a query that sees nothing gets zeros, not NaN.
+    const hidden = q.dtype === 'float16' ? -65504 : -1e38
+    const masked = visible.reduce((x, m) => where(m, x, hidden), biased)
+    const weights = visible.reduce((x, m) => where(m, x, 0), softmax(masked))
+    return matmul(this.training && this.dropout > 0 ? dropout(weights, { p: this.dropout }) : weights, values)
+  }
+
+  override flops({ inputs }: ForwardShapes): number {
+    const [query, key = query!] = inputs
+    const scores = elements(query!) * key[1]!
+    const [q, k, v] = this.#sizes
+    return 2 * this.size * ((elements(query!) / this.size) * q + (elements(key) / this.size) * (k + v)) + 4 * scores
+  }
+}
+
+/** Both masks as one. */
+function combinedMask({ mask, keyMask }: AttentionOptions): Tensor | undefined {
+  if (!keyMask) return mask
+  const keys = reshape(keyMask, [keyMask.shape[0]!, 1, 1, -1])
+  if (!mask) return keys
+  return mask.dtype === 'bool' ? logicalAnd(mask, keys) : where(keys, mask, -Infinity)
+}

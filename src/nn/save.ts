@@ -1,0 +1,132 @@
+import { type Preprocessor, preprocessing } from '../data'
+import { AnnealError } from '../errors'
+import { loadCheckpoint, type Plain, saveCheckpoint } from '../io'
+import { randomState, setRandomState } from '../runtime'
+import type { Tensor } from '../tensor'
+import { shown } from './check'
+import { fromConfig, type ModuleConfig, toConfig } from './config'
+import type { Module } from './module'
+
+export interface SaveModelOptions {
+  /** The fitted step, or steps by name, that inputs go through before the model sees them. */
+  preprocessing?: Preprocessor | Readonly<Record<string, Preprocessor>>
+  /** What the classes mean, by index. */
+  labels?: readonly string[]
+  /** Plain data of your own. */
+  config?: Plain
+}
+
+export interface SavedModel {
+  /** The model, in evaluation mode. */
+  readonly model: Module
+  readonly preprocessing: Preprocessor | Readonly<Record<string, Preprocessor>> | undefined
+  readonly labels: readonly string[] | undefined
+  readonly config: Plain | undefined
+}
+
+const format = 'anneal-model'
+const version = 1
+
+/**
+ * Saves a model with its architecture, weights, preprocessing and labels into `folder`, atomically: a crash leaves the
+ * model that was there before, or the new one.
+ * @throws ERR_VALUE for a module that cannot be saved with its architecture; see {@link toConfig}.
+ */
+export async function saveModel(folder: string, model: Module, options: SaveModelOptions = {}): Promise<void> {
+  const architecture = toConfig(model)
+  checkRebuilt(model, architecture)
+  const { labels, config } = options
+  const frozen = Array.from(model.namedParameters()).flatMap(([name, p]) => (p.trainable ? [] : [name]))
+  const saved = { format, version, model: architecture, frozen, labels, config } as unknown as Plain
+  await saveCheckpoint(folder, {
+    epoch: 0,
+    step: 0,
+    model: model.stateDict(),
+    config: saved,
+    preprocessing: options.preprocessing && stepsToJson(options.preprocessing),
+  })
+}
+
+/**
+ * Loads what {@link saveModel} saved. Weights are memory-mapped. No code is run but the constructors of Anneal's layers and
+ * of classes that were registered.
+ * @throws ERR_FORMAT for a folder that holds no model, an unknown kind of module or weights that do not fit.
+ */
+export async function loadModel(folder: string): Promise<SavedModel> {
+  const checkpoint = await loadCheckpoint(folder)
+  const saved = checkpoint.config as Record<string, unknown> | null | undefined
+  if (saved?.format !== format || saved.version !== version) {
+    throw new AnnealError(
+      'ERR_FORMAT',
+      `loadModel: ${folder}: expected a model saved by saveModel (version ${version}); got ${shown(saved?.format)} (version ${shown(saved?.version)})`,
+    )
+  }
+  const model = fromConfig(saved.model as ModuleConfig)
+  restore(folder, model, checkpoint.model, new Set(texts(folder, 'frozen', saved.frozen ?? [])))
+  return {
+    model: model.eval(),
+    preprocessing: checkpoint.preprocessing === undefined ? undefined : stepsFromJson(checkpoint.preprocessing),
+    labels: saved.labels === undefined ? undefined : texts(folder, 'labels', saved.labels),
+    config: saved.config as Plain | undefined,
+  }
+}
+
+/** Gives a new model its saved values, in the dtypes in which they were saved. */
+function restore(folder: string, model: Module, state: Record<string, Tensor>, frozen: ReadonlySet<string>): void {
+  for (const [name, cell] of model.namedCells()) {
+    const value = state[name]
+    if (value && value.dtype !== cell.dtype) cell.convert(value.dtype)
+  }
+  try {
+    model.loadStateDict(state)
+  } catch (error) {
+    if (!(error instanceof AnnealError)) throw error
+    throw new AnnealError('ERR_FORMAT', `loadModel: ${folder}: weights do not fit: ${error.message}`, { cause: error })
+  }
+  for (const [name, parameter] of model.namedParameters()) parameter.trainable = !frozen.has(name)
+}
+
+/** Builds the model anew, so that what could not be loaded is not saved. */
+function checkRebuilt(model: Module, config: ModuleConfig): void {
+  const random = randomState()
+  const rebuilt = fromConfig(config)
+  setRandomState(random)
+  const [expected, got] = [shapesOf(model), shapesOf(rebuilt)]
+  for (const [, cell] of rebuilt.namedCells()) cell.dispose()
+  const names = new Set([...expected.keys(), ...got.keys()])
+  const wrong = [...names].filter(name => expected.get(name) !== got.get(name))
+  if (wrong.length === 0) return
+  const list = wrong.map(name => `${name} [${expected.get(name) ?? 'absent'}] became [${got.get(name) ?? 'absent'}]`)
+  throw new AnnealError(
+    'ERR_VALUE',
+    `saveModel: the model was changed after its layers were made, so that its architecture would not be as it is: ${list.slice(0, 5).join('; ')}. Do so in the constructor of a class of your own, and register it`,
+  )
+}
+
+function shapesOf(model: Module): Map<string, string> {
+  return new Map(Array.from(model.namedCells(), ([name, cell]) => [name, cell.shape.join()]))
+}
+
+function texts(folder: string, name: string, value: unknown): string[] {
+  if (Array.isArray(value) && value.every(v => typeof v === 'string')) return value
+  throw new AnnealError(
+    'ERR_FORMAT',
+    `loadModel: ${folder}: expected ${name} to be a list of texts; got ${shown(value)}`,
+  )
+}
+
+/** One step as it is; several under `steps`. */
+function stepsToJson(steps: NonNullable<SaveModelOptions['preprocessing']>): Plain {
+  if (isStep(steps)) return { step: steps.toJSON() as unknown as Plain }
+  return { steps: Object.fromEntries(Object.entries(steps).map(([name, s]) => [name, s.toJSON() as unknown as Plain])) }
+}
+
+function stepsFromJson(saved: Plain): NonNullable<SavedModel['preprocessing']> {
+  const { step, steps } = (saved ?? {}) as { step?: unknown; steps?: Record<string, unknown> }
+  if (step !== undefined) return preprocessing.fromJSON(step)
+  return Object.fromEntries(Object.entries(steps ?? {}).map(([name, s]) => [name, preprocessing.fromJSON(s)]))
+}
+
+function isStep(steps: NonNullable<SaveModelOptions['preprocessing']>): steps is Preprocessor {
+  return typeof steps.toJSON === 'function'
+}
