@@ -5,6 +5,8 @@ export const uncovered: Record<string, string> = {
   bernoulli: random,
   dropout: random,
   dropoutMask: random,
+  flashAttention: 'internal: test/ops/attention.test.ts compares it with the plain formula',
+  flashAttentionGrad: 'internal: test/ops/attention.test.ts compares it with the plain formula',
   permutation: random,
   randomInt: random,
   randomNormal: random,
