@@ -5,6 +5,7 @@
 
 #include "cpu/attention.h"
 #include "ops/arithmetic.h"
+#include "ops/comparison.h"
 #include "ops/creation.h"
 #include "ops/indexing.h"
 #include "ops/matmul.h"
