@@ -5,6 +5,7 @@
 #include "cpu/norm.h"
 #include "ops/arithmetic.h"
 #include "ops/creation.h"
+#include "ops/math.h"
 #include "ops/reduce.h"
 #include "ops/views.h"
 
@@ -18,7 +19,7 @@ Tensor inStatisticsType(const Tensor& x, DType like) {
   return x.dtype() == statisticsType(like) ? x : cast(x, {.dtype = statisticsType(like)});
 }
 
-Tensor inverseRoot(const Tensor& x, double eps) { return exp(mul(log(add(x, number(eps))), number(-0.5))); }
+Tensor inverseRoot(const Tensor& x, double eps) { return rsqrt(add(x, number(eps))); }
 
 void checkInput(const std::string& op, const Tensor& x, int least) {
   require(isFloat(x.dtype()), Code::DType, op, ": the input must be of a floating-point dtype; got ", x.dtype(),
