@@ -16,6 +16,7 @@ export {
   setMemoryLimit,
   trackTensors,
 } from './lifetime'
+export * as losses from './losses'
 export * from './ops.generated'
 export * from './runtime'
 export { type BackwardOptions, Buffer, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'
