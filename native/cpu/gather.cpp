@@ -65,6 +65,7 @@ struct Lanes {
   /// along the axis: f(at, otherAt, position along the axis).
   template <class F>
   void each(F&& f) const {
+    if (index.inner == 1) return eachLast(f);
     int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, index.size));
     parallelFor(index.outer * index.inner, grain, [&](int64_t begin, int64_t end) {
       while (begin < end) {
@@ -79,6 +80,18 @@ struct Lanes {
   }
 
  private:
+  /// The same where the axis is the last: lane after lane.
+  template <class F>
+  void eachLast(F&& f) const {
+    int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, index.size));
+    parallelFor(index.outer, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        int64_t base = outerAt[size_t(o)], row = o * index.size;
+        for (int64_t j = 0; j < index.size; ++j) f(row + j, base);
+      }
+    });
+  }
+
   static std::vector<int64_t> places(const Shape& shape, const Strides& strides, int64_t count) {
     std::vector<int64_t> at(size_t(count), 0);
     for (int64_t k = 0; k < count; ++k) {
@@ -147,9 +160,10 @@ void gatherAlong(Along along, const View& x, const View& index, const View& out)
   Lanes lanes(index.shape, x.shape, along.axis);
   visitIndex(index, [&](const auto* at) {
     visitWidth(x.dtype, [&]<class T>(TypeTag<T>) {
-      lanes.each([&](int64_t i, int64_t base) {
-        checkRange(along, at[i], i, lanes.other.size);
-        out.as<T>()[i] = x.as<T>()[base + int64_t(at[i]) * lanes.other.inner];
+      lanes.each([&, to = out.as<T>(), from = x.as<T>(), at = at, size = lanes.other.size, step = lanes.other.inner](
+                     int64_t i, int64_t base) {
+        checkRange(along, at[i], i, size);
+        to[i] = from[base + int64_t(at[i]) * step];
       });
     });
   });

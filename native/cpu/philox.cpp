@@ -2,6 +2,7 @@
 #define HWY_TARGET_INCLUDE "cpu/philox.cpp"
 #include <hwy/foreach_target.h>
 //
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "cpu/philox.h"
@@ -50,14 +51,36 @@ void fillWords(int64_t seed, uint64_t counter, uint32_t stream, int64_t blocks, 
   }
 }
 
+/// philox::normals for a tile. Pairs past the end are computed too, so that no vector is left incomplete.
+void normalTile(const uint32_t* words, int64_t n, float* out) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<float> d;
+  constexpr int64_t kPairs = kRandomTile / 2;
+  alignas(64) float first[kPairs] = {}, second[kPairs] = {};
+  int64_t pairs = (n + 1) / 2;
+  for (int64_t i = 0; i < pairs; ++i) {
+    first[i] = philox::uniform(words[2 * i], 24);
+    second[i] = philox::uniform(words[2 * i + 1], 24);
+  }
+  for (int64_t i = 0; i < pairs; i += int64_t(hn::Lanes(d))) {
+    auto u = hn::Load(d, first + i), angle = hn::Mul(hn::Load(d, second + i), hn::Set(d, 6.283185307179586476925f));
+    auto radius = hn::Sqrt(hn::Mul(hn::Set(d, -2.0f), hn::Log(d, hn::Sub(hn::Set(d, 1.0f), u))));
+    hn::Store(hn::Mul(radius, hn::Cos(d, angle)), d, first + i);
+    hn::Store(hn::Mul(radius, hn::Sin(d, angle)), d, second + i);
+  }
+  for (int64_t i = 0; i < n; ++i) out[i] = i % 2 ? second[i / 2] : first[i / 2];
+}
+
 }  // namespace anneal::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace anneal::cpu {
 HWY_EXPORT(fillWords);
+HWY_EXPORT(normalTile);
 void randomWords(const Key& key, uint32_t stream, int64_t first, int64_t count, uint32_t* out) {
   HWY_DYNAMIC_DISPATCH(fillWords)(key.seed, uint64_t(key.offset) + uint64_t(first / 4), stream, count / 4, out);
 }
+void randomNormals(const uint32_t* words, int64_t n, float* out) { HWY_DYNAMIC_DISPATCH(normalTile)(words, n, out); }
 }  // namespace anneal::cpu
 #endif

@@ -15,6 +15,9 @@ inline constexpr int64_t kRandomTile = 1024;  // words made at a time; a multipl
 /// `count` words (a multiple of four) of `stream` from element `first` (a multiple of four) on.
 void randomWords(const Key& key, uint32_t stream, int64_t first, int64_t count, uint32_t* out);
 
+/// Standard normal numbers from n words (n at most kRandomTile): each pair gives two (philox::normals).
+void randomNormals(const uint32_t* words, int64_t n, float* out);
+
 /// Calls `f(first, n, words, more)` for tiles of the elements [0, size): a word for each element, and another in `more`
 /// if `wide`.
 template <class F>

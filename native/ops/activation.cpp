@@ -6,6 +6,7 @@
 #include "ops/logic.h"
 #include "ops/math.h"
 #include "ops/operators.h"
+#include "ops/slices.h"
 
 namespace anneal::ops {
 namespace {
@@ -111,6 +112,24 @@ void geluCpu(const Call<Gelu>& call) {
   else cpu::mapKernel<scalar::Gelu, Gelu>(call);
 }
 const Implement<Gelu> geluOnCpu("gelu", DeviceType::Cpu, geluCpu);
+
+/// The two halves of `x` along an axis: what is gated, or the gate, comes first by the op's definition.
+Tensors halves(const Args<Halves>& c) {
+  const Tensor& x = c.in[0];
+  int64_t axis = resolveAxis(c.op, c.attrs.axis, x.rank()), size = x.shape()[int(axis)];
+  require(size % 2 == 0, Code::Shape, c.op, ": expected an even size along axis ", c.attrs.axis, "; got ", x.shape());
+  return {narrow(x, {.axis = axis, .start = 0, .size = size / 2}),
+          narrow(x, {.axis = axis, .start = size / 2, .size = size / 2})};
+}
+
+/// A gated linear unit (Shazeer, "GLU Variants Improve Transformer", 2020).
+Op<Halves> gatedOp(std::string name, std::string doc, Tensors (*lower)(const Args<Halves>&)) {
+  return Op<Halves>({.name = std::move(name),
+                     .doc = std::move(doc) + ", where `a` and `b` are the halves of `x` along `axis`.",
+                     .inputs = {"x"},
+                     .attrs = {field<&Halves::axis>("axis", "the axis to halve")},
+                     .lower = lower});
+}
 
 struct SeluFactors {
   void params(double* p) const { p[0] = kSeluAlpha * kSeluScale, p[1] = kSeluScale, p[2] = 1; }
@@ -231,6 +250,23 @@ const Op<None> softsign({.name = "softsign", .doc = "`x / (1 + |x|)`.", .inputs 
 const Op<None> tanhShrink({.name = "tanhShrink", .doc = "`x - tanh(x)`.", .inputs = {"x"}, .lower = [](const C& c) {
                              return Tensors{c.in[0] - tanh(c.in[0])};
                            }});
+
+const Op<Halves> glu = gatedOp("glu", "`a * sigmoid(b)`", [](const Args<Halves>& c) {
+  Tensors x = halves(c);
+  return Tensors{x[0] * sigmoid(x[1])};
+});
+const Op<Halves> reglu = gatedOp("reglu", "`relu(a) * b`", [](const Args<Halves>& c) {
+  Tensors x = halves(c);
+  return Tensors{relu(x[0]) * x[1]};
+});
+const Op<Halves> geglu = gatedOp("geglu", "`gelu(a) * b`", [](const Args<Halves>& c) {
+  Tensors x = halves(c);
+  return Tensors{gelu(x[0]) * x[1]};
+});
+const Op<Halves> swiglu = gatedOp("swiglu", "`silu(a) * b`", [](const Args<Halves>& c) {
+  Tensors x = halves(c);
+  return Tensors{silu(x[0]) * x[1]};
+});
 
 const Op<Threshold> threshold({.name = "threshold",
                                .doc = "`x` where it is above `limit`, else `value`.",

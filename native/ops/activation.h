@@ -41,6 +41,11 @@ struct HardTanh {
 };
 extern const Op<HardTanh> hardTanh;
 
+struct Halves {
+  int64_t axis = -1;
+};
+extern const Op<Halves> glu, reglu, geglu, swiglu;
+
 struct Threshold {
   double limit = 0, value = 0;
 };

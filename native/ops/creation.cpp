@@ -48,14 +48,17 @@ const Implement<Eye> eyeOnCpu("eye", DeviceType::Cpu, eyeCpu);
 
 template <int value>
 Op<Constant> constantOp(const char* name, const char* doc) {
-  return Op<Constant>(
-      {.name = name,
-       .doc = doc,
-       .inputs = {},
-       .attrs = {required<&Constant::shape>("shape", "the sizes of the result"),
-                 field<&Constant::dtype>("dtype", "the dtype of the result")},
-       .lower = [](const Args<Constant>& c) { return Tensors{full(Shape(c.attrs.shape), value, c.attrs.dtype)}; },
-       .method = false});
+  return Op<Constant>({.name = name,
+                       .doc = doc,
+                       .inputs = {},
+                       .attrs = {required<&Constant::shape>("shape", "the sizes of the result"),
+                                 field<&Constant::dtype>("dtype", "the dtype of the result")},
+                       .lower =
+                           [](const Args<Constant>& c) {
+                             checkShape(c.op, Shape(c.attrs.shape));
+                             return Tensors{full(Shape(c.attrs.shape), value, c.attrs.dtype)};
+                           },
+                       .method = false});
 }
 
 template <int value>

@@ -89,6 +89,9 @@ Specs inferEmbedding(const Args<Embedding>& c) {
   const Shape& weight = c.in[0].shape();
   requireIndex(c.op, c.in[1]);
   require(weight.rank() == 2, Code::Shape, c.op, ": weight must have the shape [rows, size]; got ", weight);
+  int64_t rows = weight[0], padding = c.attrs.paddingIndex.value_or(0);
+  require(!c.attrs.paddingIndex || (padding >= -rows && padding < rows), Code::Index, c.op, ": paddingIndex ", padding,
+          " is out of range for ", rows, " rows");
   Shape shape = c.in[1].shape();
   shape.push(weight[1]);
   return {{shape, c.in[0].dtype()}};
@@ -145,7 +148,7 @@ const Implement<Nonzero> nonzeroOnCpu("nonzeroAt", DeviceType::Cpu, nonzeroCpu);
 /// The resolved index of the padding row, if there is one.
 std::optional<int64_t> paddingRow(const Vjp<Embedding>& v) {
   if (!v.attrs.paddingIndex) return std::nullopt;
-  return resolveAxis("embedding paddingIndex", *v.attrs.paddingIndex, int(v.in(0).shape()[0]));
+  return *v.attrs.paddingIndex + (*v.attrs.paddingIndex < 0 ? v.in(0).shape()[0] : 0);
 }
 
 Tensors embeddingVjp(const Vjp<Embedding>& v) {

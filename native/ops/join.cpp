@@ -20,6 +20,7 @@ Specs inferConcat(const Args<Join>& c) {
     require(fits, Code::Shape, c.op, ": shapes must agree but for axis ", axis, ": ", c.in[0].shape(),
             " and, at position ", i, ", ", s);
     shape[axis] += s[axis];
+    checkShape(c.op, shape);
   }
   return {{shape, promoted(c.in)}};
 }
@@ -63,7 +64,7 @@ Specs inferPad(const Args<PadConstant>& c) {
   Shape shape = c.in[0].shape();
   for (int i = 0; i < shape.rank(); ++i) {
     shape[i] += c.attrs.padding[size_t(2 * i)] + c.attrs.padding[size_t(2 * i + 1)];
-    require(shape[i] >= 0, Code::Shape, c.op, ": the padding ", c.attrs.padding, " leaves axis ", i, " of ",
+    require(shape[i] >= 0, Code::Shape, "pad: the padding ", c.attrs.padding, " leaves axis ", i, " of ",
             c.in[0].shape(), " with a negative size");
   }
   return {{shape, c.in[0].dtype()}};
@@ -164,6 +165,16 @@ Tensors rollLower(const Args<Roll>& c) {
   return {x};
 }
 
+/// The shape with `count` times as much along an axis.
+Shape multiplied(const std::string& op, Shape shape, int axis, int64_t count) {
+  require(count >= 0, Code::Value, op, ": expected a count of 0 or more; got ", count);
+  require(count == 0 || shape[axis] <= (int64_t(1) << 60) / count, Code::Shape, op, ": ", count, " times axis ", axis,
+          " of ", shape, " has too many elements");
+  shape[axis] *= count;
+  checkShape(op, shape);
+  return shape;
+}
+
 /// Each run of `run` elements, `count` times over, in the shape `to`.
 Tensor repeatRuns(const Tensor& x, int64_t run, int64_t count, const Shape& to) {
   int64_t runs = run == 0 ? 0 : x.size() / run;
@@ -174,28 +185,22 @@ Tensor repeatRuns(const Tensor& x, int64_t run, int64_t count, const Shape& to) 
 Tensors tileLower(const Args<Tile>& c) {
   Tensor x = c.in[0];
   Ints repeats = c.attrs.repeats, shape = x.shape().ints();
-  for (int64_t r : repeats) require(r >= 0, Code::Value, c.op, ": repeats must be 0 or more; got ", repeats);
   while (repeats.size() < shape.size()) repeats.insert(repeats.begin(), 1);
   while (shape.size() < repeats.size()) shape.insert(shape.begin(), 1);
   x = reshape(x, {.shape = shape});
   for (int i = int(repeats.size()) - 1; i >= 0; --i) {
     if (repeats[size_t(i)] == 1) continue;
-    Shape to = x.shape();
-    int64_t run = to.slice(i, to.rank()).product();
-    to[i] *= repeats[size_t(i)];
-    x = repeatRuns(x, run, repeats[size_t(i)], to);
+    int64_t run = x.shape().slice(i, x.rank()).product();
+    x = repeatRuns(x, run, repeats[size_t(i)], multiplied(c.op, x.shape(), i, repeats[size_t(i)]));
   }
   return {x};
 }
 
 Tensors repeatLower(const Args<Repeat>& c) {
-  require(c.attrs.count >= 0, Code::Value, c.op, ": count must be 0 or more; got ", c.attrs.count);
   Tensor x = c.attrs.axis ? c.in[0] : reshape(c.in[0], {.shape = {-1}});
   int axis = resolveAxis(c.op, c.attrs.axis.value_or(0), x.rank());
-  Shape to = x.shape();
-  int64_t run = to.slice(axis + 1, to.rank()).product();
-  to[axis] *= c.attrs.count;
-  return {repeatRuns(x, run, c.attrs.count, to)};
+  int64_t run = x.shape().slice(axis + 1, x.rank()).product();
+  return {repeatRuns(x, run, c.attrs.count, multiplied(c.op, x.shape(), axis, c.attrs.count))};
 }
 
 Tensors meshLower(const Args<Meshgrid>& c) {

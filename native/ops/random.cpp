@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/convert.h"
+#include "cpu/copy.h"
 #include "cpu/philox.h"
 #include "op/infer.h"
 #include "ops/creation.h"
@@ -60,31 +61,31 @@ void randomUniformCpu(const Call<RandomUniform>& call) {
 }
 
 /// Lanes come in pairs: an even element is the cosine, the odd one after it the sine of the same radius and angle.
-template <class T, class Uniform>
-void normalTile(T mean, T std, int64_t n, Uniform&& uniform, auto&& put) {
+void normalTile(const RandomNormal& a, int64_t n, const uint32_t* words, const uint32_t* more, double* to) {
+  auto uniform = [&](int64_t i) { return philox::uniform(words[i], more[i]); };
   for (int64_t i = 0; i < n; i += 2) {
-    T first, second;
+    double first, second;
     philox::normals(uniform(i), uniform(i + 1), first, second);
-    put(i, mean + std * first);
-    if (i + 1 < n) put(i + 1, mean + std * second);
+    to[i] = a.mean + a.std * first;
+    if (i + 1 < n) to[i + 1] = a.mean + a.std * second;
   }
 }
 
 void randomNormalCpu(const Call<RandomNormal>& call) {
+  const RandomNormal& a = call.attrs;
   const View& out = call.out[0];
+  auto mean = float(a.mean), std = float(a.std);
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
     bool wide = std::is_same_v<T, double>;
     cpu::eachRandomTile(cpu::Key(call.in[0]), out.size(), wide,
                         [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
-                          auto put = [to = out.as<T>() + first](int64_t i, auto v) { to[i] = cpu::convertTo<T>(v); };
+                          T* to = out.as<T>() + first;
                           if constexpr (std::is_same_v<T, double>) {
-                            normalTile(
-                                call.attrs.mean, call.attrs.std, n,
-                                [&](int64_t i) { return philox::uniform(words[i], more[i]); }, put);
+                            normalTile(a, n, words, more, to);
                           } else {
-                            normalTile(
-                                float(call.attrs.mean), float(call.attrs.std), n,
-                                [&](int64_t i) { return philox::uniform(words[i], 24); }, put);
+                            float values[cpu::kRandomTile];
+                            cpu::randomNormals(words, n, values);
+                            for (int64_t i = 0; i < n; ++i) to[i] = cpu::convertTo<T>(mean + std * values[i]);
                           }
                         });
   });
@@ -146,16 +147,20 @@ void permutationCpu(const Call<Permutation>& call) {
 void dropoutCpu(const Call<DropoutMask>& call) {
   const View &x = call.in[0], &out = call.out[0];
   uint64_t dropped = philox::fraction(call.attrs.p);
-  double scale = call.attrs.p < 1 ? 1 / (1 - call.attrs.p) : 0;
+  if (dropped >> 32) return cpu::fill(out, 0);
+  auto bound = uint32_t(dropped);
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
     using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
-    cpu::eachRandomTile(
-        cpu::Key(call.in[1]), out.size(), false, [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t*) {
-          const T* from = x.as<T>() + first;
-          T* to = out.as<T>() + first;
-          for (int64_t i = 0; i < n; ++i)
-            to[i] = cpu::convertTo<T>(words[i] >= dropped ? cpu::convertTo<C>(from[i]) * C(scale) : C(0));
-        });
+    auto scale = C(1 / (1 - call.attrs.p));
+    cpu::eachRandomTile(cpu::Key(call.in[1]), out.size(), false,
+                        [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t*) {
+                          const T* from = x.as<T>() + first;
+                          T* to = out.as<T>() + first;
+                          for (int64_t i = 0; i < n; ++i) {
+                            C kept = cpu::convertTo<C>(from[i]) * scale;
+                            to[i] = cpu::convertTo<T>(words[i] >= bound ? kept : C(0));
+                          }
+                        });
   });
 }
 

@@ -62,7 +62,7 @@ inline double inverseNormal(double p) {
   // S. Winitzki's approximation of the inverse error function at 1 - 2 tail.
   double l = std::log(4 * tail * (1 - tail)), t = 2 / (3.14159265358979324 * 0.147) + l / 2;
   double x = std::sqrt(2.0) * std::sqrt(std::sqrt(t * t - l / 0.147) - t);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 2; ++i) {
     double density = std::exp(-x * x / 2) * 0.39894228040143268;
     double step = (tail - std::erfc(x / std::sqrt(2.0)) / 2) / density;
     x -= step / (1 + x * step / 2);

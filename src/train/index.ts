@@ -8,7 +8,6 @@ export type {
   EvaluateOptions,
   Examples,
   FitOptions,
-  LossFunction,
   PredictOptions,
   TrainingBatch,
 } from './types'

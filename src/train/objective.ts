@@ -1,9 +1,9 @@
 import { AnnealError } from '../errors'
-import { resolve as resolveLoss } from '../losses'
+import { type LossFunction, resolve as resolveLoss } from '../losses'
 import { take } from '../ops.generated'
 import { type Tensor, tensor } from '../tensor'
 import { entriesOf, settingFor } from './bundle'
-import type { Bundle, CompileOptions, LossFunction } from './types'
+import type { Bundle, CompileOptions } from './types'
 
 /** The losses of a model's outputs and how they add up. */
 export class Objective {

@@ -1,4 +1,5 @@
 import type { Dataset } from '../data'
+import type { LossFunction } from '../losses'
 import type { Metric } from '../metrics/metric'
 import type { Optimizer } from '../optim/optimizer'
 import type { Schedule } from '../optim/schedule'
@@ -10,9 +11,6 @@ export type Bundle = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor
 
 /** A batch for training: inputs, targets and, if wanted, a weight for each example. */
 export type TrainingBatch = readonly [inputs: Bundle, targets: Bundle, weights?: Tensor]
-
-/** Gives a loss for each example or element with reduction 'none', and their mean otherwise. */
-export type LossFunction = (output: Tensor, target: Tensor, options?: { reduction?: 'none' | 'mean' | 'sum' }) => Tensor
 
 /** One entry for all outputs, or one per output, in a list or by name. */
 export type PerOutput<T> = T | readonly T[] | Readonly<Record<string, T>>

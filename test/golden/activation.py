@@ -26,3 +26,9 @@ case("hardTanh", [rand(3, 4)], {"min": -0.5, "max": 1.5}, lambda x: F.hardtanh(x
 case("threshold", [rand(3, 4)], {"limit": 0.1, "value": 20}, lambda x: F.threshold(x, 0.1, 20))
 case("prelu", [rand(2, 3, 4), rand(4)], torch=lambda x, w: torch.where(x > 0, x, x * w))
 case("prelu", [rand(2, 3, 4), rand(1)], torch=F.prelu)
+
+case("glu", [rand(3, 6)], torch=F.glu)
+case("glu", [rand(4, 3)], {"axis": 0}, lambda x: F.glu(x, 0))
+for name, f in [("reglu", F.relu), ("geglu", F.gelu), ("swiglu", F.silu)]:
+    case(name, [rand(3, 6)], torch=lambda x, f=f: f(x[:, :3]) * x[:, 3:], atol=4e-3)
+    case(name, [rand(4, 3)], {"axis": 0}, lambda x, f=f: f(x[:2]) * x[2:], dtypes=("float32", "float64"))

@@ -32,3 +32,35 @@ case("crossEntropy", [rand(2, 3), values([-100, -100], "int64")], {}, lambda x, 
 case("crossEntropyParts", [rand(3, 4), ints(3, high=4)], {}, lambda x, y: (F.cross_entropy(x, y), t.logsumexp(x, 1), t.ones(3, dtype=x.dtype), t.tensor(3, dtype=x.dtype)), dtypes=("float32", "float64"), grad=False)
 case("crossEntropyGrad", [rand(3, 4), ints(3, high=4), None, rand(3, seed=8), rand(3, low=1), values(2.0), values(3.0)], {},
      lambda x, y, w, l, r, d, g: (g / d) * (r[:, None] * t.exp(x - l[:, None]) - F.one_hot(y, 4)), dtypes=("float32", "float64"), grad=False)
+
+PAIR = [rand(3, 4), rand(3, 4)]
+for r in REDUCTIONS:
+    a = {"reduction": r}
+    case("mseLoss", PAIR, a, lambda x, y, r=r: F.mse_loss(x, y, reduction=r))
+    case("maeLoss", PAIR, a, lambda x, y, r=r: F.l1_loss(x, y, reduction=r), second=False)
+    case("huberLoss", PAIR, {**a, "delta": 0.7}, lambda x, y, r=r: F.huber_loss(x, y, reduction=r, delta=0.7), second=False)
+    case("binaryCrossEntropyWithLogits", [rand(3, 4), rand(3, 4, low=0, high=1)], a, lambda x, y, r=r: F.binary_cross_entropy_with_logits(x, y, reduction=r))
+    case("nllLoss", [rand(5, 4), values([0, 3, -100, 1, -100], "int64"), W], a, lambda x, y, w, r=r: F.nll_loss(x, y, w.detach(), reduction=r), grad=False)
+    case("nllLoss", [rand(5, 4), values([0, 3, -100, 1, 2], "int64")], a, lambda x, y, r=r: F.nll_loss(x, y, reduction=r), second=False)
+    case("focalLoss", [rand(3, 4), values([[1.0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 0, 0]])], a, lambda x, y, r=r: focal(x, y, r), dtypes=("float32", "float64"))
+    case("cosineEmbeddingLoss", [rand(3, 4), rand(3, 4), values([1, -1, -1], "int64")], {**a, "margin": 0.1}, lambda x, y, t, r=r: F.cosine_embedding_loss(x, y, t, 0.1, reduction=r), second=False, dtypes=("float32", "float64"))
+    case("tripletMarginLoss", [rand(3, 4), rand(3, 4), rand(3, 4)], a, lambda x, y, z, r=r: F.triplet_margin_loss(x, y, z, reduction=r), second=False, dtypes=("float32", "float64"))
+
+
+def focal(x, y, reduction):
+    p = t.sigmoid(x)
+    ce_ = F.binary_cross_entropy_with_logits(x, y, reduction="none")
+    loss = (0.25 * y + 0.75 * (1 - y)) * ce_ * (1 - (p * y + (1 - p) * (1 - y))) ** 2
+    return loss if reduction == "none" else getattr(loss, reduction)()
+
+
+case("binaryCrossEntropyWithLogits", [rand(3, 4), rand(3, 4, low=0, high=1), rand(4, low=0.5), rand(4, low=0.5)], {},
+     lambda x, y, w, p: (w * ((1 - y) * x - (1 + (p - 1) * y) * F.logsigmoid(x))).mean(), dtypes=("float32", "float64"))
+case("binaryCrossEntropyWithLogits", [values([100.0, -100, 0, 1000]), values([0.0, 1, 1, 1])], {"reduction": "none"},
+     lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="none"), dtypes=("float32", "float64"), second=False)
+for name, torch_name in (("mean", "mean"), ("batchMean", "batchmean"), ("sum", "sum"), ("none", "none")):
+    case("klDivergence", [rand(3, 4), rand(3, 4, low=0.1, high=1)], {"reduction": name}, lambda x, y, r=torch_name: F.kl_div(x, y, reduction=r), dtypes=("float32", "float64"))
+    case("klDivergence", [rand(3, 4), rand(3, 4)], {"reduction": name, "logTarget": True}, lambda x, y, r=torch_name: F.kl_div(x, y, reduction=r, log_target=True), dtypes=("float32", "float64"))
+case("klDivergence", [values([[-1.0, -2]]), values([[0.0, 1]])], {}, lambda x, y: F.kl_div(x, y, reduction="batchmean"), dtypes=("float32",), grad=False)
+case("cosineSimilarity", [rand(3, 4), rand(3, 4)], {"axis": 1}, lambda x, y: F.cosine_similarity(x, y, 1), dtypes=("float32", "float64"))
+case("cosineSimilarity", [rand(3, 4), rand(3, 4)], {"axis": 0}, lambda x, y: F.cosine_similarity(x, y, 0), dtypes=("float32", "float64"))

@@ -41,3 +41,32 @@ case("linear", [rand(2, 3, 4), rand(2, 4), rand(2)], torch=F.linear, name="batch
 case("linear", [rand(4), rand(3, 4), rand(3)], torch=F.linear, name="vector")
 case("linear", [rand(5, 4), rand(1, 4), rand(1)], torch=F.linear, name="one output")
 case("linear", [rand(0, 4), rand(3, 4), rand(3)], torch=F.linear, name="empty", second=False)
+
+
+def einsum(equation, *shapes, **options):
+    case("einsum", [[rand(*s) for s in shapes]], {"equation": equation}, lambda *xs: torch.einsum(equation, *xs), name=equation,
+         **options)
+
+
+einsum("ij,jk->ik", (2, 3), (3, 4))
+einsum("ij,kj->ik", (2, 3), (4, 3))
+einsum("ji,jk", (3, 2), (3, 4))
+einsum("bij,bjk->bik", (2, 2, 3), (2, 3, 2))
+einsum("bhqd,bhkd->bhqk", (1, 2, 3, 2), (1, 2, 2, 2))
+einsum("ii", (3, 3))
+einsum("ii->i", (3, 3))
+einsum("ij->ji", (2, 3))
+einsum("ij->", (2, 3))
+einsum("ij,ij->i", (2, 3), (2, 3))
+einsum("i,j->ij", (2,), (3,))
+einsum("ij,ij->ij", (2, 3), (2, 3))
+einsum("...ij,...jk->...ik", (2, 1, 2, 3), (3, 3, 2))
+einsum("i...,i...", (2, 3), (2, 3))
+einsum("i...->...", (2, 3))
+einsum("...->", (2, 3))
+einsum("ij,jk,kl->il", (2, 3), (3, 2), (2, 3))
+einsum("bn,anm,bm->ba", (2, 3), (2, 3, 2), (2, 2))
+einsum("ij,jk->ik", (2, 1), (3, 2))
+einsum("aab,bc->ac", (2, 2, 3), (3, 2))
+einsum("xy,zw->", (2, 3), (2, 2))
+einsum("abcd,cdef->abef", (1, 2, 2, 3), (2, 3, 2, 1))

@@ -5,7 +5,7 @@ import { withMode } from '../../src/mode'
 import type { OpSchema } from '../../src/native'
 import { expectGradient, expectNear, expectTensor, toleranceOf } from './compare'
 import { cotangent, type GoldenCase, type Input, loadAttribute, loadInput } from './golden'
-import { permuted } from './views'
+import { permuted, strided } from './views'
 
 type Fn = (...args: unknown[]) => Tensor | Tensor[]
 
@@ -134,6 +134,7 @@ export async function checkCase(op: OpSchema, c: GoldenCase): Promise<void> {
   await checkGradients(op, c, title(c))
   if (c.views !== false) {
     await checkForward(op, c, mapTensors(loaded(c), permuted), `${title(c)}, permuted inputs`)
+    await checkForward(op, c, mapTensors(loaded(c), strided), `${title(c)}, strided inputs`)
   }
   if (c.differences) await checkDifferences(op, c)
   if (op.lowered && op.kernels.includes('cpu')) {

@@ -1,13 +1,18 @@
 const random = 'random: its statistics and keys are tested in test/ops/random.test.ts'
+const recurrent = 'serves rnn, gru and lstm, through which it is tested, and in test/ops/recurrent.test.ts'
 
 /** Ops that golden values cannot cover, and where they are tested instead. */
 export const uncovered: Record<string, string> = {
   bernoulli: random,
   dropout: random,
   dropoutMask: random,
+  flashAttention: 'internal: test/ops/attention.test.ts compares it with the plain formula',
+  flashAttentionGrad: 'internal: test/ops/attention.test.ts compares it with the plain formula',
   permutation: random,
   randomInt: random,
   randomNormal: random,
   randomUniform: random,
+  recurrentGrad: recurrent,
+  recurrentLayer: recurrent,
   truncatedNormal: random,
 }

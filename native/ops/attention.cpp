@@ -1,0 +1,218 @@
+#include "ops/attention.h"
+
+#include <cmath>
+#include <limits>
+
+#include "cpu/attention.h"
+#include "ops/arithmetic.h"
+#include "ops/comparison.h"
+#include "ops/creation.h"
+#include "ops/indexing.h"
+#include "ops/matmul.h"
+#include "ops/reduce.h"
+#include "ops/softmax.h"
+#include "ops/triangular.h"
+#include "ops/views.h"
+#include "runtime/context.h"
+
+namespace anneal::ops {
+namespace {
+
+constexpr double kExcluded = -1e30;  // finite, so that rows without any key have no NaN on the way to their zeros
+
+void checkHeads(const std::string& op, const Tensor& q, const Tensor& k, const Tensor& v) {
+  auto shapes = [&] { return text("q ", q.shape(), ", k ", k.shape(), ", v ", v.shape()); };
+  for (const Tensor* t : {&q, &k, &v})
+    require(t->rank() == 4, Code::Shape, op, ": takes [batch, heads, time, depth]; got ", shapes());
+  require(isFloat(q.dtype()) && q.dtype() == k.dtype() && q.dtype() == v.dtype(), Code::DType, op,
+          ": q, k and v are floats of one dtype; got ", q.dtype(), ", ", k.dtype(), ", ", v.dtype());
+  const Shape &qs = q.shape(), &ks = k.shape(), &vs = v.shape();
+  require(qs[0] == ks[0] && ks[0] == vs[0], Code::Shape, op, ": batch sizes differ: ", shapes());
+  require(ks[1] == vs[1] && ks[1] > 0 && qs[1] % ks[1] == 0, Code::Shape, op,
+          ": k and v have the same number of heads, which divides that of q; got ", shapes());
+  require(qs[3] == ks[3], Code::Shape, op, ": depths of q and k differ: ", shapes());
+  require(ks[2] == vs[2], Code::Shape, op, ": k and v have different lengths: ", shapes());
+}
+
+void checkMask(const std::string& op, const Tensor& mask, const Tensor& q, const Tensor& k) {
+  if (!mask) return;
+  require(mask.dtype() == DType::Bool || mask.dtype() == q.dtype(), Code::DType, op,
+          ": the mask is bool or of q's dtype, ", q.dtype(), "; got ", mask.dtype());
+  Shape scores{q.shape()[0], q.shape()[1], q.shape()[2], k.shape()[2]};
+  require(mask.rank() <= 4 && broadcast(op, mask.shape(), scores) == scores, Code::Shape, op, ": the mask ",
+          mask.shape(), " does not broadcast to [batch, heads, queries, keys], ", scores);
+}
+
+Tensor at(Inputs in, size_t i) { return i < in.size() ? in[i] : Tensor(); }
+
+/// k or v with every head repeated for the heads of q that share it.
+Tensor repeatHeads(const Tensor& x, int64_t heads) {
+  Shape s = x.shape();
+  if (s[1] == heads) return x;
+  int64_t group = heads / s[1];
+  Tensor grouped =
+      broadcastTo(reshape(x, {.shape = {s[0], s[1], 1, s[2], s[3]}}), {.shape = {s[0], s[1], group, s[2], s[3]}});
+  return reshape(grouped, {.shape = {s[0], heads, s[2], s[3]}});
+}
+
+/// The gradient of repeatHeads.
+Tensor sumHeads(const Tensor& grad, int64_t heads) {
+  Shape s = grad.shape();
+  if (s[1] == heads) return grad;
+  return sum(reshape(grad, {.shape = {s[0], heads, s[1] / heads, s[2], s[3]}}), {.axis = Ints{2}});
+}
+
+/// Where keys take no part: bool masks that broadcast to the scores.
+Tensors excluded(const Tensor& mask, bool causal, const Shape& scores) {
+  Tensors out;
+  if (causal) out.push_back(triu(full({scores[2], scores[3]}, 1, DType::Bool), {.diagonal = 1}));
+  if (!mask) return out;
+  double lowest =
+      mask.dtype() == DType::Float64 ? -std::numeric_limits<double>::max() : -double(std::numeric_limits<float>::max());
+  out.push_back(greater(number(mask.dtype() == DType::Bool ? 1 : lowest), mask));
+  return out;
+}
+
+struct Composition {
+  Tensor scores, weights, values;  // `values` with repeated heads
+};
+
+Composition compose(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, bool causal, double scale) {
+  int64_t heads = q.shape()[1];
+  Composition c;
+  c.scores = mul(matmul(q, transposeLast(repeatHeads(k, heads))), number(scale));
+  Tensors without = excluded(mask, causal, c.scores.shape());
+  if (mask && mask.dtype() != DType::Bool) c.scores = add(c.scores, mask);
+  for (const Tensor& m : without) c.scores = maskedFill(c.scores, m, number(kExcluded));
+  c.weights = softmax(c.scores, {.axis = -1});
+  for (const Tensor& m : without) c.weights = maskedFill(c.weights, m, number(0));
+  c.values = repeatHeads(v, heads);
+  return c;
+}
+
+Tensors lowerAttention(const Args<AttentionOptions>& c) {
+  const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2];
+  Tensor mask = at(c.in, 3);
+  checkHeads(c.op, q, k, v);
+  checkMask(c.op, mask, q, k);
+  double scale = c.attrs.scale.value_or(1 / std::sqrt(double(std::max<int64_t>(q.shape()[3], 1))));
+  bool maskGradient = mask && mask.requiresGrad() && Context::current().gradEnabled;
+  if (q.dtype() == DType::Float64 || maskGradient) {
+    Composition made = compose(q, k, v, mask, c.attrs.causal, scale);
+    return {matmul(made.weights, made.values)};
+  }
+  auto wide = [](const Tensor& t) {
+    return !t || t.dtype() == DType::Bool || t.dtype() == DType::Float32 ? t : cast(t, {.dtype = DType::Float32});
+  };
+  Tensor out =
+      flashAttention(Tensors{wide(q), wide(k), wide(v), wide(mask)}, {.causal = c.attrs.causal, .scale = scale});
+  return {q.dtype() == DType::Float32 ? out : cast(out, {.dtype = q.dtype()})};
+}
+
+Specs inferFlash(const Args<Flash>& c) {
+  checkHeads(c.op, c.in[0], c.in[1], c.in[2]);
+  checkMask(c.op, at(c.in, 3), c.in[0], c.in[1]);
+  require(c.in[0].dtype() == DType::Float32, Code::DType, c.op, ": takes float32; got ", c.in[0].dtype());
+  const Shape& q = c.in[0].shape();
+  return {{{q[0], q[1], q[2], c.in[2].shape()[3]}, DType::Float32}, {{q[0], q[1], q[2]}, DType::Float32}};
+}
+
+Tensors lowerFlash(const Args<Flash>& c) {
+  inferFlash(c);
+  Composition made = compose(c.in[0], c.in[1], c.in[2], at(c.in, 3), c.attrs.causal, c.attrs.scale);
+  Tensor all = logSumExp(made.scores, {.axis = Ints{-1}});
+  all = maskedFill(all, greater(number(kExcluded / 10), all), number(std::numeric_limits<double>::infinity()));
+  return {matmul(made.weights, made.values), all};
+}
+
+Tensors flashVjp(const Vjp<Flash>& v) {
+  require(!v.grad(1), Code::Gradient, "flashAttention: the log-sum-exp has no gradient");
+  if (!v.grad(0)) return {};
+  return flashAttentionGrad.all(Tensors{v.in(0), v.in(1), v.in(2), v.out(0), v.out(1), v.grad(0), v.in(3)}, v.attrs);
+}
+
+/// The gradient written out. It reads neither the result nor the log-sum-exp, so that its own gradient is complete.
+Tensors lowerFlashGrad(const Args<Flash>& c) {
+  const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2], &grad = c.in[5];
+  Composition made = compose(q, k, v, at(c.in, 6), c.attrs.causal, c.attrs.scale);
+  Tensor toWeights = matmul(grad, transposeLast(made.values));
+  Tensor mean = sum(mul(toWeights, made.weights), {.axis = Ints{-1}, .keepDims = true});
+  Tensor toScores = mul(mul(made.weights, sub(toWeights, mean)), number(c.attrs.scale));
+  int64_t heads = k.shape()[1];
+  return {matmul(toScores, repeatHeads(k, q.shape()[1])), sumHeads(matmul(transposeLast(toScores), q), heads),
+          sumHeads(matmul(transposeLast(made.weights), grad), heads)};
+}
+
+cpu::Attention attentionOf(const Flash& attrs, std::span<const View> in, size_t mask) {
+  cpu::Attention a{.q = in[0], .k = in[1], .v = in[2], .mask = {}, .causal = attrs.causal, .scale = float(attrs.scale)};
+  a.mask.defined = false;
+  if (mask < in.size()) a.mask = in[mask];
+  return a;
+}
+
+void flashCpu(const Call<Flash>& call) {
+  cpu::attentionForward(attentionOf(call.attrs, call.in, 3), call.out[0].as<float>(), call.out[1].as<float>());
+}
+void flashGradCpu(const Call<Flash>& call) {
+  auto contiguous = [&](size_t i) { return call.in[i].as<const float>(); };
+  cpu::attentionBackward(attentionOf(call.attrs, call.in, 6), contiguous(3), contiguous(4), contiguous(5),
+                         call.out[0].as<float>(), call.out[1].as<float>(), call.out[2].as<float>());
+}
+const Implement<Flash> flashOnCpu("flashAttention", DeviceType::Cpu, flashCpu);
+const Implement<Flash> flashGradOnCpu("flashAttentionGrad", DeviceType::Cpu, flashGradCpu);
+
+double flashCost(const Flash&, std::span<const View> in, std::span<const View>) {
+  return double(in[0].size()) * double(in[1].shape[2]) * 2;
+}
+
+const std::vector<Field> kFlashFields{field<&Flash::causal>("causal", "query i sees keys 0 to i only"),
+                                      field<&Flash::scale>("scale", "the factor of the scores")};
+
+}  // namespace
+
+const Op<AttentionOptions> scaledDotProductAttention(
+    {.name = "scaledDotProductAttention",
+     .doc = "Attention, `softmax(q kᵀ scale + mask) v` (Vaswani et al., 2017), over `q` [B, H, Tq, D], `k` [B, Hkv, "
+            "Tk, D] and `v` "
+            "[B, Hkv, Tk, Dv]: [B, H, Tq, Dv]. H is a multiple of Hkv: neighbouring heads of q share those of k and v. "
+            "`mask` "
+            "broadcasts to [B, H, Tq, Tk]: bool, true where a key takes part, or floats that are added to the scores. "
+            "A query "
+            "that sees no key gives zeros.",
+     .inputs = {"q", "k", "v", "mask?"},
+     .attrs = {field<&AttentionOptions::causal>(
+                   "causal",
+                   "query i sees keys 0 to i only, also where Tq and Tk differ; together with "
+                   "a mask both hold"),
+               field<&AttentionOptions::scale>("scale", "the factor of the scores; 1/sqrt(D) when absent")},
+     .lower = lowerAttention});
+
+const Op<Flash> flashAttention(
+    {.name = "flashAttention",
+     .doc = "Attention over float32 heads without keeping the scores (Dao et al., 2022), and the "
+            "log-sum-exp of each query's scores.",
+     .inputs = {"q", "k", "v", "mask?"},
+     .attrs = kFlashFields,
+     .outputs = {"result", "logSumExp"},
+     .infer = inferFlash,
+     .lower = lowerFlash,
+     .vjp = flashVjp,
+     .saves = {.inputs = {0, 1, 2, 3}, .outputs = {0, 1}},
+     .internal = true,
+     .anyStrides = true,
+     .cost = flashCost});
+
+const Op<Flash> flashAttentionGrad({.name = "flashAttentionGrad",
+                                    .doc = "The gradients of flashAttention's q, k and v.",
+                                    .inputs = {"q", "k", "v", "result", "logSumExp", "grad", "mask?"},
+                                    .attrs = kFlashFields,
+                                    .outputs = {"dq", "dk", "dv"},
+                                    .infer =
+                                        [](const Args<Flash>& c) {
+                                          return Specs{c.in[0].spec(), c.in[1].spec(), c.in[2].spec()};
+                                        },
+                                    .lower = lowerFlashGrad,
+                                    .internal = true,
+                                    .cost = flashCost});
+
+}  // namespace anneal::ops

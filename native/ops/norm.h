@@ -1,0 +1,48 @@
+#pragma once
+#include "op/define.h"
+
+namespace anneal::ops {
+
+struct BatchNorm {
+  double eps = 1e-5;
+};
+/// With the batch's own statistics: y, mean and variance (of the population) of every channel.
+extern const Op<BatchNorm> batchNormTrain;
+/// With statistics that are given.
+extern const Op<BatchNorm> batchNorm;
+
+struct GroupNorm {
+  int64_t groups = 1;
+  double eps = 1e-5;
+};
+extern const Op<GroupNorm> groupNorm;
+extern const Op<BatchNorm> instanceNorm;
+
+/// Over groups of channels and all spatial axes, within each batch element or over the whole batch.
+struct NormalizeGroups {
+  int64_t groups = 1;
+  double eps = 1e-5;
+  bool wholeBatch = false;
+};
+extern const Op<NormalizeGroups> normalizeGroups, normalizeGroupsGradient;
+
+struct LayerNorm {
+  int64_t axes = 1;
+  double eps = 1e-5;
+};
+extern const Op<LayerNorm> layerNorm;
+
+struct RmsNorm {
+  int64_t axes = 1;
+  std::optional<double> eps;
+};
+extern const Op<RmsNorm> rmsNorm;
+
+struct NormalizeRows {
+  int64_t axes = 1;
+  double eps = 1e-5;
+  bool centered = true;
+};
+extern const Op<NormalizeRows> normalizeRowsGradient;
+
+}  // namespace anneal::ops

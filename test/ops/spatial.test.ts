@@ -1,0 +1,128 @@
+import * as anneal from 'anneal'
+import { type ErrorCode, tensor, zeros } from 'anneal'
+import { describe, expect, test } from 'vitest'
+
+const x = zeros([1, 4, 4, 3])
+
+describe('pooling, resizing and normalisation refuse what does not fit', () => {
+  const refusals: [string, ErrorCode, RegExp, () => unknown][] = [
+    [
+      'too few axes',
+      'ERR_SHAPE',
+      /maxPool2d: .*\[batch, height, width, channels\]; got \[4,3\]/,
+      () => anneal.maxPool2d(zeros([4, 3]), 2),
+    ],
+    [
+      'padding of more than half a window',
+      'ERR_VALUE',
+      /at most half of the window/,
+      () => anneal.maxPool2d(x, 2, { padding: 2 }),
+    ],
+    [
+      'a window larger than the input',
+      'ERR_SHAPE',
+      /averagePool2d: the window \[5,5\] .* is larger than the input \[4,4\]/,
+      () => anneal.averagePool2d(x, 5),
+    ],
+    ['a kernel of 0', 'ERR_VALUE', /kernel must be 1 or more; got \[0\]/, () => anneal.maxPool2d(x, 0)],
+    ['the maximum of bool', 'ERR_DTYPE', /bool has no order/, () => anneal.maxPool2d(x.cast('bool'), 2)],
+    ['the average of integers', 'ERR_DTYPE', /floating-point/, () => anneal.averagePool2d(x.cast('int32'), 2)],
+    ['an adaptive size of 0', 'ERR_VALUE', /size must be 1 or more/, () => anneal.adaptiveAveragePool2d(x, 0)],
+    ['an empty axis', 'ERR_SHAPE', /empty spatial axis/, () => anneal.adaptiveMaxPool2d(zeros([1, 0, 4, 3]), 1)],
+    [
+      'a global pool without spatial axes',
+      'ERR_SHAPE',
+      /one to three spatial axes/,
+      () => anneal.globalAveragePool(zeros([2, 3])),
+    ],
+    ['neither size nor scale', 'ERR_VALUE', /either size or scale/, () => anneal.resize(x)],
+    ['both size and scale', 'ERR_VALUE', /either size or scale/, () => anneal.resize(x, { size: 2, scale: 2 })],
+    ['a scale to nothing', 'ERR_VALUE', /the result needs 1 or more/, () => anneal.resize(x, { scale: 0.1 })],
+    ['a scale of NaN', 'ERR_VALUE', /the result needs 1 or more/, () => anneal.resize(x, { scale: Number.NaN })],
+    [
+      'alignCorners with nearest',
+      'ERR_VALUE',
+      /alignCorners needs a linear mode/,
+      () => anneal.resize(x, { size: 2, alignCorners: true }),
+    ],
+    [
+      'a mode for other axes',
+      'ERR_VALUE',
+      /'trilinear' does not fit an input with 2/,
+      () => anneal.resize(x, { size: 2, mode: 'trilinear' }),
+    ],
+    [
+      'one value per channel',
+      'ERR_SHAPE',
+      /more than one value per channel/,
+      () => anneal.batchNormTrain(zeros([1, 3])),
+    ],
+    ['groups that do not divide', 'ERR_VALUE', /groups = 2 must divide the 3 channels/, () => anneal.groupNorm(x, 2)],
+    [
+      'a weight of another size',
+      'ERR_SHAPE',
+      /layerNorm: weight must have the shape \[3\]; got \[4\]/,
+      () => anneal.layerNorm(x, zeros([4])),
+    ],
+    [
+      'more axes than there are',
+      'ERR_VALUE',
+      /axes must be 1 to 4 .* got 5/,
+      () => anneal.rmsNorm(x, null, { axes: 5 }),
+    ],
+    [
+      'statistics of another size',
+      'ERR_SHAPE',
+      /variance must have the shape \[3\]/,
+      () => anneal.batchNorm(x, zeros([3]), zeros([1])),
+    ],
+    ['integers', 'ERR_DTYPE', /floating-point/, () => anneal.layerNorm(x.cast('int64'))],
+  ]
+  for (const [what, code, message, run] of refusals) {
+    test(what, () => expect(run).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) })))
+  }
+})
+
+test('pooling gives the same with and without a gradient to come', async () => {
+  const given = anneal.randomNormal([2, 9, 8, 5])
+  const options = { stride: 2, padding: 1 }
+  const [plain, recorded] = [
+    anneal.maxPool2d(given, 3, options),
+    anneal.maxPool2d(given.detach().requireGrad(), 3, options),
+  ]
+  expect(await recorded.data()).toEqual(await plain.data())
+})
+
+test('a constant stays constant under every resize', async () => {
+  const constant = anneal.full([1, 5, 7, 2], 3)
+  for (const mode of ['nearest', 'bilinear'] as const) {
+    const y = await anneal.resize(constant, { size: [11, 3], mode }).data()
+    for (const v of y) expect(v).toBeCloseTo(3, 6)
+  }
+})
+
+test('large batches are normalised to mean 0 and variance 1, far from zero too', async () => {
+  const given = anneal.randomNormal([64, 12, 11, 3]).add(1000)
+  const [y, mean] = anneal.batchNormTrain(given, null, null, { eps: 0 })
+  const values = await y.data()
+  const sums = [0, 0, 0]
+  const squares = [0, 0, 0]
+  values.forEach((v: number | bigint, i: number) => {
+    sums[i % 3]! += Number(v)
+    squares[i % 3]! += Number(v) ** 2
+  })
+  const count = values.length / 3
+  for (const c of [0, 1, 2]) {
+    expect(sums[c]! / count).toBeCloseTo(0, 3)
+    expect(squares[c]! / count).toBeCloseTo(1, 3)
+  }
+  for (const m of await mean.data()) expect(Number(m)).toBeGreaterThan(999)
+})
+
+test('layerNorm of a constant row is its bias', async () => {
+  const y = anneal.layerNorm(anneal.full([2, 3], 7), tensor([1, 2, 3]), tensor([4, 5, 6]))
+  expect(await y.toArray()).toEqual([
+    [4, 5, 6],
+    [4, 5, 6],
+  ])
+})
