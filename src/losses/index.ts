@@ -80,5 +80,8 @@ export const names = Object.keys(named) as readonly LossName[]
 export function resolve(loss: string | LossFunction): LossFunction {
   if (typeof loss === 'function') return loss
   if (Object.hasOwn(named, loss)) return named[loss as LossName]
-  throw new AnnealError('ERR_VALUE', `loss: unknown name '${String(loss)}'; expected a function or one of ${names.join(', ')}`)
+  throw new AnnealError(
+    'ERR_VALUE',
+    `loss: unknown name '${String(loss)}'; expected a function or one of ${names.join(', ')}`,
+  )
 }

@@ -1,0 +1,168 @@
+import {
+  checkpoint,
+  customGrad,
+  dropout,
+  enableGrad,
+  grad,
+  gradEnabled,
+  gradients,
+  manualSeed,
+  noGrad,
+  Parameter,
+  tensor,
+  valueAndGrad,
+} from 'anneal'
+import { describe, expect, test } from 'vitest'
+
+const leaf = (values: number[]) => tensor(values, { requiresGrad: true })
+
+describe('backward', () => {
+  test('collects in leaves, adding up', async () => {
+    const x = leaf([1, 2])
+    x.mul(x).sum().backward()
+    expect(await x.grad!.toArray()).toEqual([2, 4])
+    x.sum().backward()
+    expect(await x.grad!.toArray()).toEqual([3, 5])
+    x.grad = undefined
+    expect(x.grad).toBeUndefined()
+  })
+
+  test('takes the gradient of a result that is not a scalar', async () => {
+    const x = leaf([1, 2])
+    expect(() => x.mul(2).backward()).toThrow(/implied only for one element.*\[2\]/)
+    x.mul(2).backward(tensor([1, 10]))
+    expect(await x.grad!.toArray()).toEqual([2, 20])
+    expect(() => x.mul(2).backward(tensor([1]))).toThrow(/gradient has the shape \[1\], the tensor \[2\]/)
+  })
+
+  test('goes through a record once, unless it is retained', async () => {
+    const x = leaf([3])
+    const y = x.mul(x).sum()
+    y.backward(undefined, { retainGraph: true })
+    y.backward()
+    expect(await x.grad!.toArray()).toEqual([12])
+    expect(() => y.backward()).toThrow(/retainGraph/)
+  })
+
+  test('a value used many times, and a long chain', async () => {
+    const x = leaf([1])
+    let y = x.mul(1)
+    for (let i = 0; i < 20_000; i++) y = y.add(x)
+    y.sum().backward()
+    expect(await x.grad!.toArray()).toEqual([20_001])
+  })
+
+  test('says when there is nothing to differentiate', () => {
+    expect(() => tensor(1).backward()).toThrow(/does not depend on anything that requires a gradient/)
+    const x = leaf([1])
+    expect(() =>
+      noGrad(() => x.mul(2))
+        .sum()
+        .backward(),
+    ).toThrow(/does not depend/)
+    expect(() => x.detach().sum().backward()).toThrow(/does not depend/)
+    expect(() => tensor([1], { dtype: 'int32' }).requireGrad()).toThrow(/only floating-point/)
+  })
+
+  test('integers and comparisons end the record without an error', async () => {
+    const x = leaf([1, -2])
+    x.mul(x.greater(0).cast('float32')).sum().backward()
+    expect(await x.grad!.toArray()).toEqual([1, 0])
+  })
+
+  test('a frozen parameter collects nothing', () => {
+    const [a, b] = [new Parameter(tensor([1])), new Parameter(tensor([2]))]
+    b.trainable = false
+    a.mul(b).sum().backward()
+    expect(a.grad).toBeDefined()
+    expect(b.grad).toBeUndefined()
+  })
+})
+
+describe('functions of functions', () => {
+  test('grad and valueAndGrad', async () => {
+    const f = (x: ReturnType<typeof leaf>, y: ReturnType<typeof leaf>) => x.mul(y).sum()
+    const [value, [dx, dy]] = valueAndGrad(f)(tensor([1, 2]), tensor([3, 4]))
+    expect([await value.item(), await dx!.toArray(), await dy!.toArray()]).toEqual([11, [3, 4], [1, 2]])
+    const [only] = grad(f, { argnums: [1] })(tensor([1, 2]), tensor([3, 4]))
+    expect(await only!.toArray()).toEqual([1, 2])
+  })
+
+  test('third derivatives', async () => {
+    const third = grad(x => grad(y => grad(z => z.mul(z).mul(z).mul(z).sum())(y)[0]!.sum())(x)[0]!.sum())
+    expect(await third(tensor([1, 2]))[0]!.toArray()).toEqual([24, 48])
+  })
+
+  test('gradients leave grads alone and give undefined where nothing depends', async () => {
+    const [x, y] = [leaf([1]), leaf([2])]
+    const [dx, dy] = gradients([x.mul(3)], [x, y])
+    expect(await dx!.toArray()).toEqual([3])
+    expect(dy).toBeUndefined()
+    expect(x.grad).toBeUndefined()
+    expect(() => gradients([x.mul(3)], [tensor(1)])).toThrow(/does not require a gradient/)
+  })
+
+  test('gradients with respect to what lies in between', async () => {
+    const x = leaf([2])
+    const middle = x.mul(x)
+    const [d] = gradients([middle.mul(middle)], [middle])
+    expect(await d!.toArray()).toEqual([8])
+  })
+})
+
+describe('modes', () => {
+  test('noGrad follows await, and does not reach others', async () => {
+    const inside = noGrad(async () => {
+      await new Promise(resolve => setTimeout(resolve, 5))
+      expect(enableGrad(() => gradEnabled())).toBe(true)
+      return gradEnabled()
+    })
+    expect(gradEnabled()).toBe(true)
+    expect(await inside).toBe(false)
+  })
+})
+
+describe('gradients of one’s own', () => {
+  test('customGrad replaces the gradient', async () => {
+    const x = leaf([1, 2])
+    const [y] = customGrad(
+      [x],
+      a => [a!.mul(2)],
+      ([g]) => [g!.mul(100)],
+    )
+    y!.sum().backward()
+    expect(await x.grad!.toArray()).toEqual([100, 100])
+  })
+
+  test('an error inside of it comes out of backward', () => {
+    const x = leaf([1])
+    const [y] = customGrad(
+      [x],
+      a => [a!.mul(2)],
+      () => {
+        throw new TypeError('mine')
+      },
+    )
+    expect(() => y!.sum().backward()).toThrow(TypeError)
+  })
+
+  test('checkpoint recomputes, with the same random numbers, and reaches parameters inside', async () => {
+    manualSeed(1)
+    const w = new Parameter(tensor([2, 3, 4]))
+    const x = leaf([1, 2, 3])
+    const f = (v: typeof x) => dropout(v.mul(w), { p: 0.5 }).square()
+    const [seed, results] = [5, [] as unknown[]]
+    for (const way of [f, (v: typeof x) => checkpoint(f, v)]) {
+      manualSeed(seed)
+      const y = way(x)
+      y.sum().backward()
+      results.push([await y.toArray(), await x.grad!.toArray(), await w.grad!.toArray()])
+      x.grad = undefined
+      w.grad = undefined
+    }
+    expect(results[1]).toEqual(results[0])
+    const plain = tensor([1, 2, 3])
+    checkpoint(v => v.mul(w).sum(), plain).backward()
+    expect(await w.grad!.toArray()).toEqual([1, 2, 3])
+  })
+})

@@ -1,0 +1,79 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { indexSelect, synchronize, tensor, zeros } from 'anneal'
+import { describe, expect, test } from 'vitest'
+
+const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
+
+describe('a fault after queueing', () => {
+  test('rejects what depends on it, naming the op, and nothing else', async () => {
+    const x = tensor([1, 2, 3])
+    const bad = indexSelect(x, tensor([7], { dtype: 'int64' }))
+    const worse = bad.add(1).mul(2)
+    const good = x.add(1)
+    await expect(bad.data()).rejects.toThrow(/indexSelect/)
+    await expect(worse.sum().item()).rejects.toMatchObject({ code: 'ERR_INDEX' })
+    expect(() => bad.dataSync()).toThrow(/indexSelect/)
+    await expect(worse.ready()).rejects.toThrow(/indexSelect/)
+    expect(await good.toArray()).toEqual([2, 3, 4])
+  })
+
+  test('does not stay in memory that is used again', async () => {
+    for (let i = 0; i < 20; i++) {
+      const bad = indexSelect(zeros([4]), tensor([9], { dtype: 'int64' }))
+      await expect(bad.data()).rejects.toThrow()
+      bad.dispose()
+      expect(await zeros([1]).add(i).item()).toBe(i)
+    }
+  })
+})
+
+describe('environments', () => {
+  test('several workers start, train and end', async () => {
+    const results = await Promise.all(
+      Array.from(
+        { length: 6 },
+        (_, seed) =>
+          new Promise<number>((resolve, reject) => {
+            const worker = new Worker(fixture('worker.cjs'), { workerData: { seed: seed % 2 } })
+            let loss = Number.NaN
+            worker.on('message', (value: number) => {
+              loss = value
+            })
+            worker.on('error', reject)
+            worker.on('exit', code => (code === 0 ? resolve(loss) : reject(new Error(`worker ended with ${code}`))))
+          }),
+      ),
+    )
+    // What a worker computes depends on its seed alone, not on its neighbours.
+    expect(new Set(results.filter((_, i) => i % 2 === 0)).size).toBe(1)
+    expect(new Set(results.filter((_, i) => i % 2 === 1)).size).toBe(1)
+    for (const loss of results) expect(loss).toBeLessThan(1)
+  })
+
+  test('a worker may be terminated in the midst of work', async () => {
+    for (let i = 0; i < 5; i++) {
+      const worker = new Worker(fixture('worker.cjs'), { workerData: { seed: 1, endless: true } })
+      await new Promise(resolve => worker.once('message', resolve))
+      await worker.terminate()
+    }
+    expect(await tensor([1]).add(1).item()).toBe(2)
+  })
+
+  test('a process ends cleanly with work in flight', () => {
+    for (const way of ['return', 'exit', 'throw']) {
+      const run = () => execFileSync(process.execPath, [fixture('exit.cjs'), way], { encoding: 'utf8', stdio: 'pipe' })
+      if (way === 'throw') expect(run).toThrow(/mine/)
+      else expect(run()).toBe('queued\n')
+    }
+  })
+
+  test('synchronize waits', async () => {
+    const x = zeros([300, 300]).add(1)
+    let y = x
+    for (let i = 0; i < 20; i++) y = y.matmul(x).mul(1 / 300)
+    await synchronize()
+    expect(y.dataSync()[0]).toBeCloseTo(1, 4)
+  })
+})
