@@ -7,6 +7,8 @@ import {
   matmul,
   repeat,
   reshape,
+  rotaryEmbedding,
+  scaledDotProductAttention,
   softmax,
   split,
   transpose,
@@ -29,6 +31,15 @@ export interface MultiHeadAttentionOptions extends WeightOptions {
   bias?: boolean
   /** The probability with which attention weights are dropped while training. Default: 0. */
   dropout?: number
+  /** Turns queries and keys by their positions (Su et al., 2021); see {@link RotaryOptions}. */
+  rotary?: RotaryOptions
+}
+
+export interface RotaryOptions {
+  /** The base of the frequencies. Default: 10000. */
+  base?: number
+  /** Whether pairs are neighbours instead of halves. Default: false. */
+  interleaved?: boolean
 }
 
 export interface AttentionOptions {
@@ -53,6 +64,7 @@ export class MultiHeadAttention extends Layer {
   readonly outProj: Linear
   readonly kvHeads: number
   readonly dropout: number
+  readonly rotary: RotaryOptions | undefined
   readonly #sizes: readonly [queries: number, keys: number, values: number]
 
   constructor(
@@ -66,6 +78,7 @@ export class MultiHeadAttention extends Layer {
     whole(this.label, 'heads', heads)
     this.kvHeads = whole(this.label, 'kvHeads', options.kvHeads ?? heads)
     this.dropout = within(this.label, 'dropout', options.dropout ?? 0, 0, 1)
+    this.rotary = options.rotary
     if (size % heads !== 0 || heads % this.kvHeads !== 0) {
       throw new AnnealError(
         'ERR_VALUE',
@@ -95,7 +108,7 @@ export class MultiHeadAttention extends Layer {
       }
     }
     const [q, k, v] = this.#project(query, key, value)
-    const [queries, keys] = [this.#split(q, this.heads), this.#split(k, this.kvHeads)]
+    const [queries, keys] = [this.#turned(this.#split(q, this.heads)), this.#turned(this.#split(k, this.kvHeads))]
     const mixed = this.#attend(queries, keys, this.#split(v, this.kvHeads), options)
     return this.outProj.forward(reshape(transpose(mixed, 1, 2), query.shape))
   }
@@ -117,19 +130,32 @@ export class MultiHeadAttention extends Layer {
     return transpose(reshape(x, [n, t, heads, this.size / this.heads]), 1, 2)
   }
 
+  /** Queries or keys turned by their positions, where that is wanted. */
+  #turned(x: Tensor): Tensor {
+    const { rotary } = this
+    return rotary ? rotaryEmbedding(x, undefined, undefined, { base: rotary.base, interleaved: rotary.interleaved }) : x
+  }
+
   #attend(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
     const mask = combinedMask(options)
+    const { causal = false } = options
+    if (this.training && this.dropout > 0) return this.#attendWithDropout(q, k, v, mask, causal)
+    return scaledDotProductAttention(q, k, v, mask, { causal })
+  }
+
+  /** Attention whose weights are dropped, which the fused op does not do. */
+  #attendWithDropout(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefined, causal: boolean): Tensor {
     const groups = this.heads / this.kvHeads
     const [keys, values] = groups === 1 ? [k, v] : [repeat(k, groups, { axis: 1 }), repeat(v, groups, { axis: 1 })]
     const scores = matmul(q, transpose(keys, -1, -2)).mul(1 / Math.sqrt(this.size / this.heads))
     const biased = mask && mask.dtype !== 'bool' ? scores.add(mask) : scores
-    const triangle = options.causal ? tril(full(scores.shape.slice(-2), 1, { dtype: 'bool' })) : undefined
+    const triangle = causal ? tril(full(scores.shape.slice(-2), 1, { dtype: 'bool' })) : undefined
     const visible = [mask?.dtype === 'bool' ? mask : undefined, triangle].filter(m => m !== undefined)
     // A finite number instead of -∞: a query that sees nothing gets zeros, not NaN.
     const hidden = q.dtype === 'float16' ? -65504 : -1e38
     const masked = visible.reduce((x, m) => where(m, x, hidden), biased)
     const weights = visible.reduce((x, m) => where(m, x, 0), softmax(masked))
-    return matmul(this.training && this.dropout > 0 ? dropout(weights, { p: this.dropout }) : weights, values)
+    return matmul(dropout(weights, { p: this.dropout }), values)
   }
 
   override flops({ inputs }: ForwardShapes): number {

@@ -3,6 +3,7 @@ export {
   type AttentionOptions,
   MultiHeadAttention,
   type MultiHeadAttentionOptions,
+  type RotaryOptions,
 } from './attention'
 export {
   Conv1d,

@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
-import { reshape } from '../ops.generated'
+import { batchNorm, batchNormTrain, groupNorm, instanceNorm, layerNorm, reshape, rmsNorm } from '../ops.generated'
 import { Buffer, type Parameter, type Tensor, tensor } from '../tensor'
 import { lastAxis, sizes, spatialInput, whole } from './check'
 import { elements } from './flops'
@@ -13,23 +13,6 @@ interface Moments {
   readonly mean: Tensor
   /** Divided by the number of elements, not by one less. */
   readonly variance: Tensor
-}
-
-function momentsOf(x: Tensor, axis: readonly number[]): Moments {
-  return {
-    mean: x.mean({ axis, keepDims: true }),
-    variance: x.var({ axis, correction: 0, keepDims: true }),
-  }
-}
-
-/** (x − mean) / √(variance + eps). */
-function standardized(x: Tensor, { mean, variance }: Moments, eps: number): Tensor {
-  return x.sub(mean).mul(variance.add(eps).rsqrt())
-}
-
-function scaled(x: Tensor, weight: Tensor | undefined, bias: Tensor | undefined): Tensor {
-  const product = weight ? x.mul(weight) : x
-  return bias ? product.add(bias) : product
 }
 
 /** What all normalisations have: a scale of ones and, if wanted, a shift of zeros, both trained. */
@@ -87,27 +70,26 @@ abstract class ChannelNorm extends Norm {
 
   /** Whether `numBatchesTracked` goes up; PyTorch keeps it at 0 for instances. */
   protected abstract readonly countsBatches: boolean
-  /** The axes over which moments are taken. */
-  protected abstract axes(x: Tensor): number[]
+  /** How many values share a mean and a variance. */
+  protected abstract valuesPerChannel(x: Tensor): number
+  /** Normalises by moments of the batch itself, which are given back where they are wanted. */
+  protected abstract normalize(x: Tensor, tracked: boolean): [result: Tensor, moments?: Moments]
   protected abstract checkInput(x: Tensor): void
 
   forward(x: Tensor): Tensor {
     this.checkInput(x)
-    const { runningMean: mean, runningVar: variance } = this
-    if (!this.training && mean && variance) {
-      return scaled(standardized(x, { mean, variance }, this.eps), this.weight, this.bias)
-    }
-    const axes = this.axes(x)
-    const count = axes.reduce((n, axis) => n * x.shape[axis]!, 1)
+    const { runningMean, runningVar, weight, bias, eps } = this
+    if (!this.training && runningMean && runningVar) return batchNorm(x, runningMean, runningVar, weight, bias, { eps })
+    const count = this.valuesPerChannel(x)
     if (this.training && count === 1) {
       throw new AnnealError(
         'ERR_SHAPE',
         `${this.label}: training needs more than one value for each channel; got [${x.shape}]. Use larger batches or eval()`,
       )
     }
-    const moments = momentsOf(x, axes)
-    if (this.training) this.#track(moments, count)
-    return scaled(standardized(x, moments, this.eps), this.weight, this.bias)
+    const [result, moments] = this.normalize(x, this.training && runningMean !== undefined)
+    if (moments) this.#track(moments, count)
+    return result
   }
 
   #track({ mean, variance }: Moments, count: number): void {
@@ -140,8 +122,12 @@ abstract class BatchNorm extends ChannelNorm {
   ) {
     super(channels, options, { affine: true, tracked: true })
   }
-  protected axes(x: Tensor): number[] {
-    return Array.from({ length: x.ndim - 1 }, (_, axis) => axis)
+  protected valuesPerChannel(x: Tensor): number {
+    return x.size / this.channels
+  }
+  protected normalize(x: Tensor): [Tensor, Moments] {
+    const [result, mean, variance] = batchNormTrain(x, this.weight, this.bias, { eps: this.eps })
+    return [result, { mean, variance }]
   }
   protected checkInput(x: Tensor): void {
     if (this.rank === 1 && x.ndim === 2) lastAxis(this.label, x, this.channels)
@@ -180,8 +166,14 @@ abstract class InstanceNorm extends ChannelNorm {
   ) {
     super(channels, options, { affine: false, tracked: false })
   }
-  protected axes(x: Tensor): number[] {
-    return Array.from({ length: x.ndim - 2 }, (_, i) => i + 1)
+  protected valuesPerChannel(x: Tensor): number {
+    return elements(x.shape.slice(1, -1))
+  }
+  protected normalize(x: Tensor, tracked: boolean): [Tensor, Moments?] {
+    const result = instanceNorm(x, this.weight, this.bias, { eps: this.eps })
+    if (!tracked) return [result]
+    const axis = Array.from({ length: this.rank }, (_, i) => i + 1)
+    return [result, { mean: x.mean({ axis }), variance: x.var({ axis, correction: 0 }) }]
   }
   protected checkInput(x: Tensor): void {
     spatialInput(this.label, x, this.rank, this.channels)
@@ -218,12 +210,10 @@ export interface LayerNormOptions {
   bias?: boolean
 }
 
-/** The last axes of `x`, which must have the sizes `shape`. */
-function lastAxes(layer: string, x: Tensor, shape: readonly number[]): number[] {
-  if (x.shape.slice(-shape.length).join() !== shape.join()) {
-    throw new AnnealError('ERR_SHAPE', `${layer}: expected inputs with the last axes [${shape}]; got [${x.shape}]`)
-  }
-  return shape.map((_, i) => x.ndim - shape.length + i)
+/** Throws ERR_SHAPE unless the last axes of `x` have the sizes `shape`. */
+function checkLastAxes(layer: string, x: Tensor, shape: readonly number[]): void {
+  if (x.shape.slice(-shape.length).join() === shape.join()) return
+  throw new AnnealError('ERR_SHAPE', `${layer}: expected inputs with the last axes [${shape}]; got [${x.shape}]`)
 }
 
 function shapeOf(layer: string, size: number | readonly number[]): number[] {
@@ -243,8 +233,8 @@ export class LayerNorm extends Norm {
   }
 
   forward(x: Tensor): Tensor {
-    const axes = lastAxes(this.label, x, this.#shape)
-    return scaled(standardized(x, momentsOf(x, axes), this.#eps), this.weight, this.bias)
+    checkLastAxes(this.label, x, this.#shape)
+    return layerNorm(x, this.weight, this.bias, { axes: this.#shape.length, eps: this.#eps })
   }
 }
 
@@ -261,9 +251,8 @@ export class RMSNorm extends Norm {
   }
 
   forward(x: Tensor): Tensor {
-    const axes = lastAxes(this.label, x, this.#shape)
-    const square = x.mul(x).mean({ axis: axes, keepDims: true })
-    return scaled(x.mul(square.add(this.#eps).rsqrt()), this.weight, undefined)
+    checkLastAxes(this.label, x, this.#shape)
+    return rmsNorm(x, this.weight, { axes: this.#shape.length, eps: this.#eps })
   }
 }
 
@@ -289,8 +278,6 @@ export class GroupNorm extends Norm {
 
   forward(x: Tensor): Tensor {
     lastAxis(this.label, x, this.channels)
-    const grouped = reshape(x, [x.shape[0] ?? 1, -1, this.groups, this.channels / this.groups])
-    const normal = standardized(grouped, momentsOf(grouped, [1, 3]), this.#eps)
-    return scaled(reshape(normal, x.shape), this.weight, this.bias)
+    return groupNorm(x, this.groups, this.weight, this.bias, { eps: this.#eps })
   }
 }

@@ -1,7 +1,8 @@
 import { AnnealError } from '../errors'
 import { keep } from '../lifetime'
-import { narrow } from '../ops.generated'
+import { narrow, rotaryEmbedding } from '../ops.generated'
 import { type Tensor, tensor } from '../tensor'
+import type { RotaryOptions } from './attention'
 import { lastAxis, whole } from './check'
 import { Dropout } from './dropout'
 import { Layer } from './layer'
@@ -37,6 +38,25 @@ export class PositionalEncoding extends Layer {
       )
     }
     return this.dropout.forward(x.add(narrow(this.#table, 0, 0, steps).cast(x.dtype)))
+  }
+}
+
+/**
+ * Turns pairs of the last axis of [..., T, size] by angles that grow with the position (Su et al., 2021). Positions count from
+ * 0, or are given as integers that broadcast to [..., T].
+ */
+export class RotaryEmbedding extends Layer {
+  constructor(
+    readonly size: number,
+    private readonly options: RotaryOptions = {},
+  ) {
+    super(size, options)
+    whole(this.label, 'half of size', size / 2)
+  }
+
+  forward(x: Tensor, positions?: Tensor): Tensor {
+    lastAxis(this.label, x, this.size)
+    return rotaryEmbedding(x, positions, undefined, this.options)
   }
 }
 

@@ -367,7 +367,7 @@ describe('layers', () => {
   })
 
   test('causal attention does not see what comes after', async () => {
-    const attention = new nn.MultiHeadAttention(4, 2)
+    const attention = new nn.MultiHeadAttention(4, 2, { rotary: {} })
     const first = async (x: Tensor) => attention.forward(x, { causal: true }).slice([0, 0, 0], [1, 1, 4], {}).data()
     const a = await first(
       tensor([
@@ -397,6 +397,14 @@ describe('layers', () => {
     }
     expect(() => encoding.forward(full([1, 4, 4], 0))).toThrow(/with T up to 3; got \[1,4,4\]/)
     expect(encoding.parameters()).toEqual([])
+  })
+
+  test('rotary embedding keeps lengths and turns by position', async () => {
+    const x = full([1, 2, 4], 1)
+    const values = (await new nn.RotaryEmbedding(4).forward(x).toArray()) as number[][][]
+    expect(values[0]![0]).toEqual([1, 1, 1, 1])
+    expect(values[0]![1]![0]).toBeCloseTo(Math.cos(1) - Math.sin(1), 5)
+    expect(Math.hypot(...values[0]![1]!)).toBeCloseTo(2, 5)
   })
 
   test('shapes', () => {
