@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Parameter, type Tensor, tensor } from 'anneal'
+import { concat, type Parameter, type Tensor, tensor } from 'anneal'
 import { loadPytorch, type Permutation, type PytorchOptions, saveSafetensors } from 'anneal/io'
 import * as nn from 'anneal/nn'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -34,6 +34,13 @@ interface Layer {
 
 const layer = (make: () => nn.Module, more: Omit<Layer, 'make'> = {}): Layer => ({ make, ...more })
 const transformer = { feedForward: 12, dropout: 0 }
+
+const deep = { layers: 2, bidirectional: true }
+
+/** Outputs and states in one row. */
+function flat([output, state]: [Tensor, Tensor | Tensor[]]): Tensor {
+  return concat([output, state].flat().map(t => t.reshape([-1])))
+}
 
 const layers: Record<string, Layer> = {
   Linear: layer(() => new nn.Linear(5, 4)),
@@ -112,6 +119,16 @@ const layers: Record<string, Layer> = {
   ZeroPad2d: layer(() => new nn.ZeroPad2d([3, 0, 1, 2])),
   ReflectionPad2d: layer(() => new nn.ReflectionPad2d(1)),
   ReplicationPad2d: layer(() => new nn.ReplicationPad2d(2)),
+  LSTM: layer(() => new nn.LSTM(4, 3, deep), { call: (m, [x, h, c]) => flat(m.forward(x, [h, c])) }),
+  GRU: layer(() => new nn.GRU(4, 3, deep), { call: (m, inputs) => flat(m.forward(...inputs)) }),
+  RNN: layer(() => new nn.RNN(4, 3, deep), { call: (m, inputs) => flat(m.forward(...inputs)) }),
+  'RNN relu': layer(() => new nn.RNN(4, 3, { layers: 3, nonlinearity: 'relu', bias: false }), {
+    call: (m, inputs) => flat(m.forward(...inputs)),
+  }),
+  'LSTM from zeros': layer(() => new nn.LSTM(4, 3), { call: (m, inputs) => flat(m.forward(...inputs)) }),
+  LSTMCell: layer(() => new nn.LSTMCell(4, 3), { call: (m, [x, h, c]) => concat(m.forward(x, [h, c])) }),
+  GRUCell: layer(() => new nn.GRUCell(4, 3)),
+  RNNCell: layer(() => new nn.RNNCell(4, 3, { nonlinearity: 'relu' })),
   Sequential: layer(
     () =>
       new nn.Sequential(

@@ -137,5 +137,27 @@ torch.manual_seed(1)
 case("Sequential", nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
      (2, 6, 6, 1), images=True)
 
+
+def flat(y, state):
+    """Outputs and states in one row."""
+    states = state if isinstance(state, tuple) else (state,)
+    return torch.cat([t.flatten() for t in (y, *states)])
+
+
+def recurrent(name, module, *shapes):
+    run = (lambda m, x, h, c: flat(*m(x, (h, c)))) if len(shapes) == 3 else lambda m, *xs: flat(*m(*xs))
+    case(name, module, *shapes, run=run)
+
+
+deep = {"num_layers": 2, "bidirectional": True, "batch_first": True}
+recurrent("LSTM", nn.LSTM(4, 3, **deep), (2, 5, 4), (4, 2, 3), (4, 2, 3))
+recurrent("GRU", nn.GRU(4, 3, **deep), (2, 5, 4), (4, 2, 3))
+recurrent("RNN", nn.RNN(4, 3, **deep), (2, 5, 4), (4, 2, 3))
+recurrent("RNN relu", nn.RNN(4, 3, 3, "relu", bias=False, batch_first=True), (2, 5, 4))
+recurrent("LSTM from zeros", nn.LSTM(4, 3, batch_first=True), (2, 5, 4))
+case("LSTMCell", nn.LSTMCell(4, 3), (2, 4), (2, 3), (2, 3), run=lambda m, x, h, c: torch.cat(m(x, (h, c))))
+case("GRUCell", nn.GRUCell(4, 3), (2, 4), (2, 3))
+case("RNNCell", nn.RNNCell(4, 3, nonlinearity="relu"), (2, 4))
+
 (here / "layers.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
 print(f"{len(lines)} cases")
