@@ -101,6 +101,8 @@ export function putChoice(p: number, value: string | undefined, choices: readonl
 export function putNumbers(p: number, value: readonly number[] | number | undefined): number {
   if (value === undefined) return skip(p)
   const list = typeof value === 'number' ? [value] : value
+  if (!Array.isArray(list))
+    throw new AnnealError('ERR_VALUE', `expected a number or a list of numbers; got ${typeof value}`)
   checkRoom(p + list.length)
   scratch[p] = 1
   scratch[p + 1] = list.length

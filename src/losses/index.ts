@@ -11,7 +11,6 @@ export type LossFunction = (output: Tensor, target: Tensor, options?: { reductio
 
 export {
   cosineEmbeddingLoss as cosineEmbedding,
-  ctcLoss as ctc,
   focalLoss as focal,
   huberLoss as huber,
   klDivergence as klDiv,

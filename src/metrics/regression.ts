@@ -1,5 +1,5 @@
 import { AnnealError } from '../errors'
-import { crossEntropy } from '../ops.generated'
+import { crossEntropy } from '../losses'
 import type { Tensor } from '../tensor'
 import { SumMetric, vector } from './sums'
 
