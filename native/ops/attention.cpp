@@ -102,7 +102,7 @@ Tensors lowerAttention(const Args<AttentionOptions>& c) {
   require(p >= 0 && p <= 1, Code::Value, c.op, ": dropoutP is a probability; got ", p);
   if (q.dtype() == DType::Float64 || maskGradient || p > 0) {
     Composition made = compose(q, k, v, mask, c.attrs.causal, scale);
-    return {matmul(p > 0 ? dropout(made.weights, {.p = p}) : made.weights, made.values)};
+    return {matmul(p > 0 ? dropout(Tensors{made.weights, Tensor()}, {.p = p}) : made.weights, made.values)};
   }
   auto wide = [](const Tensor& t) {
     return !t || t.dtype() == DType::Bool || t.dtype() == DType::Float32 ? t : cast(t, {.dtype = DType::Float32});
