@@ -9,6 +9,7 @@
 #include "ops/creation.h"
 #include "ops/indexing.h"
 #include "ops/matmul.h"
+#include "ops/random.h"
 #include "ops/reduce.h"
 #include "ops/softmax.h"
 #include "ops/triangular.h"
@@ -97,9 +98,11 @@ Tensors lowerAttention(const Args<AttentionOptions>& c) {
   checkMask(c.op, mask, q, k);
   double scale = c.attrs.scale.value_or(1 / std::sqrt(double(std::max<int64_t>(q.shape()[3], 1))));
   bool maskGradient = mask && mask.requiresGrad() && Context::current().gradEnabled;
-  if (q.dtype() == DType::Float64 || maskGradient) {
+  double p = c.attrs.dropoutP;
+  require(p >= 0 && p <= 1, Code::Value, c.op, ": dropoutP is a probability; got ", p);
+  if (q.dtype() == DType::Float64 || maskGradient || p > 0) {
     Composition made = compose(q, k, v, mask, c.attrs.causal, scale);
-    return {matmul(made.weights, made.values)};
+    return {matmul(p > 0 ? dropout(Tensors{made.weights, Tensor()}, {.p = p}) : made.weights, made.values)};
   }
   auto wide = [](const Tensor& t) {
     return !t || t.dtype() == DType::Bool || t.dtype() == DType::Float32 ? t : cast(t, {.dtype = DType::Float32});
@@ -184,7 +187,8 @@ const Op<AttentionOptions> scaledDotProductAttention(
                    "causal",
                    "query i sees keys 0 to i only, also where Tq and Tk differ; together with "
                    "a mask both hold"),
-               field<&AttentionOptions::scale>("scale", "the factor of the scores; 1/sqrt(D) when absent")},
+               field<&AttentionOptions::scale>("scale", "the factor of the scores; 1/sqrt(D) when absent"),
+               field<&AttentionOptions::dropoutP>("dropoutP", "the share of the weights that dropout sets to 0")},
      .lower = lowerAttention});
 
 const Op<Flash> flashAttention(

@@ -6,6 +6,7 @@ namespace anneal::ops {
 struct AttentionOptions {
   bool causal = false;
   std::optional<double> scale;
+  double dropoutP = 0;
 };
 /// softmax(q kᵀ scale + mask) v for [B, H, T, D].
 extern const Op<AttentionOptions> scaledDotProductAttention;

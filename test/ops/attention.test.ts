@@ -113,6 +113,17 @@ test('no queries or no keys', async () => {
   expect(Array.from(await y.data(), Number)).toEqual([0, 0, 0, 0, 0, 0])
 })
 
+test('dropout leaves out weights and scales up the rest', async () => {
+  const v = tensor(new Float32Array(4000).fill(1), { shape: [1, 1, 4000, 1] })
+  const q = tensor(new Float32Array(64), { shape: [1, 1, 64, 1] })
+  const k = tensor(new Float32Array(4000), { shape: [1, 1, 4000, 1] })
+  const y = Array.from(await scaledDotProductAttention(q, k, v, undefined, { dropoutP: 0.25 }).data(), Number)
+  expect(new Set(y).size).toBeGreaterThan(1)
+  for (const sum of y) expect(Math.abs(sum - 1)).toBeLessThan(0.06)
+  const none = await scaledDotProductAttention(q, k, v, undefined, { dropoutP: 1 }).data()
+  expect(Array.from(none, Number).every(sum => sum === 0)).toBe(true)
+})
+
 describe('errors', () => {
   const x = (...shape: number[]) => values(shape, 1)
   const code = (expected: string) => expect.objectContaining({ code: expected })
@@ -129,6 +140,12 @@ describe('errors', () => {
     expect(() => scaledDotProductAttention(x(1, 1, 2, 4), x(1, 1, 2, 4), x(1, 1, 2, 4), x(2, 2).cast('int32'))).toThrow(
       code('ERR_DTYPE'),
     )
+  })
+
+  test('dropoutP', () => {
+    expect(() =>
+      scaledDotProductAttention(x(1, 1, 2, 4), x(1, 1, 2, 4), x(1, 1, 2, 4), undefined, { dropoutP: 2 }),
+    ).toThrow('scaledDotProductAttention: dropoutP is a probability; got 2')
   })
 
   test('rotaryEmbedding', () => {
