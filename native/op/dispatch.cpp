@@ -81,8 +81,13 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
 }  // namespace
 
 Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
-  Tensors keyed;  // the inputs with a key, for a random op that got none
+  Tensors completed;  // the inputs with what was left out at the end, and a key for a random op that got none
   Inputs in = given;
+  if (in.size() < row.inputs.size() && !row.variadic(row.inputs.size() - 1)) {
+    completed.assign(in.begin(), in.end());
+    completed.resize(row.inputs.size());
+    in = completed;
+  }
   bool record = recording(in);
   Device& device = deviceOf(row, in);
   const bool kernel = row.view || row.kernels[size_t(device.type())];
@@ -100,9 +105,9 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     Specs specs = row.infer(attrs.get(), in);
     for (const Spec& s : specs) checkShape(row.name, s.shape);
     if (row.random && !in.back()) {
-      keyed.assign(in.begin(), in.end());
-      keyed.back() = Context::current().generator.next(specs[0].size());
-      in = keyed;
+      if (completed.empty()) completed.assign(in.begin(), in.end());
+      completed.back() = Context::current().generator.next(specs[0].size());
+      in = completed;
     }
     out = run(row, in, attrs, specs, device);
   }
