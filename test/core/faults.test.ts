@@ -9,7 +9,7 @@ const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
 describe('a fault after queueing', () => {
   test('rejects what depends on it, naming the op, and nothing else', async () => {
     const x = tensor([1, 2, 3])
-    const bad = indexSelect(x, tensor([7], { dtype: 'int64' }))
+    const bad = indexSelect(x, tensor([7], { dtype: 'int64' }), 0)
     const worse = bad.add(1).mul(2)
     const good = x.add(1)
     await expect(bad.data()).rejects.toThrow(/indexSelect/)
@@ -21,7 +21,7 @@ describe('a fault after queueing', () => {
 
   test('does not stay in memory that is used again', async () => {
     for (let i = 0; i < 20; i++) {
-      const bad = indexSelect(zeros([4]), tensor([9], { dtype: 'int64' }))
+      const bad = indexSelect(zeros([4]), tensor([9], { dtype: 'int64' }), 0)
       await expect(bad.data()).rejects.toThrow()
       bad.dispose()
       expect(await zeros([1]).add(i).item()).toBe(i)

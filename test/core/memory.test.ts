@@ -25,7 +25,7 @@ describe('scope', () => {
       inner.push(x)
       return { y: x.add(1), list: [x.mul(3)] }
     })
-    expect(() => inner[0]!.shape).toThrow(/disposed/)
+    expect(() => inner[0]!.add(1)).toThrow(/disposed/)
     expect([await y.toArray(), await list[0]!.toArray()]).toEqual([
       [2, 3],
       [3, 6],
@@ -53,7 +53,7 @@ describe('scope', () => {
         throw new Error('mine')
       }),
     ).rejects.toThrow('mine')
-    for (const t of made) expect(() => t.shape).toThrow(/disposed/)
+    for (const t of made) expect(() => t.add(1)).toThrow(/disposed/)
   })
 
   test('keep takes a tensor out', async () => {

@@ -109,7 +109,7 @@ describe('values', () => {
       kept = x
       expect(kept.shape).toEqual([1])
     }
-    expect(() => kept.shape).toThrow(/disposed/)
+    expect(() => kept.add(1)).toThrow(/disposed/)
   })
 
   test('ops refuse what is not a tensor', () => {
