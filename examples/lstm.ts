@@ -16,7 +16,7 @@ class LanguageModel extends nn.Module {
 
   /** Logits of the next letter [N, T, letters] for letters [N, T]. */
   forward(letters: Tensor): Tensor {
-    const { output } = this.lstm.forward(this.embedding.forward(letters))
+    const [output] = this.lstm.forward(this.embedding.forward(letters))
     return this.head.forward(output)
   }
 }

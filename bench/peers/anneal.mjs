@@ -114,7 +114,7 @@ await serve(
     lstm: async () => {
       const model = new nn.LSTM(512, 512)
       const x = input([64, 64, 512], 5)
-      return training(model, undefined, () => model.forward(x).output.square().mean())
+      return training(model, undefined, () => model.forward(x)[0].square().mean())
     },
   },
 )

@@ -87,7 +87,12 @@ class Pass {
   Tensors gradientsOf(const Node& node, const Tensors& grads) {
     require(!node.released, Code::State, "backward: the record of this result was released by an earlier backward(); pass "
             "{ retainGraph: true } to the earlier call to go through it twice");
-    if (node.custom) return node.custom(grads);
+    if (node.custom) {
+      Tensors result = node.custom(grads);
+      require(result.size() <= node.edges.size(), Code::Value, "customGrad: the gradient gave ", result.size(), " tensors for ",
+              node.edges.size(), " inputs");
+      return result;
+    }
     require(bool(node.row->vjp), Code::Gradient, node.row->name, ": has no gradient; use detach() on its input if none is meant");
     std::vector<bool> need;
     for (auto& edge : node.edges) need.push_back(needs(edge));
@@ -97,6 +102,8 @@ class Pass {
       out[i].impl()->provenance = {.node = Ref<Node>(const_cast<Node*>(&node)), .index = int(i), .leaf = {}};
     }
     Tensors result = node.row->vjp({node.attrs.get(), in, out, grads, need});
+    require(result.size() <= in.size(), Code::Internal, node.row->name, ": the gradient gives ", result.size(), " results for ",
+            in.size(), " inputs");
     for (size_t i = 0; i < result.size(); ++i)
       if (result[i] && i < in.size() && in[i]) result[i] = fit(result[i], in[i].spec());
     return result;

@@ -293,7 +293,9 @@ Specs inferRows(const Args<A>& c) {
 
 template <class A>
 Tensors rowsVjp(const Vjp<A>& v) {
-  return normalizeRowsGradient.all(Tensors{v.grad(), v.in(0), v.in(1)}, rowsAttrs(v.attrs, v.in(0).dtype()));
+  Tensors grads = normalizeRowsGradient.all(Tensors{v.grad(), v.in(0), v.in(1)}, rowsAttrs(v.attrs, v.in(0).dtype()));
+  grads.resize(v.inputs());  // without that of a bias where there is none
+  return grads;
 }
 
 template <class A>

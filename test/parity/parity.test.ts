@@ -59,7 +59,7 @@ class Recurrent extends nn.Module {
   readonly head = new nn.Linear(48, 10)
 
   forward(x: Tensor): Tensor {
-    return this.head.forward(this.lstm.forward(x).output.index('...', -1, {}))
+    return this.head.forward(this.lstm.forward(x)[0].index('...', -1, {}))
   }
 }
 
