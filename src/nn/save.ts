@@ -8,8 +8,8 @@ import { fromConfig, type ModuleConfig, toConfig } from './config'
 import type { Module } from './module'
 
 export interface SaveModelOptions {
-  /** The fitted step, or steps by name, that inputs go through before the model sees them. */
-  preprocessing?: Preprocessor | Readonly<Record<string, Preprocessor>>
+  /** The fitted steps, by name, that inputs go through before the model sees them, or outputs afterwards. */
+  preprocessing?: Readonly<Record<string, Preprocessor>>
   /** What the classes mean, by index. */
   labels?: readonly string[]
   /** Plain data of your own. */
@@ -19,7 +19,8 @@ export interface SaveModelOptions {
 export interface SavedModel {
   /** The model, in evaluation mode. */
   readonly model: Module
-  readonly preprocessing: Preprocessor | Readonly<Record<string, Preprocessor>> | undefined
+  /** The fitted steps by name; empty where none were saved. */
+  readonly preprocessing: Readonly<Record<string, Preprocessor>>
   readonly labels: readonly string[] | undefined
   readonly config: Plain | undefined
 }
@@ -43,7 +44,7 @@ export async function saveModel(folder: string, model: Module, options: SaveMode
     step: 0,
     model: model.stateDict(),
     config: saved,
-    preprocessing: options.preprocessing && stepsToJson(options.preprocessing),
+    preprocessing: mapValues(options.preprocessing ?? {}, step => step.toJSON() as unknown as Plain),
   })
 }
 
@@ -65,7 +66,7 @@ export async function loadModel(folder: string): Promise<SavedModel> {
   restore(folder, model, checkpoint.model, new Set(texts(folder, 'frozen', saved.frozen ?? [])))
   return {
     model: model.eval(),
-    preprocessing: checkpoint.preprocessing === undefined ? undefined : stepsFromJson(checkpoint.preprocessing),
+    preprocessing: mapValues(checkpoint.preprocessing as Record<string, unknown>, preprocessing.fromJSON),
     labels: saved.labels === undefined ? undefined : texts(folder, 'labels', saved.labels),
     config: saved.config as Plain | undefined,
   }
@@ -115,18 +116,6 @@ function texts(folder: string, name: string, value: unknown): string[] {
   )
 }
 
-/** One step as it is; several under `steps`. */
-function stepsToJson(steps: NonNullable<SaveModelOptions['preprocessing']>): Plain {
-  if (isStep(steps)) return { step: steps.toJSON() as unknown as Plain }
-  return { steps: Object.fromEntries(Object.entries(steps).map(([name, s]) => [name, s.toJSON() as unknown as Plain])) }
-}
-
-function stepsFromJson(saved: Plain): NonNullable<SavedModel['preprocessing']> {
-  const { step, steps } = (saved ?? {}) as { step?: unknown; steps?: Record<string, unknown> }
-  if (step !== undefined) return preprocessing.fromJSON(step)
-  return Object.fromEntries(Object.entries(steps ?? {}).map(([name, s]) => [name, preprocessing.fromJSON(s)]))
-}
-
-function isStep(steps: NonNullable<SaveModelOptions['preprocessing']>): steps is Preprocessor {
-  return typeof steps.toJSON === 'function'
+function mapValues<T, U>(record: Readonly<Record<string, T>>, fn: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, fn(value)]))
 }

@@ -175,7 +175,7 @@ describe('saved models', () => {
       [3, 4],
     ])
     const path = fresh()
-    await nn.saveModel(path, model, { preprocessing: scaler, labels: ['no', 'yes'], config: { threshold: 0.4 } })
+    await nn.saveModel(path, model, { preprocessing: { scaler }, labels: ['no', 'yes'], config: { threshold: 0.4 } })
     const loaded = await nn.loadModel(path)
     expect(loaded.model.training).toBe(false)
     expect(await loaded.model.forward(x).toArray()).toEqual(await model.eval().forward(x).toArray())
@@ -184,7 +184,9 @@ describe('saved models', () => {
       false,
     ])
     expect(loaded.model.parameters().filter(p => p.trainable)).toHaveLength(5)
-    expect((loaded.preprocessing as StandardScaler).transform([[2, 3]]).data).toEqual(scaler.transform([[2, 3]]).data)
+    expect((loaded.preprocessing.scaler as StandardScaler).transform([[2, 3]]).data).toEqual(
+      scaler.transform([[2, 3]]).data,
+    )
     expect([loaded.labels, loaded.config]).toEqual([['no', 'yes'], { threshold: 0.4 }])
   })
 
@@ -193,7 +195,7 @@ describe('saved models', () => {
     await nn.saveModel(path, new nn.Linear(2, 1).to('float64'))
     const { model, preprocessing, labels } = await nn.loadModel(path)
     expect((model as nn.Linear).weight.dtype).toBe('float64')
-    expect([preprocessing, labels]).toEqual([undefined, undefined])
+    expect([preprocessing, labels]).toEqual([{}, undefined])
     model
       .forward(full([1, 2], 1, { dtype: 'float64' }))
       .sum()
@@ -206,7 +208,7 @@ describe('saved models', () => {
     const labels = new LabelEncoder().fit(['b', 'a'])
     await nn.saveModel(path, new nn.ReLU(), { preprocessing: { x: new StandardScaler().fit([[1], [2]]), y: labels } })
     const { preprocessing } = await nn.loadModel(path)
-    const steps = preprocessing as { x: StandardScaler; y: LabelEncoder }
+    const steps = preprocessing as unknown as { x: StandardScaler; y: LabelEncoder }
     expect(steps.y.toJSON()).toEqual(labels.toJSON())
     expect(steps.x.kind).toBe('StandardScaler')
   })
