@@ -42,7 +42,15 @@ function training(model, optimizer, lossOf) {
   }
 }
 
-const input = (shape, number) => tensor(formula(shape.reduce((a, b) => a * b, 1), number, 1), { shape })
+const input = (shape, number) =>
+  tensor(
+    formula(
+      shape.reduce((a, b) => a * b, 1),
+      number,
+      1,
+    ),
+    { shape },
+  )
 const classes = (count, of) => tensor(Int32Array.from({ length: count }, (_, i) => (i * 7) % of))
 
 function product(m, k, n) {
@@ -93,9 +101,17 @@ await serve(
       return training(model, new optim.SGD(model.parameters(), { lr: 0.01 }), () => losses.mse(model.forward(x), y))
     },
     mlp: async () => {
-      const model = new nn.Sequential(new nn.Linear(784, 512), new nn.ReLU(), new nn.Linear(512, 512), new nn.ReLU(), new nn.Linear(512, 10))
+      const model = new nn.Sequential(
+        new nn.Linear(784, 512),
+        new nn.ReLU(),
+        new nn.Linear(512, 512),
+        new nn.ReLU(),
+        new nn.Linear(512, 10),
+      )
       const [x, y] = [input([128, 784], 5), classes(128, 10)]
-      return training(model, new optim.AdamW(model.parameters(), { lr: 1e-4 }), () => losses.crossEntropy(model.forward(x), y))
+      return training(model, new optim.AdamW(model.parameters(), { lr: 1e-4 }), () =>
+        losses.crossEntropy(model.forward(x), y),
+      )
     },
     cnn: async () => {
       const model = new nn.Sequential(
@@ -109,7 +125,9 @@ await serve(
         new nn.Linear(3136, 10),
       )
       const [x, y] = [input([64, 28, 28, 1], 5), classes(64, 10)]
-      return training(model, new optim.AdamW(model.parameters(), { lr: 1e-4 }), () => losses.crossEntropy(model.forward(x), y))
+      return training(model, new optim.AdamW(model.parameters(), { lr: 1e-4 }), () =>
+        losses.crossEntropy(model.forward(x), y),
+      )
     },
     lstm: async () => {
       const model = new nn.LSTM(512, 512)

@@ -11,8 +11,23 @@ wasm.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm/pack
 await tf.setBackend('wasm')
 await tf.ready()
 
-const input = (shape, number) => tf.tensor(formula(shape.reduce((a, b) => a * b, 1), number, 1), shape)
-const labels = (count, of) => tf.oneHot(tf.tensor1d(Int32Array.from({ length: count }, (_, i) => (i * 7) % of), 'int32'), of)
+const input = (shape, number) =>
+  tf.tensor(
+    formula(
+      shape.reduce((a, b) => a * b, 1),
+      number,
+      1,
+    ),
+    shape,
+  )
+const labels = (count, of) =>
+  tf.oneHot(
+    tf.tensor1d(
+      Int32Array.from({ length: count }, (_, i) => (i * 7) % of),
+      'int32',
+    ),
+    of,
+  )
 
 function training(model, optimizer, lossOf) {
   return async iterations => {
@@ -35,7 +50,8 @@ function product(m, k, n) {
   }
 }
 
-const dense = (units, activation, inputShape) => tf.layers.dense({ units, activation, ...(inputShape && { inputShape }) })
+const dense = (units, activation, inputShape) =>
+  tf.layers.dense({ units, activation, ...(inputShape && { inputShape }) })
 
 await serve(
   { name: `TensorFlow.js ${tf.getBackend()}`, version: tf.version_core, threads: 1 },
@@ -67,9 +83,17 @@ await serve(
     },
     cnn: async () => {
       const conv = (filters, inputShape) =>
-        tf.layers.conv2d({ filters, kernelSize: 3, padding: 'same', activation: 'relu', ...(inputShape && { inputShape }) })
+        tf.layers.conv2d({
+          filters,
+          kernelSize: 3,
+          padding: 'same',
+          activation: 'relu',
+          ...(inputShape && { inputShape }),
+        })
       const pool = () => tf.layers.maxPooling2d({ poolSize: 2 })
-      const model = tf.sequential({ layers: [conv(32, [28, 28, 1]), pool(), conv(64), pool(), tf.layers.flatten(), dense(10)] })
+      const model = tf.sequential({
+        layers: [conv(32, [28, 28, 1]), pool(), conv(64), pool(), tf.layers.flatten(), dense(10)],
+      })
       const [x, y] = [input([64, 28, 28, 1], 5), labels(64, 10)]
       return training(model, tf.train.adam(1e-4), m => tf.losses.softmaxCrossEntropy(y, m.apply(x)))
     },
