@@ -6,6 +6,7 @@
 
 #include "cpu/convert.h"
 #include "cpu/parallel.h"
+#include "cpu/scan.h"
 
 namespace anneal::cpu {
 namespace {
@@ -77,18 +78,6 @@ void radixSort(std::vector<I>& items, std::vector<I>& other) {
     items.swap(other);
   }
 }
-
-/// One axis of a tensor as rows of n elements that are `step` apart.
-struct Lines {
-  int64_t n = 1, step = 1, count = 1;
-  Lines(const Shape& shape, int axis) {
-    if (!shape.rank()) return;
-    n = shape[axis];
-    for (int i = axis + 1; i < shape.rank(); ++i) step *= shape[i];
-    count = n ? shape.product() / n : 0;
-  }
-  int64_t start(int64_t line) const { return line / step * n * step + line % step; }
-};
 
 template <class T, class I>
 void write(const T* x, int64_t xStep, const std::vector<I>& items, int64_t k, T* values, int64_t* indices,
