@@ -8,7 +8,10 @@ Storage::Storage(Device& device, const Spec& spec, bool hostWrites)
     : device_(device),
       block_(device.allocate(spec, hostWrites)),
       data_(block_->data),
-      bytes_(size_t(spec.size()) * itemSize(spec.dtype)) {}
+      bytes_(size_t(spec.size()) * itemSize(spec.dtype)) {
+  // A task clears the fault of what it writes; what the host writes has no task.
+  if (hostWrites) block_->fault = nullptr;
+}
 
 Storage::Storage(Device& device, std::byte* foreign, size_t bytes, std::shared_ptr<void> keepalive)
     : device_(device), data_(foreign), bytes_(bytes), keepalive_(std::move(keepalive)) {}

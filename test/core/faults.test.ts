@@ -25,6 +25,7 @@ describe('a fault after queueing', () => {
       await expect(bad.data()).rejects.toThrow()
       bad.dispose()
       expect(await zeros([1]).add(i).item()).toBe(i)
+      expect(await tensor([i]).toArray()).toEqual([i])
     }
   })
 })
