@@ -1,5 +1,6 @@
 #include "node/environment.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -8,7 +9,11 @@ namespace {
 constexpr double kSlots = 0x1p24;  // handles keep the slot below this, the generation above
 constexpr int64_t kReport = int64_t(1) << 22;
 
-int64_t bytesOf(const Tensor& t) { return t.impl()->storage ? int64_t(t.size()) * int64_t(itemSize(t.dtype())) : 0; }
+/// What a tensor holds: a broadcast view holds no more than the memory behind it.
+int64_t bytesOf(const Tensor& t) {
+  const auto& storage = t.impl()->storage;
+  return storage ? std::min(t.size() * int64_t(itemSize(t.dtype())), int64_t(storage->bytes())) : 0;
+}
 }
 
 Environment::Environment(Napi::Env env) : js_(env) {
