@@ -59,7 +59,6 @@ Block* Pool::reuse(size_t bytes, bool hostWrites) {
     free_.erase(it);
     live_.emplace(block, std::move(node));
     stats_.pooled -= block->capacity;
-    if (hostWrites) block->fault = nullptr;  // else the task that writes to the block does this
     return block;
   }
   return nullptr;
