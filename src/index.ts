@@ -26,6 +26,7 @@ export * as optim from './optim'
 export * from './runtime'
 export { type BackwardOptions, Buffer, type NestedArray, Parameter, Tensor, type TensorOptions, tensor } from './tensor'
 export * as train from './train'
+export { type Unique, unique } from './unique'
 
 import './format'
 import './indexing'

@@ -11,6 +11,7 @@ export type LossFunction = (output: Tensor, target: Tensor, options?: { reductio
 
 export {
   cosineEmbeddingLoss as cosineEmbedding,
+  ctcLoss as ctc,
   focalLoss as focal,
   huberLoss as huber,
   klDivergence as klDiv,
