@@ -48,7 +48,9 @@ function describeCore(addon: unknown): string {
 function binaryFacts(report: NativeReport, before: ReadonlySet<string>): Diagnosis['facts'] {
   if ('failure' in report) return { Binary: describeFailure(report.failure).split('\n') }
   const core = describeCore(report.addon)
-  const loaded = [...mappedLibraries()].filter(path => !before.has(path))
+  // Where the binary was loaded before, its own libraries are known by name.
+  const ours = /anneal|dnnl|hwy|gomp|blas|OpenCL/
+  const loaded = [...mappedLibraries()].filter(path => !before.has(path) || ours.test(basename(path)))
   return {
     Binary: `${report.path} (${report.source})`,
     Libraries: loaded.length > 0 ? loaded.map(describeLibrary) : "none besides the system's",
