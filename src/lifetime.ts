@@ -11,8 +11,22 @@ const finalizers = new FinalizationRegistry<number>(handle => {
 
 let stacks: Map<number, string> | undefined
 
+const tensorsPerTurn = 8192
+let sinceTurn = 0
+
+/**
+ * @internal Finalizers run between turns of the event loop only, which a loop whose awaits are all fulfilled at once never
+ * ends: after many new tensors, whoever awaits values waits for the next turn too.
+ */
+export function turnDue(): Promise<void> | undefined {
+  if (sinceTurn < tensorsPerTurn) return undefined
+  sinceTurn = 0
+  return new Promise(resolve => setImmediate(resolve))
+}
+
 /** @internal */
 export function noteCreated(tensor: Tensor): void {
+  sinceTurn++
   finalizers.register(tensor, tensor.handle)
   if (stacks) stacks.set(tensor.handle, new Error().stack!.split('\n').slice(3).join('\n'))
 }

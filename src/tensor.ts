@@ -1,7 +1,7 @@
 import { describe, putShape } from './call'
 import { type DType, dtypeIndex, dtypeOf, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
 import { AnnealError, type ErrorCode } from './errors'
-import { keep, noteCreated, noteDisposed } from './lifetime'
+import { keep, noteCreated, noteDisposed, turnDue } from './lifetime'
 import { currentMode } from './mode'
 import { checked, native, throwLast } from './native'
 
@@ -111,8 +111,7 @@ export class Tensor {
   async data(): Promise<TypedArray> {
     const { dtype } = this
     if (dtype === 'float16' || dtype === 'bfloat16') return this.cast('float32').data()
-    const buffer = await native.read(this.handle).catch(rejected)
-    return viewOf(dtype, buffer)
+    return viewOf(dtype, await this.#read())
   }
 
   /** Like {@link data}, but blocks the event loop until the values are there. */
@@ -130,7 +129,14 @@ export class Tensor {
 
   /** The bytes as they lie in memory, row-major and little-endian, in the tensor's own dtype. */
   async bytes(): Promise<Uint8Array> {
-    return new Uint8Array(await native.read(this.handle).catch(rejected))
+    return new Uint8Array(await this.#read())
+  }
+
+  async #read(): Promise<ArrayBuffer> {
+    const buffer = await native.read(this.handle).catch(rejected)
+    const turn = turnDue()
+    if (turn) await turn
+    return buffer
   }
 
   /** The one value of a one-element tensor. */

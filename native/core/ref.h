@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <cstddef>
 #include <utility>
 
 namespace anneal {
@@ -10,6 +11,9 @@ class RefCounted {
   RefCounted() = default;
   RefCounted(const RefCounted&) = delete;
   RefCounted& operator=(const RefCounted&) = delete;
+  // Memory is kept by size for the thread's next objects.
+  static void* operator new(size_t bytes);
+  static void operator delete(void* memory, size_t bytes);
   int references() const { return count_.load(std::memory_order_acquire); }
 
  protected:

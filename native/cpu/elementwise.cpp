@@ -134,12 +134,36 @@ class Walk {
   alignas(64) double buffers_[kMaxOperands + 1][kTile];
 };
 
+/// Whether every operand is one run of elements of the loop's own type, or a single one; then `from` and `fixed` say
+/// where.
+bool direct(DType compute, DType result, std::span<const View> in, const View& out, const std::byte** from,
+            bool* fixed) {
+  if (out.dtype != result || !out.contiguous()) return false;
+  for (size_t i = 0; i < in.size(); ++i) {
+    const View& v = in[i];
+    fixed[i] = v.size() == 1;
+    if (v.dtype != compute || (!fixed[i] && !(v.shape == out.shape && v.contiguous()))) return false;
+    from[i] = v.as<std::byte>();
+  }
+  return true;
+}
+
 }  // namespace
 
 void mapTiles(const LoopSet& loops, const double* params, DType compute, std::span<const View> in, const View& out) {
   if (out.size() == 0) return;
   Loop loop = loops.of(compute);
   require(loop != nullptr, Code::Internal, "no loop for ", compute);
+  const std::byte* from[kMaxOperands];
+  bool fixed[kMaxOperands];
+  if (direct(compute, loops.boolResult ? DType::Bool : compute, in, out, from, fixed)) {
+    const size_t inSize = itemSize(compute), outSize = itemSize(out.dtype);
+    return parallelFor(out.size(), kGrain, [&](int64_t begin, int64_t end) {
+      const void* at[kMaxOperands];
+      for (size_t i = 0; i < in.size(); ++i) at[i] = from[i] + (fixed[i] ? 0 : size_t(begin) * inSize);
+      loop(at, fixed, out.as<std::byte>() + size_t(begin) * outSize, end - begin, params);
+    });
+  }
   Nest nest(in, out);
   parallelFor(out.size(), kGrain, [&](int64_t begin, int64_t end) {
     Walk(nest, loop, params, compute, loops.boolResult, in, out).run(begin, end);

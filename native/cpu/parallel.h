@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <exception>
 
-#include "runtime/cpu_device.h"
+#include "runtime/stream_thread.h"
 
 namespace anneal::cpu {
 

@@ -15,13 +15,18 @@ Tensor readInput(Environment& env, Reader& in) {
   return env.at(handle);
 }
 
-AttrsRef readAttributes(const Row& row, Reader& in) {
-  std::shared_ptr<void> attrs = row.defaults();
+/// The attributes as JavaScript gave them; calls that give none share one object.
+AttrsRef readAttributes(Environment& env, const Row& row, Reader& in) {
+  std::shared_ptr<void> attrs;
   for (const Field& f : row.fields) {
-    if (in.next() != 0) f.read(attrs.get(), in);
-    else require(!f.required, Code::Value, row.name, ": attribute '", f.name, "' is missing");
+    if (in.next() != 0) {
+      if (!attrs) attrs = row.defaults();
+      f.read(attrs.get(), in);
+    } else {
+      require(!f.required, Code::Value, row.name, ": attribute '", f.name, "' is missing");
+    }
   }
-  return attrs;
+  return attrs ? attrs : env.defaultsOf(row);
 }
 
 /// Scratch in: mode bits (1: record gradients, 2: prefer compositions to kernels); each input (a variadic one after its count); each attribute after its presence.
@@ -34,12 +39,12 @@ double call(Environment& env, int id) {
     env.context.gradEnabled = mode & 1;
     env.context.preferLower = mode & 2;
     Tensors inputs;
-    inputs.reserve(4);
+    inputs.reserve(row.inputs.size());
     for (size_t i = 0; i < row.inputs.size(); ++i) {
       auto count = row.variadic(i) ? int64_t(in.next()) : 1;
       for (int64_t k = 0; k < count; ++k) inputs.push_back(readInput(env, in));
     }
-    AttrsRef attrs = readAttributes(row, in);
+    AttrsRef attrs = readAttributes(env, row, in);
     Tensors outputs = dispatch(row, inputs, attrs);
     require(outputs.size() <= env.scratchSize, Code::Internal, row.name, ": too many outputs");
     for (size_t i = 0; i < outputs.size(); ++i) env.scratch[i] = env.add(std::move(outputs[i]));

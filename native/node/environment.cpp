@@ -9,10 +9,12 @@ namespace {
 constexpr double kSlots = 0x1p24;  // handles keep the slot below this, the generation above
 constexpr int64_t kReport = int64_t(1) << 22;
 
-/// What a tensor holds: a broadcast view holds no more than the memory behind it.
+/// What a tensor takes, with what describes it: of small ones that is the most. A broadcast view holds no more than the
+/// memory behind it.
 int64_t bytesOf(const Tensor& t) {
+  constexpr auto kDescription = int64_t(sizeof(TensorImpl) + sizeof(Storage) + sizeof(Block));
   const auto& storage = t.impl()->storage;
-  return storage ? std::min(t.size() * int64_t(itemSize(t.dtype())), int64_t(storage->bytes())) : 0;
+  return kDescription + (storage ? std::min(t.size() * int64_t(itemSize(t.dtype())), int64_t(storage->bytes())) : 0);
 }
 }
 
@@ -63,6 +65,13 @@ Environment::Slot& Environment::slot(double handle) {
 }
 
 const Tensor& Environment::at(double handle) { return slot(handle).tensor; }
+
+const AttrsRef& Environment::defaultsOf(const Row& row) {
+  if (size_t(row.id) >= defaults_.size()) defaults_.resize(size_t(row.id) + 1);
+  AttrsRef& attrs = defaults_[size_t(row.id)];
+  if (!attrs) attrs = row.defaults();
+  return attrs;
+}
 
 void Environment::free(double handle) {
   auto whole = uint64_t(handle);

@@ -22,6 +22,8 @@ class Environment {
   double add(Tensor tensor);
   const Tensor& at(double handle);
   void free(double handle);
+  /// The attributes of a call that gives none.
+  const AttrsRef& defaultsOf(const Row& row);
   int64_t live() const { return int64_t(slots_.size() - freeSlots_.size()); }
 
   /// Runs `work`; an anneal::Error is kept for lastError() and `onError` returned.
@@ -70,6 +72,7 @@ class Environment {
   Slot& slot(double handle);
   std::vector<Slot> slots_;
   std::vector<uint32_t> freeSlots_;
+  std::vector<AttrsRef> defaults_;  // by the row's id
   Completions completions_;
   int pending_ = 0;
   void account(int64_t bytes);

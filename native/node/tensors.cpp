@@ -162,9 +162,16 @@ Napi::Value assign(const Info& info) {
   return Napi::Boolean::New(info.Env(), ok);
 }
 
-void freeHandle(const Info& info) {
-  Environment& env = Environment::of(info.Env());
-  env.free(number(info, 0));
+/// free(handle), which every tensor's finalizer calls: without the wrapper's cost.
+napi_value freeHandle(napi_env js, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument;
+  void* data = nullptr;
+  double handle = -1;
+  napi_get_cb_info(js, info, &count, &argument, nullptr, &data);
+  napi_get_value_double(js, argument, &handle);
+  static_cast<Environment*>(data)->free(handle);
+  return nullptr;
 }
 
 }  // namespace
@@ -176,7 +183,9 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   exports.Set("readSync", Napi::Function::New(env, readSync));
   exports.Set("describe", Napi::Function::New(env, describe));
   exports.Set("assign", Napi::Function::New(env, assign));
-  exports.Set("free", Napi::Function::New(env, freeHandle));
+  napi_value free;
+  napi_create_function(env, "free", NAPI_AUTO_LENGTH, freeHandle, &Environment::of(Napi::Env(env)), &free);
+  exports.Set("free", Napi::Value(env, free));
 }
 
 }  // namespace anneal::node

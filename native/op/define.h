@@ -84,7 +84,12 @@ class Op {
   const Row& row() const { return *row_; }
 
   Tensors all(Inputs inputs, A attrs = {}) const {
-    return dispatch(*row_, inputs, std::make_shared<A>(std::move(attrs)));
+    if constexpr (std::is_empty_v<A>) {
+      static const AttrsRef none = std::make_shared<A>();
+      return dispatch(*row_, inputs, none);
+    } else {
+      return dispatch(*row_, inputs, std::make_shared<A>(std::move(attrs)));
+    }
   }
   Tensor operator()(const Tensors& inputs, A attrs = {}) const { return all(inputs, std::move(attrs)).front(); }
   template <std::same_as<Tensor>... More>

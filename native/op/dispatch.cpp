@@ -14,8 +14,9 @@ Device& deviceOf(const Row& row, Inputs in) {
   Device* found = nullptr;
   for (const Tensor& t : in) {
     if (!t || !t.impl()->storage) continue;
-    require(!found || found == &t.device(), Code::Device, row.name, ": tensors are on different devices: ",
-            found ? found->name() : "", " and ", t.device().name(), "; move them with to()");
+    if (found && found != &t.device())
+      fail(Code::Device, row.name, ": tensors are on different devices: ", found->name(), " and ", t.device().name(),
+           "; move them with to()");
     found = &t.device();
   }
   return found ? *found : device();
@@ -29,10 +30,10 @@ bool recording(Inputs in) {
 
 void checkValues(const Row& row, Inputs in) {
   for (size_t i = 0; i < in.size(); ++i) {
-    require(in[i].defined() || row.optional(std::min(i, row.inputs.size() - 1)), Code::Value, row.name, ": input '",
-            row.inputName(i), "' is missing");
-    require(!in[i] || !in[i].shapeOnly(), Code::Internal, row.name, ": the value of '", row.inputName(i),
-            "' was not kept for the gradient");
+    if (!in[i] && !row.optional(std::min(i, row.inputs.size() - 1)))
+      fail(Code::Value, row.name, ": input '", row.inputName(i), "' is missing");
+    if (in[i] && in[i].shapeOnly())
+      fail(Code::Internal, row.name, ": the value of '", row.inputName(i), "' was not kept for the gradient");
   }
 }
 
@@ -49,7 +50,9 @@ Tensor outputFor(const Row& row, const Spec& spec, Inputs in, size_t i, Device& 
 }
 
 Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs, Device& device) {
-  Task task{.row = &row, .attrs = attrs, .views = {}, .inputs = in.size(), .small = false};
+  thread_local std::vector<View> spare;  // of the last task that ran here: most need no memory for their views
+  Task task{.row = &row, .attrs = attrs, .views = std::move(spare), .inputs = in.size(), .small = false};
+  task.views.clear();
   task.views.reserve(in.size() + specs.size());
   Tensors materialised;  // keeps contiguous copies until the task is queued
   double cost = 0;
@@ -67,6 +70,7 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
     cost += double(t.size());
   }
   Tensors out;
+  out.reserve(specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
     out.push_back(outputFor(row, specs[i], in, i, device));
     task.views.push_back(out.back().view());
@@ -75,6 +79,7 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
   if (row.cost) cost = row.cost(attrs.get(), task.in(), task.out());
   task.small = cost <= kSmall;
   device.submit(std::move(task));
+  spare = std::move(task.views);
   return out;
 }
 

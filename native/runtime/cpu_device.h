@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/pool.h"
+#include "runtime/stream_thread.h"
 
 namespace anneal {
 
@@ -49,8 +50,5 @@ class CpuDevice : public Device {
 
 /// Runs a task's kernel now. A failure marks the outputs' blocks, and is handed on by tasks that read marked blocks.
 void runTask(const Task& task);
-
-/// Whether this thread is a stream's own, which may enter OpenMP and oneDNN.
-bool onStreamThread();
 
 }  // namespace anneal

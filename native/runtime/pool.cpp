@@ -17,7 +17,15 @@ size_t roundUp(size_t bytes) {
 }
 
 /// How much larger than asked a reused block may be.
-size_t tolerated(size_t bytes) { return bytes >= kLarge ? bytes + bytes / 4 : bytes * 2; }
+size_t toleratedLarge(size_t bytes) { return bytes + bytes / 4; }
+constexpr size_t kToleratedSteps = 8;  // sizes of small blocks: twice as large
+
+/// The number of a size that roundUp gives below kLarge: 64, 128, ... 512, then eight to each power of two.
+size_t sizeIndex(size_t bytes) {
+  if (bytes < 512) return bytes / 64 - 1;
+  auto exponent = size_t(std::bit_width(bytes)) - 1;
+  return 8 * (exponent - 9) + (bytes >> (exponent - 3)) - 1;
+}
 
 std::string megabytes(size_t bytes) {
   std::ostringstream out;
@@ -28,14 +36,26 @@ std::string megabytes(size_t bytes) {
 
 }  // namespace
 
+void Pool::List::push(Entry* entry) {
+  entry->before = nullptr;
+  entry->after = first;
+  (first ? first->before : last) = entry;
+  first = entry;
+}
+
+void Pool::List::remove(Entry* entry) {
+  (entry->before ? entry->before->after : first) = entry->after;
+  (entry->after ? entry->after->before : last) = entry->before;
+}
+
 Block* Pool::allocate(const Spec& spec, bool hostWrites) {
   size_t bytes = roundUp(size_t(spec.size()) * itemSize(spec.dtype));
   std::unique_lock lock(mutex_);
-  Block* block = reuse(bytes, hostWrites);
+  Entry* block = reuse(bytes, hostWrites);
   if (!block) block = create(bytes);
   if (!block) {
-    // What is pooled may still be in use by queued tasks: let them pass, give it back, and try once more. The lock is open
-    // meanwhile, because those tasks may release memory themselves.
+    // What is pooled may still be in use by queued tasks: let them pass, give it back, and try once more. The lock is
+    // open meanwhile, because those tasks may release memory themselves.
     lock.unlock();
     source_.synchronize();
     lock.lock();
@@ -43,6 +63,7 @@ Block* Pool::allocate(const Spec& spec, bool hostWrites) {
     block = create(bytes);
   }
   if (!block) failOutOfMemory(spec, bytes);
+  live_.push(block);
   block->spec = spec;
   stats_.used += block->capacity;
   stats_.peak = std::max(stats_.peak, stats_.used);
@@ -50,43 +71,57 @@ Block* Pool::allocate(const Spec& spec, bool hostWrites) {
   return block;
 }
 
-Block* Pool::reuse(size_t bytes, bool hostWrites) {
-  uint64_t completed = hostWrites ? source_.completed() : 0;
-  for (auto it = free_.lower_bound(bytes); it != free_.end() && it->first <= tolerated(bytes); ++it) {
-    if (hostWrites && it->second->freedAt > completed) continue;
-    Block* block = it->second.get();
-    auto node = std::move(it->second);
-    free_.erase(it);
-    live_.emplace(block, std::move(node));
-    stats_.pooled -= block->capacity;
-    return block;
+Pool::Entry* Pool::reuse(size_t bytes, bool hostWrites) {
+  const uint64_t completed = hostWrites ? source_.completed() : 0;
+  Entry* entry = bytes < kLarge ? reuseSmall(bytes, hostWrites, completed) : reuseLarge(bytes, hostWrites, completed);
+  if (entry) stats_.pooled -= entry->capacity;
+  return entry;
+}
+
+/// The block released last is the likeliest to be in cache; the one released first is the likeliest to be done with.
+Pool::Entry* Pool::reuseSmall(size_t bytes, bool hostWrites, uint64_t completed) {
+  const size_t exact = sizeIndex(bytes), end = std::min(exact + kToleratedSteps + 1, kSizes);
+  for (size_t i = exact; i < end; ++i) {
+    Entry* entry = hostWrites ? small_[i].last : small_[i].first;
+    if (!entry || (hostWrites && entry->freedAt > completed)) continue;
+    small_[i].remove(entry);
+    return entry;
   }
   return nullptr;
 }
 
-Block* Pool::create(size_t bytes) {
+Pool::Entry* Pool::reuseLarge(size_t bytes, bool hostWrites, uint64_t completed) {
+  for (auto it = large_.lower_bound(bytes); it != large_.end() && it->first <= toleratedLarge(bytes); ++it) {
+    Entry* entry = it->second;
+    if (hostWrites && entry->freedAt > completed) continue;
+    large_.erase(it);
+    return entry;
+  }
+  return nullptr;
+}
+
+Pool::Entry* Pool::create(size_t bytes) {
   if (stats_.limit && stats_.used + stats_.pooled + bytes > stats_.limit) trimLocked();
   if (stats_.limit && stats_.used + stats_.pooled + bytes > stats_.limit) return nullptr;
   std::byte* data = source_.allocate(bytes);
   if (!data) return nullptr;
   ++stats_.misses;
-  auto block = std::make_unique<Block>();
-  block->data = data;
-  block->capacity = bytes;
-  Block* raw = block.get();
-  live_.emplace(raw, std::move(block));
-  return raw;
+  auto* entry = new Entry;
+  entry->data = data;
+  entry->capacity = bytes;
+  return entry;
 }
 
 void Pool::release(Block* block) {
+  auto* entry = static_cast<Entry*>(block);
   std::lock_guard lock(mutex_);
-  auto found = live_.find(block);
-  block->freedAt = source_.submitted();
-  stats_.used -= block->capacity;
-  stats_.pooled += block->capacity;
+  live_.remove(entry);
+  entry->freedAt = source_.submitted();
+  stats_.used -= entry->capacity;
+  stats_.pooled += entry->capacity;
   --stats_.blocks;
-  free_.emplace(block->capacity, std::move(found->second));
-  live_.erase(found);
+  if (entry->capacity < kLarge) small_[sizeIndex(entry->capacity)].push(entry);
+  else large_.emplace(entry->capacity, entry);
 }
 
 MemoryStats Pool::stats() const {
@@ -111,21 +146,29 @@ void Pool::trim() {
 }
 
 void Pool::trimLocked() {
-  uint64_t completed = source_.completed();
-  for (auto it = free_.begin(); it != free_.end();) {
-    if (it->second->freedAt > completed) {
-      ++it;
-      continue;
+  const uint64_t completed = source_.completed();
+  for (List& list : small_) {
+    while (list.last && list.last->freedAt <= completed) {
+      Entry* entry = list.last;
+      list.remove(entry);
+      discard(entry);
     }
-    source_.free(it->second->data, it->first);
-    stats_.pooled -= it->first;
-    it = free_.erase(it);
   }
+  for (auto it = large_.begin(); it != large_.end();) {
+    Entry* entry = it->second;
+    it = entry->freedAt <= completed ? (discard(entry), large_.erase(it)) : std::next(it);
+  }
+}
+
+void Pool::discard(Entry* entry) {
+  stats_.pooled -= entry->capacity;
+  source_.free(entry->data, entry->capacity);
+  delete entry;
 }
 
 void Pool::failOutOfMemory(const Spec& spec, size_t bytes) {
   std::vector<const Block*> largest;
-  for (auto& [block, owner] : live_) largest.push_back(block);
+  for (const Entry* e = live_.first; e; e = e->after) largest.push_back(e);
   size_t shown = std::min<size_t>(5, largest.size());
   std::partial_sort(largest.begin(), largest.begin() + int64_t(shown), largest.end(),
                     [](auto* a, auto* b) { return a->capacity > b->capacity; });

@@ -1,15 +1,14 @@
 #pragma once
+#include <array>
 #include <functional>
 #include <map>
-#include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "runtime/device.h"
 
 namespace anneal {
 
-/// Keeps released blocks for reuse, by size. Safe to call from any thread.
+/// Keeps released blocks for reuse, by size. Safe to call from any thread. Lives as long as the process.
 class Pool {
  public:
   struct Source {
@@ -19,6 +18,8 @@ class Pool {
     std::function<void()> synchronize;
   };
   Pool(Source source, size_t limit) : source_(std::move(source)) { stats_.limit = limit; }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
 
   Block* allocate(const Spec& spec, bool hostWrites);
   void release(Block* block);
@@ -29,15 +30,30 @@ class Pool {
   void trim();
 
  private:
-  Block* reuse(size_t bytes, bool hostWrites);
-  Block* create(size_t bytes);  // nullptr when there is no room
-  void trimLocked();  // gives back what no queued task uses
+  /// Every block is on exactly one list: moving it costs no allocation.
+  struct Entry : Block {
+    Entry *before = nullptr, *after = nullptr;
+  };
+  struct List {
+    Entry *first = nullptr, *last = nullptr;
+    void push(Entry* entry);  // in front
+    void remove(Entry* entry);
+  };
+  static constexpr size_t kSizes = 95;  // of small blocks: see sizeIndex
+
+  Entry* reuse(size_t bytes, bool hostWrites);
+  Entry* reuseSmall(size_t bytes, bool hostWrites, uint64_t completed);
+  Entry* reuseLarge(size_t bytes, bool hostWrites, uint64_t completed);
+  Entry* create(size_t bytes);  // nullptr when there is no room
+  void trimLocked();            // gives back what no queued task uses
+  void discard(Entry* entry);
   [[noreturn]] void failOutOfMemory(const Spec& spec, size_t bytes);
 
   Source source_;
   mutable std::mutex mutex_;
-  std::multimap<size_t, std::unique_ptr<Block>> free_;
-  std::unordered_map<Block*, std::unique_ptr<Block>> live_;
+  std::array<List, kSizes> small_;  // free, the last released first
+  std::multimap<size_t, Entry*> large_;
+  List live_;
   MemoryStats stats_;
 };
 
