@@ -75,8 +75,11 @@ struct Plan {
 std::pair<int64_t, int64_t> offsets(const std::vector<Axis>& axes, int64_t index) {
   int64_t in = 0, out = 0;
   for (auto a = axes.rbegin(); a != axes.rend(); ++a) {
-    int64_t i = index % a->size;
-    index /= a->size;
+    int64_t i = index;
+    if (std::next(a) != axes.rend()) {  // divisions are slow beside short rows
+      i = index % a->size;
+      index /= a->size;
+    }
     in += i * a->stride;
     out += i * a->out;
   }
@@ -143,11 +146,13 @@ class Driver {
                 });
   }
 
-  int64_t width(int64_t unit) const { return std::min(block_, plan_.columns.size - unit % blocks_ * block_); }
+  int64_t firstColumn(int64_t unit) const { return blocks_ == 1 ? 0 : unit % blocks_ * block_; }
+  int64_t keptIndex(int64_t unit) const { return blocks_ == 1 ? unit : unit / blocks_; }
+  int64_t width(int64_t unit) const { return std::min(block_, plan_.columns.size - firstColumn(unit)); }
 
   void unit(int64_t unit, int64_t begin, int64_t end, Acc* totals, Scratch& scratch) {
-    const int64_t first = unit % blocks_ * block_, columns = width(unit);
-    auto [in, out] = offsets(plan_.kept, unit / blocks_);
+    const int64_t first = firstColumn(unit), columns = width(unit);
+    auto [in, out] = offsets(plan_.kept, keptIndex(unit));
     in += first * plan_.columns.stride;
     const double* operand = nullptr;
     if (operands_) {
@@ -157,8 +162,8 @@ class Driver {
       operand = scratch.operands.data();
     }
     for (int64_t s = begin; s < end; ++s) {
-      int64_t row = s % rowSteps_ * rowStep_;
-      int64_t at = in + offsets(plan_.reduced, s / rowSteps_).first + row * plan_.rows.stride;
+      const int64_t outer = rowSteps_ == 1 ? s : s / rowSteps_, row = (s - outer * rowSteps_) * rowStep_;
+      const int64_t at = in + offsets(plan_.reduced, outer).first + row * plan_.rows.stride;
       tile(at, std::min(rowStep_, plan_.rows.size - row), columns, operand, totals, scratch);
     }
   }
@@ -180,8 +185,8 @@ class Driver {
   }
 
   void write(int64_t unit, Acc* totals) const {
-    const int64_t first = unit % blocks_ * block_, columns = width(unit), stride = plan_.columns.out;
-    const int64_t at = offsets(plan_.kept, unit / blocks_).second + first * stride;
+    const int64_t first = firstColumn(unit), columns = width(unit), stride = plan_.columns.out;
+    const int64_t at = offsets(plan_.kept, keptIndex(unit)).second + first * stride;
     if constexpr (std::is_same_v<Acc, double>) finish(totals, columns);
     visitType(out_.dtype, [&]<class T>(TypeTag<T>) {
       for (int64_t j = 0; j < columns; ++j) out_.as<T>()[at + j * stride] = convertTo<T>(totals[j]);

@@ -43,8 +43,69 @@ inline int64_t widening(int64_t stride, int64_t rows, int64_t columns) {
   return size >= 2 * wide ? std::max<int64_t>(1, wide / columns) : 1;
 }
 
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class F, class V>
+V mergeVectors(V a, V b) {
+  if constexpr (std::is_same_v<F, reducers::Sum>) return hn::Add(a, b);
+  else if constexpr (std::is_same_v<F, reducers::Max>) return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::Ne(b, b)), b, a);
+  else return hn::IfThenElse(hn::Or(hn::Lt(b, a), hn::Ne(b, b)), b, a);
+}
+
+/// The lanes of four vectors together; sums go on in double.
+template <class F, class D, class V>
+double mergedLanes(D d, V a, V b, V c, V e) {
+  using T = hn::TFromD<D>;
+  if constexpr (std::is_same_v<F, reducers::Sum>) {
+    constexpr size_t kMost = hn::MaxLanes(D());
+    alignas(64) T found[4 * kMost];
+    hn::Store(a, d, found), hn::Store(b, d, found + kMost);
+    hn::Store(c, d, found + 2 * kMost), hn::Store(e, d, found + 3 * kMost);
+    double each[kMost], sum = 0;
+    for (size_t j = 0; j < hn::Lanes(d); ++j)
+      each[j] =
+          (double(found[j]) + double(found[j + kMost])) + (double(found[j + 2 * kMost]) + double(found[j + 3 * kMost]));
+    for (size_t j = 0; j < hn::Lanes(d); ++j) sum += each[j];
+    return sum;
+  } else {
+    const V v = mergeVectors<F>(mergeVectors<F>(a, b), mergeVectors<F>(c, e));
+    if (!hn::AllFalse(d, hn::Ne(v, v))) return std::numeric_limits<double>::quiet_NaN();
+    if constexpr (std::is_same_v<F, reducers::Max>) return double(hn::GetLane(hn::MaxOfLanes(d, v)));
+    else return double(hn::GetLane(hn::MinOfLanes(d, v)));
+  }
+}
+
+/// Whether rows without gaps have a loop of their own.
+template <class F, class T>
+inline constexpr bool kRowLoop = std::is_floating_point_v<T> &&
+                                 (std::is_same_v<F, reducers::Sum> || std::is_same_v<F, reducers::Max> ||
+                                  std::is_same_v<F, reducers::Min>);
+
+/// One row without gaps, in four vectors that stay in registers.
+template <class F, class T>
+void rowLoop(const T* x, int64_t n, double* acc) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = int64_t(hn::Lanes(d)), step = 4 * lanes;
+  constexpr int64_t kTurns = std::is_same_v<F, reducers::Sum> ? kDepth / 4 : kDepth;  // few roundings per lane
+  int64_t i = 0;
+  while (n - i >= step) {
+    const int64_t end = i + std::min(kTurns, (n - i) / step) * step;
+    auto a = hn::Set(d, F::template initial<T>()), b = a, c = a, e = a;
+    for (; i < end; i += step) {
+      a = mergeVectors<F>(a, hn::LoadU(d, x + i));
+      b = mergeVectors<F>(b, hn::LoadU(d, x + i + lanes));
+      c = mergeVectors<F>(c, hn::LoadU(d, x + i + 2 * lanes));
+      e = mergeVectors<F>(e, hn::LoadU(d, x + i + 3 * lanes));
+    }
+    *acc = F::merge(*acc, mergedLanes<F>(d, a, b, c, e));
+  }
+  for (; i < n; ++i) *acc = F::merge(*acc, double(x[i]));
+}
+
 template <class F, class T>
 void tileLoop(const void* from, int64_t stride, int64_t rows, int64_t columns, const double* operand, void* to) {
+  if constexpr (kRowLoop<F, T>)
+    if (columns == 1 && stride == 1) return rowLoop<F>(static_cast<const T*>(from), rows, static_cast<double*>(to));
   alignas(64) T lanes[kMaxColumns], operands[kMaxColumns];
   const T* x = static_cast<const T*>(from);
   auto* acc = static_cast<Total<T>*>(to);
