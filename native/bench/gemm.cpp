@@ -2,11 +2,9 @@
 #include <cmath>
 #include <random>
 
+#include "bench/alone.h"
 #include "bench/timing.h"
 #include "cpu/gemm.h"
-#ifdef ANNEAL_ONEDNN
-#include "cpu/onednn.h"
-#endif
 
 using namespace anneal;
 
@@ -23,32 +21,6 @@ constexpr Case kCases[] = {
     {1, 512, 784, 128, 1, 0},   {1, 128, 784, 512, 0, 0},   {1, 128, 10, 512, 0, 1},     {1, 1, 4096, 4096, 0, 1},
     {1, 1, 4096, 4096, 0, 0},   {1, 4096, 1, 4096, 0, 0},   {1, 32, 1, 64, 0, 1},        {48, 512, 512, 64, 0, 0},
     {48, 512, 512, 64, 0, 1},   {48, 512, 64, 512, 0, 0},   {512, 16, 16, 16, 0, 0}};
-
-#ifdef ANNEAL_ONEDNN
-/// oneDNN with nothing around it.
-struct Alone {
-  explicit Alone(const cpu::Gemm& g) {
-    auto type = dnnl::memory::data_type::f32;
-    int64_t batch = g.batch.product();
-    dnnl::memory::desc a({batch, g.m, g.k}, type, dnnl::memory::dims{g.m * g.k, g.a.row, g.a.column});
-    dnnl::memory::desc b({batch, g.k, g.n}, type, dnnl::memory::dims{g.k * g.n, g.b.row, g.b.column});
-    dnnl::memory::desc c({batch, g.m, g.n}, type, dnnl::memory::dims{g.m * g.n, g.n, 1});
-    if (batch == 1) {
-      a = {{g.m, g.k}, type, dnnl::memory::dims{g.a.row, g.a.column}};
-      b = {{g.k, g.n}, type, dnnl::memory::dims{g.b.row, g.b.column}};
-      c = {{g.m, g.n}, type, dnnl::memory::dims{g.n, 1}};
-    }
-    dnnl::engine& e = cpu::onednn::engine();
-    primitive = dnnl::matmul(dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), e));
-    arguments = {{DNNL_ARG_SRC, {a, e, const_cast<void*>(g.a.data)}},
-                 {DNNL_ARG_WEIGHTS, {b, e, const_cast<void*>(g.b.data)}},
-                 {DNNL_ARG_DST, {c, e, g.c}}};
-  }
-  void operator()() { primitive.execute(cpu::onednn::stream(), arguments); }
-  dnnl::matmul primitive;
-  std::unordered_map<int, dnnl::memory> arguments;
-};
-#endif
 
 void measure(const Case& s) {
   std::vector<float> a(size_t(s.batch * s.m * s.k)), b(size_t(s.batch * s.k * s.n)), c(size_t(s.batch * s.m * s.n)),
@@ -75,7 +47,7 @@ void measure(const Case& s) {
   };
   bench::onStream([&] {
 #ifdef ANNEAL_ONEDNN
-    Alone alone(toD);
+    bench::Alone alone(toD);
     auto times = bench::interleaved(
         repeats, [&] { cpu::gemm(g); }, [&] { cpu::own::gemm(g); }, alone);
     print("oneDNN", times[2]);
