@@ -43,8 +43,8 @@ Strides broadcastStrides(const Shape& shape, const Strides& strides, const Shape
 
 int resolveAxis(std::string_view op, int64_t axis, int rank) {
   int64_t resolved = axis < 0 ? axis + rank : axis;
-  require(resolved >= 0 && resolved < rank, Code::Index, op, ": axis ", axis, " is out of range for a tensor with ", rank,
-          rank == 1 ? " axis" : " axes");
+  require(resolved >= 0 && resolved < rank, Code::Index, op, ": axis ", axis, " is out of range for a tensor with ",
+          rank, rank == 1 ? " axis" : " axes");
   return int(resolved);
 }
 

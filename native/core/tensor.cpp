@@ -91,12 +91,9 @@ Tensor scalarTensor(double value, DType dtype, bool weak) {
   impl->weak = weak;
   visitType(dtype, [&]<class T>(TypeTag<T>) {
     T stored;
-    if constexpr (std::is_same_v<T, Half>)
-      stored = toHalf(float(value));
-    else if constexpr (std::is_same_v<T, BFloat16>)
-      stored = toBFloat16(float(value));
-    else
-      stored = T(value);
+    if constexpr (std::is_same_v<T, Half>) stored = toHalf(float(value));
+    else if constexpr (std::is_same_v<T, BFloat16>) stored = toBFloat16(float(value));
+    else stored = T(value);
     std::memcpy(impl->scalar.data(), &stored, sizeof stored);
   });
   return Tensor(impl);

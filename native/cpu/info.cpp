@@ -15,7 +15,8 @@ std::vector<std::pair<std::string, std::string>> describe() {
   std::string best = hwy::TargetName(targets & -targets);
 #ifdef ANNEAL_ONEDNN
   const dnnl_version_t* v = dnnl_version();
-  std::string math = "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+  std::string math =
+      "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
 #else
   std::string math = "CBLAS";
 #endif

@@ -13,8 +13,8 @@ namespace anneal::cpu {
 int threads();
 void setThreads(int count);
 
-/// Calls `f(begin, end)` over parts of [0, n), in parallel when there is more than `grain` and this is the stream's thread:
-/// entering OpenMP from a second thread would cost a pool of its own. Exceptions of `f` are handed on.
+/// Calls `f(begin, end)` over parts of [0, n), in parallel when there is more than `grain` and this is the stream's
+/// thread: entering OpenMP from a second thread would cost a pool of its own. Exceptions of `f` are handed on.
 template <class F>
 void parallelFor(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;

@@ -64,7 +64,8 @@ void updateAll(const R& rule, std::span<const View> in, std::span<const View> ou
   };
   std::vector<Chunk> chunks;
   for (size_t t = 0; t < count; ++t)
-    for (int64_t at = 0, size = in[t].size(); at < size; at += kChunk) chunks.push_back({t, at, std::min(kChunk, size - at)});
+    for (int64_t at = 0, size = in[t].size(); at < size; at += kChunk)
+      chunks.push_back({t, at, std::min(kChunk, size - at)});
   parallelFor(int64_t(chunks.size()), 2, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const Chunk& chunk = chunks[size_t(c)];
@@ -73,8 +74,10 @@ void updateAll(const R& rule, std::span<const View> in, std::span<const View> ou
       for (size_t k = 0; k < from.size(); ++k) from[k] = &in[k * count + chunk.tensor];
       for (size_t k = 0; k < to.size(); ++k) to[k] = &out[k * count + chunk.tensor];
       visitType(from[0]->dtype, [&]<class T>(TypeTag<T>) {
-        if constexpr (std::is_same_v<T, double>) updateChunk<R, T, double>(rule, from.data(), to.data(), chunk.begin, chunk.n);
-        else if constexpr (!std::is_integral_v<T>) updateChunk<R, T, float>(rule, from.data(), to.data(), chunk.begin, chunk.n);
+        if constexpr (std::is_same_v<T, double>)
+          updateChunk<R, T, double>(rule, from.data(), to.data(), chunk.begin, chunk.n);
+        else if constexpr (!std::is_integral_v<T>)
+          updateChunk<R, T, float>(rule, from.data(), to.data(), chunk.begin, chunk.n);
       });
     }
   });

@@ -6,8 +6,9 @@
 
 namespace anneal::cpu {
 
-/// Applies a rule to many tensors at once. `in` holds blocks of n views each: parameters, gradients, then the rule's states;
-/// `out` holds new parameters and new states, which may lie in the same memory. 16-bit parameters are computed in float.
+/// Applies a rule to many tensors at once. `in` holds blocks of n views each: parameters, gradients, then the rule's
+/// states; `out` holds new parameters and new states, which may lie in the same memory. 16-bit parameters are computed
+/// in float.
 void update(const rules::Sgd& rule, std::span<const View> in, std::span<const View> out);
 void update(const rules::Adam& rule, std::span<const View> in, std::span<const View> out);
 void update(const rules::RmsProp& rule, std::span<const View> in, std::span<const View> out);

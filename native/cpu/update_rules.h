@@ -1,6 +1,7 @@
 #pragma once
-// The update rules of optimizers for one element, written once for every backend: `p` is the parameter, `g` its gradient, `s`
-// the state; each gives the new parameter. Numbers that do not depend on the element are worked out by the constructor.
+// The update rules of optimizers for one element, written once for every backend: `p` is the parameter, `g` its
+// gradient, `s` the state; each gives the new parameter. Numbers that do not depend on the element are worked out by
+// the constructor.
 #include <algorithm>
 #include <cmath>
 

@@ -4,7 +4,21 @@
 namespace anneal::cpu {
 
 /// What a kernel's working memory is for; one buffer of each kind exists per thread.
-enum class Purpose { Primitive, Source, Weights, Result, PackedA, PackedB, Scores, Patches, ConvSource, ConvWeights, ConvBias, ConvResult, Count };
+enum class Purpose {
+  Primitive,
+  Source,
+  Weights,
+  Result,
+  PackedA,
+  PackedB,
+  Scores,
+  Patches,
+  ConvSource,
+  ConvWeights,
+  ConvBias,
+  ConvResult,
+  Count
+};
 
 /// At least `bytes` of the calling thread's working memory for `purpose`, 64-byte aligned, kept for the next call.
 /// Valid until the thread asks for the same purpose again. Throws std::bad_alloc.

@@ -17,15 +17,18 @@ Tensor fit(const Tensor& grad, const Spec& spec) {
 
 class Pass {
  public:
-  Pass(const Tensors& wanted, bool collect, BackwardOptions options) : wanted_(wanted), collect_(collect), options_(options) {
+  Pass(const Tensors& wanted, bool collect, BackwardOptions options)
+      : wanted_(wanted), collect_(collect), options_(options) {
     found_.resize(wanted.size());
   }
 
   void seed(const Tensor& root, const Tensor& seed) {
     require(root.requiresGrad(), Code::Gradient,
             "backward: the tensor does not depend on anything that requires a gradient, or was made inside noGrad()");
-    require(seed.defined() || root.size() == 1, Code::Shape, "backward: a gradient can be implied only for one element; this "
-            "tensor has the shape ", root.shape(), "; pass the gradient of the result, or reduce it first");
+    require(seed.defined() || root.size() == 1, Code::Shape,
+            "backward: a gradient can be implied only for one element; this "
+            "tensor has the shape ",
+            root.shape(), "; pass the gradient of the result, or reduce it first");
     require(!seed || seed.shape() == root.shape(), Code::Shape, "backward: the gradient has the shape ",
             seed ? seed.shape() : Shape{}, ", the tensor ", root.shape());
     deliver(root.impl()->provenance, seed ? seed : ops::full(root.shape(), 1, root.dtype()));
@@ -85,15 +88,17 @@ class Pass {
   }
 
   Tensors gradientsOf(const Node& node, const Tensors& grads) {
-    require(!node.released, Code::State, "backward: the record of this result was released by an earlier backward(); pass "
+    require(!node.released, Code::State,
+            "backward: the record of this result was released by an earlier backward(); pass "
             "{ retainGraph: true } to the earlier call to go through it twice");
     if (node.custom) {
       Tensors result = node.custom(grads);
-      require(result.size() <= node.edges.size(), Code::Value, "customGrad: the gradient gave ", result.size(), " tensors for ",
-              node.edges.size(), " inputs");
+      require(result.size() <= node.edges.size(), Code::Value, "customGrad: the gradient gave ", result.size(),
+              " tensors for ", node.edges.size(), " inputs");
       return result;
     }
-    require(bool(node.row->vjp), Code::Gradient, node.row->name, ": has no gradient; use detach() on its input if none is meant");
+    require(bool(node.row->vjp), Code::Gradient, node.row->name,
+            ": has no gradient; use detach() on its input if none is meant");
     std::vector<bool> need;
     for (auto& edge : node.edges) need.push_back(needs(edge));
     Tensors in = attach(node.in, node.edges), out;
@@ -102,8 +107,8 @@ class Pass {
       out[i].impl()->provenance = {.node = Ref<Node>(const_cast<Node*>(&node)), .index = int(i), .leaf = {}};
     }
     Tensors result = node.row->vjp({node.attrs.get(), in, out, grads, need});
-    require(result.size() <= in.size(), Code::Internal, node.row->name, ": the gradient gives ", result.size(), " results for ",
-            in.size(), " inputs");
+    require(result.size() <= in.size(), Code::Internal, node.row->name, ": the gradient gives ", result.size(),
+            " results for ", in.size(), " inputs");
     for (size_t i = 0; i < result.size(); ++i)
       if (result[i] && i < in.size() && in[i]) result[i] = fit(result[i], in[i].spec());
     return result;
@@ -125,7 +130,8 @@ class Pass {
   std::map<uint64_t, Pending> pending_;
 };
 
-Tensors runPass(const Tensors& roots, const Tensors& seeds, const Tensors& wanted, bool collect, BackwardOptions options) {
+Tensors runPass(const Tensors& roots, const Tensors& seeds, const Tensors& wanted, bool collect,
+                BackwardOptions options) {
   options.retainGraph |= options.createGraph;
   GradMode mode(options.createGraph);
   Pass pass(wanted, collect, options);
@@ -141,7 +147,8 @@ void backward(const Tensors& roots, const Tensors& seeds, BackwardOptions option
 
 Tensors gradients(const Tensors& roots, const Tensors& seeds, const Tensors& wanted, BackwardOptions options) {
   for (const Tensor& w : wanted)
-    require(w.requiresGrad(), Code::Gradient, "grad: a tensor with respect to which to differentiate does not require a gradient");
+    require(w.requiresGrad(), Code::Gradient,
+            "grad: a tensor with respect to which to differentiate does not require a gradient");
   return runPass(roots, seeds, wanted, false, options);
 }
 

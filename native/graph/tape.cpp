@@ -64,9 +64,12 @@ Ref<Node> nodeFor(Inputs in, Tensors& out) {
 }  // namespace
 
 void record(const Row& row, const AttrsRef& attrs, Inputs in, Tensors& out) {
-  auto reads = [](const std::vector<int>& list, size_t i) { return std::find(list.begin(), list.end(), int(i)) != list.end(); };
+  auto reads = [](const std::vector<int>& list, size_t i) {
+    return std::find(list.begin(), list.end(), int(i)) != list.end();
+  };
   Tensors savedIn, savedOut;
-  for (size_t i = 0; i < in.size(); ++i) savedIn.push_back(kept(in[i], row.saves.allInputs || reads(row.saves.inputs, i)));
+  for (size_t i = 0; i < in.size(); ++i)
+    savedIn.push_back(kept(in[i], row.saves.allInputs || reads(row.saves.inputs, i)));
   for (size_t i = 0; i < out.size(); ++i) savedOut.push_back(kept(out[i], reads(row.saves.outputs, i)));
   auto node = nodeFor(in, out);
   node->row = &row;

@@ -270,7 +270,8 @@ const Op<Einsum> einsum(
     {.name = "einsum",
      .doc = "Einstein's summation: each operand's axes are labelled by letters; the result has the axes after `->`, "
             "and the product of the operands is summed over all other labels. A label that repeats in one operand "
-            "takes its diagonal; `...` stands for axes that broadcast (summed if the result has none); without `->` the result has the labels that "
+            "takes its diagonal; `...` stands for axes that broadcast (summed if the result has none); without `->` "
+            "the result has the labels that "
             "occur once, in alphabetical order. All operands have one dtype.",
      .inputs = {"operands..."},
      .attrs = {required<&Einsum::equation>("equation", "for example 'bij,bjk->bik'")},

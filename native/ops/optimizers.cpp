@@ -28,8 +28,8 @@ Specs inferUpdate(const Args<A>& c) {
       // States of 16-bit parameters are float32.
       Spec expected{p.shape, block < 2 ? p.dtype : (p.dtype == DType::Float64 ? p.dtype : DType::Float32)};
       require(isFloat(p.dtype), Code::DType, c.op, ": only floating-point parameters are updated; got ", p);
-      require(t == expected, Code::Shape, c.op, ": parameter ", i, ": expected a ", block == 1 ? "gradient" : "state", " of ",
-              expected, "; got ", t);
+      require(t == expected, Code::Shape, c.op, ": parameter ", i, ": expected a ", block == 1 ? "gradient" : "state",
+              " of ", expected, "; got ", t);
       if (block != 1) out.push_back(t);
     }
   }
@@ -80,7 +80,8 @@ void adamCpu(const Call<AdamUpdate>& c) {
 
 void rmsPropCpu(const Call<RmsPropUpdate>& c) {
   const auto& a = c.attrs;
-  cpu::update(rules::RmsProp{number(c.in[0]), a.alpha, a.eps, a.momentum, a.weightDecay, a.centered}, c.in.subspan(kScalars), c.out);
+  cpu::update(rules::RmsProp{number(c.in[0]), a.alpha, a.eps, a.momentum, a.weightDecay, a.centered},
+              c.in.subspan(kScalars), c.out);
 }
 
 void adagradCpu(const Call<AdagradUpdate>& c) {
@@ -151,13 +152,15 @@ void lambCpu(const Call<LambUpdate>& c) {
   double lr = number(c.in[0]), step = number(c.in[1]);
   auto in = c.in.subspan(kScalars);
   const size_t n = in.size() / 4;
-  rules::LambDirection rule{a.beta1, a.beta2, 1 - std::pow(a.beta1, step), 1 - std::pow(a.beta2, step), a.eps, a.weightDecay};
+  rules::LambDirection rule{a.beta1, a.beta2,      1 - std::pow(a.beta1, step), 1 - std::pow(a.beta2, step),
+                            a.eps,   a.weightDecay};
   for (size_t i = 0; i < n; ++i) {
     // The direction needs memory of its own: the parameter is read once more afterwards.
     std::vector<std::byte> memory(size_t(in[i].size()) * itemSize(in[i].dtype));
     View direction = in[i];
     direction.memory = memory.data();
-    const View from[] = {in[i], in[n + i], in[2 * n + i], in[3 * n + i]}, to[] = {direction, c.out[n + i], c.out[2 * n + i]};
+    const View from[] = {in[i], in[n + i], in[2 * n + i], in[3 * n + i]},
+               to[] = {direction, c.out[n + i], c.out[2 * n + i]};
     if (memory.empty()) continue;
     cpu::update(rule, from, to);
     double weight = std::sqrt(squaredNorm(in[i])), length = std::sqrt(squaredNorm(direction));
@@ -170,7 +173,8 @@ void clipNormCpu(const Call<ClipNorm>& c) {
   for (const View& v : c.in) total += squaredNorm(v);
   double norm = std::sqrt(total), scale = c.attrs.maxNorm / (norm + 1e-6);
   // A norm that is not a number must reach the parameters rather than be hidden.
-  for (size_t i = 0; i < c.in.size(); ++i) combine(scale < 1 || std::isnan(scale) ? scale : 1, c.in[i], 0, nullptr, c.out[i]);
+  for (size_t i = 0; i < c.in.size(); ++i)
+    combine(scale < 1 || std::isnan(scale) ? scale : 1, c.in[i], 0, nullptr, c.out[i]);
   *c.out.back().as<float>() = float(norm);
 }
 const Implement<ClipNorm> clipNormOnCpu("clipByGlobalNorm", DeviceType::Cpu, clipNormCpu);
@@ -232,24 +236,25 @@ const Op<LambUpdate> lambUpdate = updateOp<LambUpdate, rules::LambDirection>(
      field<&LambUpdate::weightDecay>("weightDecay", "the weight decay")},
     lambCpu);
 
-const Op<ClipNorm> clipByGlobalNorm(
-    {.name = "clipByGlobalNorm",
-     .doc = "The tensors scaled down so that the norm of all of them together is at most `maxNorm` (Pascanu et al., 2013), and "
-            "last that norm, float32, as it was.",
-     .inputs = {"tensors..."},
-     .attrs = {required<&ClipNorm::maxNorm>("maxNorm", "the largest norm")},
-     .outputs = {"clipped..."},
-     .infer =
-         [](const Args<ClipNorm>& c) {
-           Specs out;
-           for (const Tensor& t : c.in) {
-             require(isFloat(t.dtype()), Code::DType, c.op, ": takes floating-point tensors; got ", t);
-             out.push_back(t.spec());
-           }
-           out.push_back({{}, DType::Float32});
-           return out;
-         },
-     .nonDifferentiable = true,
-     .method = false});
+const Op<ClipNorm> clipByGlobalNorm({.name = "clipByGlobalNorm",
+                                     .doc = "The tensors scaled down so that the norm of all of them together is at "
+                                            "most `maxNorm` (Pascanu et al., 2013), and "
+                                            "last that norm, float32, as it was.",
+                                     .inputs = {"tensors..."},
+                                     .attrs = {required<&ClipNorm::maxNorm>("maxNorm", "the largest norm")},
+                                     .outputs = {"clipped..."},
+                                     .infer =
+                                         [](const Args<ClipNorm>& c) {
+                                           Specs out;
+                                           for (const Tensor& t : c.in) {
+                                             require(isFloat(t.dtype()), Code::DType, c.op,
+                                                     ": takes floating-point tensors; got ", t);
+                                             out.push_back(t.spec());
+                                           }
+                                           out.push_back({{}, DType::Float32});
+                                           return out;
+                                         },
+                                     .nonDifferentiable = true,
+                                     .method = false});
 
 }  // namespace anneal::ops

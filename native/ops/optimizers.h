@@ -4,8 +4,8 @@
 namespace anneal::ops {
 
 // Updates of many tensors in one call. Inputs: the learning rate, the number of this step (from 1), then `tensors`: n
-// parameters, n gradients, and n of each state; results: n new parameters, and n of each new state, in the memory of the old
-// ones where nobody else holds it.
+// parameters, n gradients, and n of each state; results: n new parameters, and n of each new state, in the memory of
+// the old ones where nobody else holds it.
 
 struct SgdUpdate {
   double momentum = 0, dampening = 0, weightDecay = 0;
