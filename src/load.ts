@@ -98,6 +98,22 @@ function findPrebuilt(surroundings: NativeSurroundings, require: NodeJS.Require)
   return attempt(source, path, surroundings, () => require(path))
 }
 
+/**
+ * Loads with a limit on how long OpenMP's threads spin while they wait for each other. With libgomp's own, some
+ * milliseconds, a step takes a hundred times as long as soon as other programs want the cores too. libgomp reads the
+ * variable once, when it is loaded; what the user has set is left alone.
+ */
+function withBriefSpinning<T>(load: () => T): T {
+  const { env } = process
+  if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load()
+  env.GOMP_SPINCOUNT = '10000'
+  try {
+    return load()
+  } finally {
+    delete env.GOMP_SPINCOUNT
+  }
+}
+
 function attempt(
   source: NativeSource,
   path: string,
@@ -110,7 +126,7 @@ function attempt(
     return { failure: { source, path, cause, remedy: 'correct the variable, or unset it to use the installed binary' } }
   }
   try {
-    const addon = load()
+    const addon = withBriefSpinning(load)
     if (typeof (addon as { schema?: unknown }).schema === 'function') return { addon, source, path }
     return { failure: { source, path, cause: "the file is another program's addon", remedy: reinstall[source] } }
   } catch (error) {

@@ -9,6 +9,7 @@ import {
   manualSeed,
   noGrad,
   Parameter,
+  type Tensor,
   tensor,
   valueAndGrad,
 } from 'anneal'
@@ -89,7 +90,9 @@ describe('functions of functions', () => {
   })
 
   test('third derivatives', async () => {
-    const third = grad(x => grad(y => grad(z => z.mul(z).mul(z).mul(z).sum())(y)[0]!.sum())(x)[0]!.sum())
+    const third = grad((x: Tensor) =>
+      grad((y: Tensor) => grad((z: Tensor) => z.mul(z).mul(z).mul(z).sum())(y)[0]!.sum())(x)[0]!.sum(),
+    )
     expect(await third(tensor([1, 2]))[0]!.toArray()).toEqual([24, 48])
   })
 

@@ -23,7 +23,7 @@ test('steps past a length leave the state and give zeros', async () => {
   const x = ones([2, 4, 2])
   const [output, hidden] = noGrad(() => gru.forward(x, undefined, tensor([4n, 2n])))
   const [short, last] = noGrad(() => gru.forward(ones([1, 2, 2])))
-  expect(Array.from(await output.slice([1, 2], [2, 4]).data())).toEqual(new Array(12).fill(0))
+  expect(await output.slice([1, 2], [2, 4]).data()).toEqual(new Float32Array(12))
   const near = async (a: typeof x, b: typeof x) =>
     expect((await a.sub(b).abs().max().item()) as number).toBeLessThan(1e-6)
   await near(output.slice([1, 0], [2, 2]), short)

@@ -127,7 +127,7 @@ test('sums into rows do not depend on threads or on how the rows lie', () => {
     const sums = list(tensor(new Float32Array(13 * width), { shape: [13, width] }).indexAdd(index, source, 0))
     const counts = Array.from(
       { length: 13 },
-      (_, r) => Array.from(index.dataSync()).filter(v => Number(v) === r).length,
+      (_, r) => Array.from(index.dataSync() as Int32Array).filter(v => v === r).length,
     )
     expect(sums).toEqual(counts.flatMap(n => Array(width).fill(n)))
     const across = list(
