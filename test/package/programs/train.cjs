@@ -1,27 +1,27 @@
-const { tensor, valueAndGrad } = require('anneal')
+const { join } = require('node:path')
+const { nn, optim, tensor } = require('anneal')
 const report = require('./report.cjs')
 
+// A plane, 3a - 2b + 2, that a linear layer finds.
 const rows = Array.from({ length: 64 }, (_, i) => [Math.sin(i), Math.cos(3 * i)])
-const a = tensor(rows.map(([a]) => a))
-const b = tensor(rows.map(([, b]) => b))
-const y = tensor(rows.map(([a, b]) => 3 * a - 2 * b + 2))
-
-const predict = (a, b, weights) => a.mul(weights[0]).add(b.mul(weights[1])).add(weights[2])
-
-const lossAndGradients = valueAndGrad((...weights) => {
-  const error = predict(a, b, weights).sub(y)
-  return error.mul(error).sum().div(rows.length)
-})
+const x = tensor(rows)
+const y = tensor(rows.map(([a, b]) => [3 * a - 2 * b + 2]))
 
 async function main() {
-  const losses = []
-  let weights = [tensor(0), tensor(0), tensor(0)]
-  for (let step = 0; step < 150; step++) {
-    const [loss, gradients] = lossAndGradients(...weights)
-    weights = weights.map((weight, i) => weight.sub(gradients[i].mul(0.3)))
-    losses.push(await loss.item())
-  }
-  report(losses, await predict(tensor([1, -1]), tensor([-1, 2]), weights).toArray())
+  const model = new nn.Sequential(new nn.Linear(2, 1))
+  model.compile({ optimizer: new optim.Adam({ lr: 0.05 }), loss: 'mse', metrics: ['mae'] })
+  const history = await model.fit(x, y, { epochs: 100, batchSize: 16, seed: 1, progress: false })
+
+  const folder = join(__dirname, 'saved-by-commonjs')
+  await nn.saveModel(folder, model)
+  const saved = await nn.loadModel(folder)
+  const predictions = await saved.model.predict(
+    tensor([
+      [1, -1],
+      [-1, 2],
+    ]),
+  )
+  report(history.metrics.loss, await predictions.flatten().toArray())
 }
 
 main()

@@ -1,27 +1,29 @@
-import { tensor, valueAndGrad } from 'anneal'
+import { losses, nn, noGrad, optim, tensor } from 'anneal'
+import { fromArrays } from 'anneal/data'
 import report from './report.cjs'
 
 const rows = Array.from({ length: 64 }, (_, i) => [Math.sin(i), Math.cos(3 * i)])
-const a = tensor(rows.map(([a]) => a))
-const b = tensor(rows.map(([, b]) => b))
-const y = tensor(rows.map(([a, b]) => 3 * a - 2 * b + 2))
+const targets = rows.map(([a, b]) => [3 * a - 2 * b + 2])
+const batches = fromArrays(rows, targets).shuffle({ seed: 1 }).batch(16)
 
-const predict = (a, b, weights) => a.mul(weights[0]).add(b.mul(weights[1])).add(weights[2])
-
-const lossAndGradients = valueAndGrad((...weights) => {
-  const error = predict(a, b, weights).sub(y)
-  return error.mul(error).sum().div(rows.length)
-})
-
-async function main() {
-  const losses = []
-  let weights = [tensor(0), tensor(0), tensor(0)]
-  for (let step = 0; step < 150; step++) {
-    const [loss, gradients] = lossAndGradients(...weights)
-    weights = weights.map((weight, i) => weight.sub(gradients[i].mul(0.3)))
-    losses.push(await loss.item())
+const model = new nn.Linear(2, 1)
+const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 })
+const history = []
+for (let epoch = 0; epoch < 50; epoch++) {
+  for await (const [x, y] of batches) {
+    optimizer.zeroGrad()
+    const loss = losses.mse(model.forward(x), y)
+    loss.backward()
+    optimizer.step()
+    history.push(await loss.item())
   }
-  report(losses, await predict(tensor([1, -1]), tensor([-1, 2]), weights).toArray())
 }
-
-main()
+const predictions = noGrad(() =>
+  model.forward(
+    tensor([
+      [1, -1],
+      [-1, 2],
+    ]),
+  ),
+)
+report(history, await predictions.flatten().toArray())
