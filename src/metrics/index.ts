@@ -28,7 +28,7 @@ const byName: Readonly<Record<string, () => Metric>> = {
 
 /** A new metric of that name; throws ERR_VALUE and lists the names for an unknown one. */
 export function resolveMetric(name: string): Metric {
-  const make = byName[name]
+  const make = Object.hasOwn(byName, name) ? byName[name] : undefined
   if (!make) {
     throw new AnnealError(
       'ERR_VALUE',

@@ -14,4 +14,8 @@ export interface Metric {
   /** What {@link restore} takes to continue exactly. */
   state(): Promise<Plain>
   restore(state: Plain): void
+  /** A metric with the same settings and no batches. Each fit and each evaluation works on its own. */
+  clone(): Metric
+  /** Whether `result` takes long, so that a progress display is not to ask for it at every turn. */
+  readonly costly?: boolean
 }

@@ -1,85 +1,108 @@
+import { noGrad } from '../autograd'
 import type { Plain } from '../io/json'
-import type { Tensor } from '../tensor'
+import { keep, scope } from '../lifetime'
+import { concat } from '../ops.generated'
+import { type Tensor, tensor } from '../tensor'
 import type { Metric } from './metric'
-import { isBinary, trueClasses } from './sums'
+import { cloneOf, isBinary, trueClasses } from './sums'
+
+/** Scores of examples, [examples, classes], where one logit is one class, and the true classes, [examples]. */
+interface Part {
+  readonly scores: Tensor
+  readonly truth: Tensor
+}
+
+interface Saved {
+  scores: number[]
+  truth: number[]
+}
+
+/** Examples of equal score: how many of them are of the class, and how many are not. */
+type Tie = readonly [positives: number, negatives: number]
 
 /** A metric of how examples are ranked: it keeps a score and the truth of every example, per class. */
 abstract class RankingMetric implements Metric {
   abstract readonly name: string
-  #batches: Promise<{ scores: number[]; truth: number[]; classes: number }>[] = []
+  readonly costly = true
+  private parts: Part[] = []
 
-  /** The figure for one class: `order` are the examples from the highest score down. */
-  protected abstract figure(scores: readonly number[], positive: readonly boolean[], order: readonly number[]): number
+  /** The figure for one class, from the examples by falling score. */
+  protected abstract figure(ties: readonly Tie[]): number
 
   reset(): void {
-    this.#batches = []
+    for (const { scores, truth } of this.parts) {
+      scores.dispose()
+      truth.dispose()
+    }
+    this.parts = []
+  }
+
+  clone(): this {
+    return cloneOf(this, { parts: [] })
   }
 
   update(output: Tensor, target: Tensor): void {
-    const binary = isBinary(output, target)
-    const classes = binary ? 1 : output.shape.at(-1)!
-    // Logits of one class rank examples as they are; those of several only against each other.
-    const scores = binary ? output.reshape([-1]) : output.softmax({ axis: -1 }).reshape([-1])
-    const batch = Promise.all([scores.data(), trueClasses(output, target).data()]).then(([s, t]) => ({
-      scores: Array.from(s, Number),
-      truth: Array.from(t, Number),
-      classes,
-    }))
-    batch.catch(() => {}) // told by result()
-    this.#batches.push(batch)
+    const part = scope(() => {
+      // Logits of one class rank examples as they are; those of several only against each other.
+      const binary = isBinary(output, target)
+      const scores = binary ? output.reshape([-1, 1]) : output.softmax({ axis: -1 })
+      const rows = scores.cast('float64').reshape([-1, binary ? 1 : output.shape.at(-1)!])
+      return { scores: rows.detach(), truth: trueClasses(output, target).detach() }
+    })
+    this.parts.push({ scores: keep(part.scores), truth: keep(part.truth) })
   }
 
   async result(): Promise<number> {
-    const batches = await Promise.all(this.#batches)
-    if (batches.length === 0) return Number.NaN
-    const { classes } = batches[0]!
-    const scores = batches.flatMap(b => b.scores)
-    const truth = batches.flatMap(b => b.truth)
-    if (classes === 1)
-      return this.#of(
-        scores,
-        truth.map(t => t === 1),
-      )
-    const perClass = Array.from({ length: classes }, (_, c) =>
-      this.#of(
-        truth.map((_, i) => scores[i * classes + c]!),
-        truth.map(t => t === c),
-      ),
-    )
-    return perClass.reduce((a, b) => a + b, 0) / classes
+    if (this.parts.length === 0) return Number.NaN
+    const classes = this.parts[0]!.scores.shape[1]!
+    const figures: number[] = []
+    for (let c = 0; c < classes; c++) figures.push(await this.#ofClass(c, classes === 1 ? 1 : c))
+    return figures.reduce((a, b) => a + b, 0) / classes
   }
 
-  #of(scores: readonly number[], positive: readonly boolean[]): number {
-    const order = scores.map((_, i) => i).sort((a, b) => scores[b]! - scores[a]!)
-    return this.figure(scores, positive, order)
+  /** The figure of the scores in one column, where positives are the examples of class `truth`. */
+  async #ofClass(column: number, truth: number): Promise<number> {
+    const [scores, positive] = scope(() =>
+      noGrad(() => {
+        const own = concat(this.parts.map(part => part.scores.index('...', column)))
+        const isTrue = concat(this.parts.map(part => part.truth.equal(truth)))
+        const [sorted, order] = own.sort({ descending: true })
+        return [sorted, isTrue.take(order)]
+      }),
+    ) as [Tensor, Tensor]
+    const [s, p] = await Promise.all([scores.data(), positive.data()])
+    scores.dispose()
+    positive.dispose()
+    return s.some(Number.isNaN as never) ? Number.NaN : this.figure(tiesOf(s as Float64Array, p as Uint8Array))
   }
 
   async state(): Promise<Plain> {
-    return (await Promise.all(this.#batches)) as Plain
+    const saved = this.parts.map(async ({ scores, truth }): Promise<Saved> => {
+      const [s, t] = await Promise.all([scores.data(), truth.data()])
+      return { scores: Array.from(s, Number), truth: Array.from(t, Number) }
+    })
+    return (await Promise.all(saved)) as unknown as Plain
   }
 
   restore(state: Plain): void {
-    const batches = state as { scores: number[]; truth: number[]; classes: number }[]
-    this.#batches = batches.map(batch => Promise.resolve(batch))
+    this.reset()
+    this.parts = (state as unknown as Saved[]).map(({ scores, truth }) => ({
+      scores: keep(tensor(Float64Array.from(scores), { shape: [truth.length, scores.length / truth.length] })),
+      truth: keep(tensor(BigInt64Array.from(truth, BigInt))),
+    }))
   }
 }
 
-/** Runs of equal scores along an order: how many positives and negatives each has. */
-function* ties(
-  scores: readonly number[],
-  positive: readonly boolean[],
-  order: readonly number[],
-): Generator<[number, number]> {
-  for (let start = 0; start < order.length; ) {
-    const score = scores[order[start]!]
+function tiesOf(scores: Float64Array, positive: Uint8Array): Tie[] {
+  const ties: Tie[] = []
+  for (let start = 0; start < scores.length; ) {
     let positives = 0
     let end = start
-    for (; end < order.length && scores[order[end]!] === score; end++) if (positive[order[end]!]) positives++
-    // A score that is not a number equals nothing, itself neither.
-    if (end === start) end++
-    yield [positives, end - start - positives]
+    for (; end < scores.length && scores[end] === scores[start]; end++) positives += positive[end]!
+    ties.push([positives, end - start - positives])
     start = end
   }
+  return ties
 }
 
 /**
@@ -89,11 +112,11 @@ function* ties(
 export class RocAuc extends RankingMetric {
   readonly name = 'rocAuc'
 
-  protected figure(scores: readonly number[], positive: readonly boolean[], order: readonly number[]): number {
+  protected figure(ties: readonly Tie[]): number {
     let above = 0 // positives ranked higher
     let area = 0
     let negatives = 0
-    for (const [p, n] of ties(scores, positive, order)) {
+    for (const [p, n] of ties) {
       area += n * (above + p / 2)
       above += p
       negatives += n
@@ -109,12 +132,12 @@ export class RocAuc extends RankingMetric {
 export class PrAuc extends RankingMetric {
   readonly name = 'prAuc'
 
-  protected figure(scores: readonly number[], positive: readonly boolean[], order: readonly number[]): number {
-    const total = positive.filter(Boolean).length
+  protected figure(ties: readonly Tie[]): number {
+    const total = ties.reduce((sum, [positives]) => sum + positives, 0)
     let hits = 0
     let seen = 0
     let area = 0
-    for (const [p, n] of ties(scores, positive, order)) {
+    for (const [p, n] of ties) {
       hits += p
       seen += p + n
       area += (p / total) * (hits / seen)

@@ -7,7 +7,7 @@ import type { Metric } from './metric'
 /** A metric that is a function of sums over all examples. The sums stay on the device until they are asked for. */
 export abstract class SumMetric implements Metric {
   abstract readonly name: string
-  #sums: Buffer | undefined
+  private total: Buffer | undefined = undefined
 
   /** The sums over one batch, a float64 vector (or matrix) of the same shape for every batch. */
   protected abstract sums(output: Tensor, target: Tensor): Tensor
@@ -15,38 +15,47 @@ export abstract class SumMetric implements Metric {
   protected abstract value(sums: readonly number[]): number
 
   reset(): void {
-    this.#sums?.dispose()
-    this.#sums = undefined
+    this.total?.dispose()
+    this.total = undefined
   }
 
   update(output: Tensor, target: Tensor): void {
     const sums = this.sums(output, target)
-    if (!this.#sums) this.#sums = new Buffer(sums)
-    else this.#sums.assign(this.#sums.add(sums))
+    if (!this.total) this.total = new Buffer(sums)
+    else this.total.assign(this.total.add(sums))
   }
 
   async result(): Promise<number> {
-    return this.#sums ? this.value(await this.totals()) : Number.NaN
+    return this.total ? this.value(await this.totals()) : Number.NaN
   }
 
   /** The sums over all batches since the reset. */
   protected async totals(): Promise<number[]> {
-    return this.#sums ? Array.from(await this.#sums.data(), Number) : []
+    return this.total ? Array.from(await this.total.data(), Number) : []
   }
 
   protected get shape(): readonly number[] {
-    return this.#sums?.shape ?? []
+    return this.total?.shape ?? []
   }
 
   async state(): Promise<Plain> {
     return { sums: await this.totals(), shape: [...this.shape] }
   }
 
+  clone(): this {
+    return cloneOf(this, { total: undefined })
+  }
+
   restore(state: Plain): void {
     const { sums, shape } = state as { sums: number[]; shape: number[] }
     this.reset()
-    if (sums.length > 0) this.#sums = new Buffer(tensor(Float64Array.from(sums), { shape }))
+    if (sums.length > 0) this.total = new Buffer(tensor(Float64Array.from(sums), { shape }))
   }
+}
+
+/** A metric of the same class and settings (attributes), where `empty` are the attributes that hold batches. */
+export function cloneOf<M extends Metric>(metric: M, empty: object): M {
+  return Object.assign(Object.create(Object.getPrototypeOf(metric)), metric, empty)
 }
 
 /** Sums of several scalars as a vector. */

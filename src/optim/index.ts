@@ -28,7 +28,8 @@ const byName: Readonly<Record<string, () => Optimizer>> = {
 
 /** An optimizer of that name (in any case) with its default settings, to be attached to parameters. */
 export function resolveOptimizer(name: string): Optimizer {
-  const make = byName[name.toLowerCase()]
+  const key = String(name).toLowerCase()
+  const make = Object.hasOwn(byName, key) ? byName[key] : undefined
   if (!make) {
     throw new AnnealError(
       'ERR_VALUE',

@@ -17,14 +17,17 @@ export function entriesOf(bundle: Bundle, what: string): [string, Tensor][] {
 }
 
 function shown(value: unknown): string {
-  if (Array.isArray(value)) return `a list of ${value.length} (${typeof value[0]})`
+  if (Array.isArray(value)) return value.length > 0 ? `a list of ${value.length} (${typeof value[0]})` : 'an empty list'
   return value === null ? 'null' : typeof value
 }
 
 /** The number of examples: the common size of the first axes. */
 export function examplesIn(bundle: Bundle, what: string): number {
   const sizes = entriesOf(bundle, what).map(([, t]) => t.shape[0])
-  if (sizes.some(n => n === undefined || n !== sizes[0])) {
+  if (sizes.includes(undefined)) {
+    throw new AnnealError('ERR_SHAPE', `fit: ${what}: a scalar has no axis of examples; expected at least one axis`)
+  }
+  if (sizes.some(n => n !== sizes[0])) {
     throw new AnnealError(
       'ERR_SHAPE',
       `fit: ${what}: tensors differ in their number of examples (first axis): ${sizes.join(', ')}`,
@@ -33,16 +36,47 @@ export function examplesIn(bundle: Bundle, what: string): number {
   return sizes[0]!
 }
 
+/** A bundle of the same form with `fn` of every tensor. */
+export function mapBundle<B extends Bundle>(bundle: B, fn: (t: Tensor, key: string) => Tensor): B {
+  if (bundle instanceof Tensor) return fn(bundle, '') as unknown as B
+  const mapped = entriesOf(bundle, 'data').map(([key, t]): [string, Tensor] => [key, fn(t, key)])
+  return (Array.isArray(bundle) ? mapped.map(([, t]) => t) : Object.fromEntries(mapped)) as unknown as B
+}
+
+/** Examples `start` to `end` as views. */
+export function sliced<B extends Bundle>(bundle: B, start: number, end: number): B {
+  return mapBundle(bundle, t => t.index({ start, end }))
+}
+
+export function disposeAll(bundles: readonly (Bundle | undefined)[]): void {
+  for (const bundle of bundles) if (bundle) for (const [, t] of entriesOf(bundle, 'data')) t.dispose()
+}
+
 /** Calls the model: a list of inputs as arguments, anything else as the only one. */
 export function forwardOf(model: Module, inputs: Bundle): Bundle {
   const output: unknown = Array.isArray(inputs) ? model.forward(...inputs) : model.forward(inputs)
   if (output instanceof Promise) {
+    output.catch(() => {}) // what it may reject with is no news beside this error
     throw new AnnealError(
       'ERR_VALUE',
       'fit: forward() must not be async: reading values inside of it would stop the pipeline',
     )
   }
   return output as Bundle
+}
+
+/**
+ * Runs `fn` with modules in evaluation mode. Synchronous, so that nothing else, be it a fit or another prediction that
+ * runs meanwhile, ever sees the mode.
+ */
+export function inEvaluation<R>(modules: readonly Module[], fn: () => R): R {
+  const training = modules.filter(module => module.training)
+  for (const module of training) module.training = false
+  try {
+    return fn()
+  } finally {
+    for (const module of training) module.training = true
+  }
 }
 
 /** The entry of a setting for one output: the same for all, or its own. */

@@ -1,5 +1,6 @@
 import type { Plain } from '../io/json'
 import type { Module } from '../nn/module'
+import type { Tensor } from '../tensor'
 import type { History } from './history'
 import type { Logs } from './progress'
 
@@ -10,7 +11,7 @@ export interface Training {
   /** Updates made so far. */
   readonly step: number
   readonly epoch: number
-  /** Values by name that the optimizer goes by now. */
+  /** The learning rate that the optimizer (its first group) goes by now. */
   readonly learningRate: number
   /** Ends the fit after this epoch. */
   stop(reason: string): void
@@ -18,15 +19,25 @@ export interface Training {
   save(folder: string): Promise<void>
 }
 
-/** Functions called at moments of a fit, each awaited. */
+/** Functions called at moments of a fit, each awaited before the fit goes on, in the order of the list. */
 export interface Callback {
+  /** After a resume, before the first epoch. */
   fitStart?(training: Training): void | Promise<void>
+  /** The model is in training mode; what is changed about that here, such as a frozen batch norm, stands for the epoch. */
   epochStart?(training: Training): void | Promise<void>
-  /** After each update, with the running values; `logs` lags a few steps behind, since nothing waits for values. */
+  /** After each update. `logs` has the epoch's losses so far; they lag some steps behind, since nothing waits for values. */
   stepEnd?(training: Training, logs: Logs): void | Promise<void>
+  /** After the validation, with all values of the epoch; `training.epoch` is still that of the epoch. */
   epochEnd?(training: Training, logs: Logs): void | Promise<void>
+  /** When all epochs are done; not when the fit fails or is aborted. */
   fitEnd?(training: Training): void | Promise<void>
-  /** State that a resumed fit needs; saved with checkpoints. */
+  /** At the very end in any case, failure included: the place to close files. */
+  close?(): void | Promise<void>
+  /** State that a resumed fit needs; saved with checkpoints, and told apart by the callback's class. */
   state?(): Plain
-  restore?(state: Plain): void
+  /** Tensors that belong to it. */
+  tensors?(): Readonly<Record<string, Tensor>>
+  restore?(state: Plain, tensors: Readonly<Record<string, Tensor>>): void
+  /** Whether it is called after all others, so that a checkpoint holds what they have just noted. */
+  readonly last?: boolean
 }

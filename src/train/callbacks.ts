@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { AnnealError } from '../errors'
 import { CsvLog, TensorBoardWriter } from '../io'
 import type { Plain } from '../io/json'
 import type { Tensor } from '../tensor'
@@ -12,14 +15,17 @@ export interface MonitorOptions {
   mode?: 'min' | 'max'
 }
 
-function monitored(logs: Logs, monitor: string | undefined): [name: string, value: number] | undefined {
+function monitored(logs: Logs, monitor: string | undefined): [name: string, value: number] {
   const name = monitor ?? ('valLoss' in logs ? 'valLoss' : 'loss')
   const value = logs[name]
-  return value === undefined ? undefined : [name, value]
+  if (value === undefined) {
+    throw new AnnealError('ERR_VALUE', `monitor: there is no '${name}'; there are ${Object.keys(logs).join(', ')}`)
+  }
+  return [name, value]
 }
 
 export interface EarlyStoppingOptions extends MonitorOptions {
-  /** Epochs without improvement after which the fit ends. Default: 0. */
+  /** Epochs in a row without improvement that end the fit; 0 is as 1. Default: 0. */
   patience?: number
   /** The least change that counts as an improvement. Default: 0. */
   minDelta?: number
@@ -37,22 +43,25 @@ export class EarlyStopping implements Callback {
 
   epochEnd(training: Training, logs: Logs): void {
     const { monitor, patience = 0, minDelta = 0, restoreBest } = this.options
-    const found = monitored(logs, monitor)
-    if (!found) return
-    const [name, value] = found
+    const [name, value] = monitored(logs, monitor)
     const mode = this.options.mode ?? betterOf(name)
     if (this.#best === undefined || isBetter(value, this.#best, mode, minDelta)) {
       this.#best = value
       this.#waited = 0
       if (restoreBest) this.#keep(training.model.stateDict())
-    } else if (++this.#waited > patience) {
+    } else if (++this.#waited >= patience) {
       training.stop(`${name} has not improved on ${this.#best} for ${this.#waited} epochs`)
     }
   }
 
   fitEnd(training: Training): void {
-    if (!this.#bestState) return
-    training.model.loadStateDict(this.#bestState)
+    if (this.#bestState) training.model.loadStateDict(this.#bestState)
+  }
+
+  /** The next fit starts afresh. */
+  close(): void {
+    this.#best = undefined
+    this.#waited = 0
     this.#keep(undefined)
   }
 
@@ -65,10 +74,15 @@ export class EarlyStopping implements Callback {
     return { best: this.#best ?? null, waited: this.#waited }
   }
 
-  restore(state: Plain): void {
+  tensors(): Record<string, Tensor> {
+    return this.#bestState ?? {}
+  }
+
+  restore(state: Plain, tensors: Record<string, Tensor>): void {
     const { best, waited } = state as { best: number | null; waited: number }
     this.#best = best ?? undefined
     this.#waited = waited
+    this.#keep(Object.keys(tensors).length > 0 ? tensors : undefined)
   }
 }
 
@@ -81,6 +95,7 @@ export interface ModelCheckpointOptions extends MonitorOptions {
 
 /** Saves checkpoints from which `fit({ resume })` continues exactly, each replacing the one before atomically. */
 export class ModelCheckpoint implements Callback {
+  readonly last = true
   #best: number | undefined
 
   constructor(
@@ -95,12 +110,14 @@ export class ModelCheckpoint implements Callback {
 
   async epochEnd(training: Training, logs: Logs): Promise<void> {
     if (this.options.keep !== 'best') return training.save(this.folder)
-    const found = monitored(logs, this.options.monitor)
-    if (!found) return
-    const [name, value] = found
+    const [name, value] = monitored(logs, this.options.monitor)
     if (this.#best !== undefined && !isBetter(value, this.#best, this.options.mode ?? betterOf(name))) return
     this.#best = value
     await training.save(this.folder)
+  }
+
+  close(): void {
+    this.#best = undefined
   }
 
   state(): Plain {
@@ -119,12 +136,22 @@ export class CsvLogger implements Callback {
   constructor(readonly path: string) {}
 
   async epochEnd({ epoch }: Training, logs: Logs): Promise<void> {
-    // A fit that goes on after a resume goes on in the same file.
-    this.#log ??= await CsvLog.open(this.path, { columns: ['epoch', ...Object.keys(logs)], append: epoch > 0 })
+    this.#log ??= await this.#open(epoch, ['epoch', ...Object.keys(logs)])
     await this.#log.row({ epoch, ...logs })
   }
 
-  async fitEnd(): Promise<void> {
+  /** A fit that goes on after a resume goes on in the same file, without the epochs that it does again. */
+  async #open(epoch: number, columns: readonly string[]): Promise<CsvLog> {
+    const append = epoch > 0 && existsSync(this.path)
+    if (append) {
+      const [header, ...rows] = (await readFile(this.path, 'utf8')).split('\n')
+      const kept = rows.filter(row => row !== '' && Number.parseInt(row, 10) < epoch)
+      await writeFile(this.path, [header, ...kept, ''].join('\n'))
+    }
+    return CsvLog.open(this.path, { columns, append })
+  }
+
+  async close(): Promise<void> {
     await this.#log?.close()
     this.#log = undefined
   }
@@ -141,7 +168,7 @@ export class TensorBoard implements Callback {
     for (const [name, value] of Object.entries(logs)) await this.#writer.scalar(name, value, step)
   }
 
-  async fitEnd(): Promise<void> {
+  async close(): Promise<void> {
     await this.#writer?.close()
     this.#writer = undefined
   }

@@ -1,8 +1,9 @@
-import { Dataset, fromArrays, IndexedDataset, type NdArray } from '../data'
+import { Dataset, fromArrays, IndexedDataset } from '../data'
 import { AnnealError } from '../errors'
+import { indexSelect } from '../ops.generated'
 import { randomState, setRandomState } from '../runtime'
 import { Tensor } from '../tensor'
-import { entriesOf, examplesIn } from './bundle'
+import { disposeAll, entriesOf, examplesIn, mapBundle, sliced } from './bundle'
 import type { Bundle, Examples, TrainingBatch } from './types'
 
 export interface FeedOptions {
@@ -11,54 +12,97 @@ export interface FeedOptions {
   seed: number
 }
 
-const defaultBatch = 32
+export const defaultBatch = 32
 
-/** A dataset of training batches from whatever fit, evaluate and predict take. */
-export async function feed(
-  examples: Examples,
-  weights: Tensor | undefined,
-  options: FeedOptions,
-): Promise<Dataset<unknown>> {
+/** A dataset of training batches from what fit takes, and whether they are made for the fit, which disposes of them then. */
+export function feed(examples: Examples, options: FeedOptions): { data: Dataset<unknown>; owned: boolean } {
   const { batchSize, seed } = options
-  if (!(examples instanceof Dataset)) {
-    const [inputs, targets] = examples
-    checkCounts(inputs, targets, weights)
-    const columns = weights ? [inputs, targets, weights] : [inputs, targets]
-    const whole = fromArrays(...(await Promise.all(columns.map(onHost)))) as IndexedDataset<unknown>
-    const ordered = (options.shuffle ?? true) ? whole.shuffle({ seed }) : whole
-    const batches = ordered
-      .batch(batchSize ?? defaultBatch)
-      .map(batch => (batch as Bundle[]).map((b, i) => likeList(b, columns[i]!)))
-    return batches as Dataset<unknown>
+  if (examples instanceof Dataset) {
+    if (batchSize === undefined) return { data: examples, owned: false }
+    const shuffle = options.shuffle ?? examples instanceof IndexedDataset
+    return { data: (shuffle ? examples.shuffle({ seed }) : examples).batch(batchSize), owned: true }
   }
-  if (weights) throw new AnnealError('ERR_VALUE', 'fit: sampleWeight goes with tensors; a dataset gives [x, y, weight]')
-  if (batchSize === undefined) return examples
-  const shuffle = options.shuffle ?? examples instanceof IndexedDataset
-  return (shuffle ? examples.shuffle({ seed }) : examples).batch(batchSize)
+  const columns = checkedColumns(examples)
+  const rows = fromArrays(Int32Array.from({ length: examplesIn(columns[0], 'inputs') }, (_, i) => i))
+  const ordered = (options.shuffle ?? true) ? rows.shuffle({ seed }) : rows
+  const data: Dataset<unknown> = ordered.batch(batchSize ?? defaultBatch).map((index): unknown => {
+    const batch = columns.map(column => column && mapBundle(column, t => indexSelect(t, index as Tensor, 0)))
+    disposeAll([index as Tensor])
+    return batch
+  })
+  return { data, owned: true }
 }
 
-/** Values of a bundle in memory that datasets read; the entries of a list get their indices as names. */
-async function onHost(bundle: Bundle): Promise<NdArray | Record<string, NdArray>> {
-  const read = async (t: Tensor) => ({ data: await t.data(), shape: t.shape, dtype: t.dtype }) as NdArray
-  if (bundle instanceof Tensor) return read(bundle)
-  const entries = entriesOf(bundle, 'data').map(async ([key, t]): Promise<[string, NdArray]> => [key, await read(t)])
-  return Object.fromEntries(await Promise.all(entries))
+/** Batches in their order, for evaluation; those made here are disposed of when the next one is asked for. */
+export async function* batchesOf(
+  examples: Examples,
+  { batchSize, signal }: { batchSize?: number; signal?: AbortSignal },
+): AsyncGenerator<TrainingBatch> {
+  if (!(examples instanceof Dataset)) {
+    const [inputs, targets, weights] = checkedColumns(examples)
+    for (const [start, end] of ranges(examplesIn(inputs, 'inputs'), batchSize, signal)) {
+      const batch = [inputs, targets, weights].map(b => b && sliced(b, start, end)) as unknown as TrainingBatch
+      yield batch
+      disposeAll(batch)
+    }
+    return
+  }
+  const data: Dataset<unknown> = batchSize === undefined ? examples : examples.batch(batchSize)
+  for await (const element of data.iterate({ signal })) {
+    const batch = trainingBatch(element)
+    yield batch
+    if (batchSize !== undefined) disposeAll(batch)
+  }
 }
 
-/** A batch's part as a list again where the data were given as one. */
-function likeList(part: Bundle, given: Bundle): Bundle {
-  return Array.isArray(given) ? Object.values(part as Record<string, Tensor>) : part
+/** Starts and ends of batches of `count` examples, until `signal` ends them. */
+export function* ranges(count: number, size = defaultBatch, signal?: AbortSignal): Generator<[number, number]> {
+  if (!Number.isInteger(size) || size < 1) {
+    throw new AnnealError('ERR_VALUE', `batchSize must be a whole number from 1 on; got ${size}`)
+  }
+  for (let start = 0; start < count; start += size) {
+    throwIfAborted(signal)
+    yield [start, Math.min(count, start + size)]
+  }
 }
 
-function checkCounts(inputs: Bundle, targets: Bundle, weights: Tensor | undefined): void {
-  const counts = [examplesIn(inputs, 'inputs'), examplesIn(targets, 'targets'), ...(weights ? [weights.shape[0]!] : [])]
-  if (counts.some(n => n !== counts[0])) {
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new AnnealError('ERR_ABORTED', 'fit: aborted through its signal', { cause: signal.reason })
+  }
+}
+
+/** Inputs, targets and weights of whole data, checked to have as many examples. */
+function checkedColumns(examples: Exclude<Examples, Dataset<unknown>>): TrainingBatch {
+  if (!Array.isArray(examples) || examples.length < 2 || examples.length > 3) {
     throw new AnnealError(
-      'ERR_SHAPE',
-      `fit: inputs, targets and weights differ in their number of examples: ${counts.join(', ')}`,
+      'ERR_VALUE',
+      `fit: data must be tensors (inputs and targets) or a Dataset; got ${describe(examples)}; ` +
+        'make a dataset with fromArrays, fromItems or fromGenerator',
     )
   }
-  if (counts[0] === 0) throw new AnnealError('ERR_VALUE', 'fit: there are no examples')
+  const count = examplesIn(examples[0], 'inputs')
+  checkBatch(examples as unknown as TrainingBatch)
+  if (count === 0) throw new AnnealError('ERR_VALUE', 'fit: there are no examples; the first axis has size 0')
+  return examples as unknown as TrainingBatch
+}
+
+function checkBatch([inputs, targets, weights]: TrainingBatch): void {
+  const counts = [examplesIn(inputs, 'inputs'), examplesIn(targets, 'targets')]
+  if (weights) {
+    if (!(weights instanceof Tensor) || weights.ndim !== 1) {
+      const got = weights instanceof Tensor ? `shape [${weights.shape}]` : describe(weights)
+      throw new AnnealError('ERR_SHAPE', `fit: weights must be a tensor [${counts[0]}], one per example; got ${got}`)
+    }
+    counts.push(weights.shape[0]!)
+  }
+  if (counts.some(n => n !== counts[0])) {
+    const names = ['inputs', 'targets', 'weights']
+    throw new AnnealError(
+      'ERR_SHAPE',
+      `fit: the numbers of examples differ: ${counts.map((n, i) => `${n} ${names[i]}`).join(', ')}`,
+    )
+  }
 }
 
 /** Splits tensors: the last `fraction` of the examples apart. */
@@ -71,26 +115,36 @@ export function splitLast<B extends Bundle>(bundle: B, fraction: number): [B, B]
       `fit: validationSplit must leave examples on both sides; got ${fraction} of ${count}`,
     )
   }
-  return [mapBundle(bundle, t => t.index({ end: at })), mapBundle(bundle, t => t.index({ start: at }))]
-}
-
-function mapBundle<B extends Bundle>(bundle: B, fn: (t: Tensor) => Tensor): B {
-  if (bundle instanceof Tensor) return fn(bundle) as unknown as B
-  const mapped = entriesOf(bundle, 'data').map(([key, t]): [string, Tensor] => [key, fn(t)])
-  return (Array.isArray(bundle) ? mapped.map(([, t]) => t) : Object.fromEntries(mapped)) as unknown as B
+  return [sliced(bundle, 0, at), sliced(bundle, at, count)]
 }
 
 /** A batch as inputs, targets and weights, checked. */
 export function trainingBatch(element: unknown): TrainingBatch {
   if (Array.isArray(element) && (element.length === 2 || element.length === 3)) {
-    examplesIn(element[0], 'inputs')
-    examplesIn(element[1], 'targets')
-    return element as unknown as TrainingBatch
+    const batch = element as unknown as TrainingBatch
+    try {
+      checkBatch(batch)
+    } catch (error) {
+      // A scalar or a plain number where a batch is expected: most likely single examples.
+      if (!(error instanceof AnnealError) || isBundle(element[0])) throw error
+      throw new AnnealError(error.code, `${error.message}. ${advice}`)
+    }
+    return batch
   }
   throw new AnnealError(
     'ERR_VALUE',
-    `fit: a batch must be [inputs, targets] or [inputs, targets, weights], of tensors; got ${describe(element)}. Give batchSize for a dataset of single examples`,
+    `fit: a batch must be [inputs, targets] or [inputs, targets, weights], of tensors; got ${describe(element)}. ${advice}`,
   )
+}
+
+const advice = 'Give batchSize for a dataset of single examples'
+
+function isBundle(value: unknown): boolean {
+  try {
+    return entriesOf(value as Bundle, '').every(([, t]) => t.ndim > 0)
+  } catch {
+    return false
+  }
 }
 
 function describe(element: unknown): string {

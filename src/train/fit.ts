@@ -4,66 +4,102 @@ import { ConfusionMatrix } from '../metrics'
 import type { Module } from '../nn/module'
 import { summarize } from '../nn/summary'
 import { writeReport } from '../report'
-import type { Tensor } from '../tensor'
 import type { Callback } from './callback'
+import type { Compiled } from './compile'
+import { createDisplay, type Display } from './display'
 import { evaluate } from './evaluate'
-import { drawSeed, feed, splitLast } from './feed'
+import { defaultBatch, drawSeed, feed, splitLast, throwIfAborted } from './feed'
 import type { History } from './history'
 import { Meters } from './meter'
-import { createProgress, type Logs } from './progress'
-import { savedSeed } from './resume'
-import { type Compiled, Fit, type RunOptions } from './trainer'
-import type { Bundle, Examples, FitOptions } from './types'
+import type { Logs } from './progress'
+import { loadTraining } from './resume'
+import { Fit } from './trainer'
+import type { Examples, FitOptions } from './types'
+
+const inTraining = new WeakSet<Module>()
 
 /** Trains a compiled model on data; see `Module.fit`. */
 export async function fit(model: Module, compiled: Compiled, given: Examples, options: FitOptions): Promise<History> {
   checkOptions(options)
-  const seed = options.seed ?? (await savedSeed(options.resume)) ?? drawSeed()
-  const { training, validation, weights } = parts(given, options)
-  const data = await feed(training, weights, { batchSize: options.batchSize, shuffle: options.shuffle, seed })
-  const epochs = options.epochs ?? 1
-  const ownsBatches = !(training instanceof Dataset) || options.batchSize !== undefined
-  const callbacks = [...(options.callbacks ?? []), ...progressOf(options, epochs, data.length)]
-  const run = new Fit(model, compiled, { ...options, callbacks, seed, ownsBatches } satisfies RunOptions)
-  if (options.resume) await run.resume(options.resume)
-  const mode = model.training
+  throwIfAborted(options.signal)
+  if (inTraining.has(model)) {
+    throw new AnnealError('ERR_STATE', 'fit: this model is being trained already; await that fit first')
+  }
+  inTraining.add(model)
   try {
+    return await train(model, compiled, given, options)
+  } finally {
+    inTraining.delete(model)
+  }
+}
+
+async function train(model: Module, compiled: Compiled, given: Examples, options: FitOptions): Promise<History> {
+  const { training, validation } = parts(given, options)
+  const saved = await loadTraining(options.resume)
+  const seed = options.seed ?? saved?.seed ?? drawSeed()
+  const { data, owned } = feed(training, { batchSize: options.batchSize, shuffle: options.shuffle, seed })
+  const { epochs = 1 } = options
+  const callbacks = inOrder(options.callbacks ?? [])
+  const display = displayOf(options, epochs, training, data.length)
+  const run = new Fit(model, compiled, { ...options, callbacks, seed, ownsBatches: owned, display })
+  const modes = model.modules().map(module => [module, module.training] as const)
+  try {
+    if (saved) run.resume(saved)
     for (const callback of callbacks) await callback.fitStart?.(run)
     await run.run(data, epochs, () => validationLogs(model, compiled, validation, options))
     for (const callback of callbacks) await callback.fitEnd?.(run)
+    if (options.report) await report(options.report, run, validation ?? training)
   } finally {
-    model.train(mode)
-    for (const callback of callbacks) if ('close' in callback) (callback as { close(): void }).close()
+    for (const [module, mode] of modes) module.training = mode
+    run.end()
+    display?.close()
+    await closeAll(callbacks)
   }
-  if (options.report) await report(options.report, run, validation ?? training)
   return run.history
 }
 
-function checkOptions({ epochs = 1, accumulate = 1 }: FitOptions): void {
-  for (const [name, value] of Object.entries({ epochs, accumulate })) {
+function checkOptions({ epochs = 1, accumulate = 1, batchSize = 1, clipNorm, clipValue }: FitOptions): void {
+  for (const [name, value] of Object.entries({ epochs, accumulate, batchSize })) {
     if (!Number.isInteger(value) || value < 1) {
       throw new AnnealError('ERR_VALUE', `fit: ${name} must be a whole number from 1 on; got ${value}`)
+    }
+  }
+  for (const [name, value] of Object.entries({ clipNorm, clipValue })) {
+    if (value !== undefined && !(value > 0)) {
+      throw new AnnealError('ERR_VALUE', `fit: ${name} must be more than 0; got ${value}`)
     }
   }
 }
 
 /** Training and validation data, the latter cut off the former where `validationSplit` says so. */
-function parts(
-  given: Examples,
-  options: FitOptions,
-): { training: Examples; validation: Examples | undefined; weights: Tensor | undefined } {
-  const { validation, validationSplit, sampleWeight: weights } = options
-  if (validationSplit === undefined) return { training: given, validation, weights }
-  if (given instanceof Dataset || validation) {
-    throw new AnnealError(
-      'ERR_VALUE',
-      'fit: validationSplit is for tensors, without validation; split a dataset with split()',
-    )
+function parts(given: Examples, options: FitOptions): { training: Examples; validation: Examples | undefined } {
+  const { validation, validationSplit, sampleWeight } = options
+  if (given instanceof Dataset || !Array.isArray(given)) {
+    if (sampleWeight || validationSplit !== undefined) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        'fit: sampleWeight and validationSplit are for tensors; let a dataset give [x, y, weight], and split it with split()',
+      )
+    }
+    return { training: given, validation }
   }
-  const [inputs, heldInputs] = splitLast(given[0], validationSplit)
-  const [targets, heldTargets] = splitLast(given[1], validationSplit)
-  const kept = weights ? splitLast(weights as Bundle, validationSplit)[0] : undefined
-  return { training: [inputs, targets], validation: [heldInputs, heldTargets], weights: kept as Tensor | undefined }
+  const columns = sampleWeight ? [given[0], given[1], sampleWeight] : given.filter(column => column !== undefined)
+  const whole = columns as unknown as Examples
+  if (validationSplit === undefined) return { training: whole, validation }
+  if (validation) throw new AnnealError('ERR_VALUE', 'fit: give either validation or validationSplit, not both')
+  const split = columns.map(column => splitLast(column, validationSplit))
+  const part = (i: 0 | 1) => split.map(both => both[i]) as unknown as Examples
+  return { training: part(0), validation: part(1) }
+}
+
+function inOrder(callbacks: readonly Callback[]): Callback[] {
+  return [...callbacks.filter(callback => !callback.last), ...callbacks.filter(callback => callback.last)]
+}
+
+async function closeAll(callbacks: readonly Callback[]): Promise<void> {
+  const results = await Promise.allSettled(callbacks.map(async callback => callback.close?.()))
+  const failed = results.find(result => result.status === 'rejected')
+  if (failed) throw failed.reason
 }
 
 async function validationLogs(
@@ -80,26 +116,16 @@ async function validationLogs(
   )
 }
 
-/** The progress display as a callback. */
-function progressOf(
+function displayOf(
   options: FitOptions,
   epochs: number,
-  stepsPerEpoch: number | undefined,
-): (Callback & { close(): void })[] {
-  if (options.progress === false) return []
-  const display = createProgress({ epochs, stepsPerEpoch, batchSize: options.batchSize })
-  let steps = 0
-  return [
-    {
-      epochStart: ({ epoch }) => {
-        steps = 0
-        display.epochStart(epoch)
-      },
-      stepEnd: (_, logs) => display.step(steps++, logs),
-      epochEnd: ({ epoch }, logs) => display.epochEnd(epoch, logs),
-      close: () => display.stop(),
-    },
-  ]
+  training: Examples,
+  batches: number | undefined,
+): Display | undefined {
+  if (options.progress === false) return undefined
+  const batchSize = options.batchSize ?? (training instanceof Dataset ? undefined : defaultBatch)
+  const stepsPerEpoch = batches === Infinity ? undefined : batches
+  return createDisplay({ epochs, stepsPerEpoch, batchSize })
 }
 
 /** The report of a fit, with the confusion matrix of the validation data (or the training data) where classes have labels. */
@@ -119,8 +145,8 @@ async function report(path: string, run: Fit, judged: Examples): Promise<void> {
 }
 
 async function confusionOf({ model, compiled, options }: Fit, data: Examples, classes: number): Promise<number[][]> {
-  const metric = new ConfusionMatrix(classes)
-  const meters = () => new Meters([{ key: '', name: metric.name, metric }])
+  const given = new ConfusionMatrix(classes)
+  const meters = () => new Meters([{ key: '', name: given.name, metric: given.clone(), given }])
   await evaluate(model, { ...compiled, meters }, data, { batchSize: options.batchSize, signal: options.signal })
-  return metric.matrix()
+  return given.matrix()
 }

@@ -30,7 +30,7 @@ export class History {
       )
     }
     const value = values.reduce((a, b) => (isBetter(b, a, mode) ? b : a))
-    return { value, epoch: values.indexOf(value) }
+    return { value, epoch: values.findIndex(v => Object.is(v, value)) }
   }
 }
 

@@ -1,71 +1,119 @@
+import { AnnealError } from '../errors'
+import type { Plain } from '../io/json'
 import { scope } from '../lifetime'
 import type { Metric } from '../metrics/metric'
+import { stack } from '../ops.generated'
 import { Buffer, type Tensor, tensor } from '../tensor'
 import type { Logs } from './progress'
 
+export interface MeansState {
+  readonly weight: number
+  readonly sums: Readonly<Record<string, number>>
+}
+
 /** Weighted running means of scalars, kept on the device so that nothing waits for values. */
 export class Means {
-  #sums = new Map<string, Buffer>()
+  #names: readonly string[] = []
+  #sums: Buffer | undefined
   #weight = 0
 
   reset(): void {
-    for (const sum of this.#sums.values()) sum.dispose()
-    this.#sums.clear()
+    this.#sums?.dispose()
+    this.#sums = undefined
     this.#weight = 0
   }
 
+  /** Adds scalars, by the same names each time. */
   add(values: readonly [string, Tensor][], weight: number): void {
-    for (const [name, value] of values) {
-      let sum = this.#sums.get(name)
-      if (!sum) {
-        sum = new Buffer(tensor(0, { dtype: 'float64' }))
-        this.#sums.set(name, sum)
-      }
-      sum.assign(sum.add(value.detach().cast('float64').mul(weight)))
+    const scalars = values.map(([, value]) => value.detach().reshape([1]))
+    const now = (scalars.length > 1 ? stack(scalars) : scalars[0]!).reshape([-1]).cast('float64').mul(weight)
+    if (this.#sums) {
+      this.#sums.assign(this.#sums.add(now))
+    } else {
+      this.#sums = new Buffer(now)
+      this.#names = values.map(([name]) => name)
     }
     this.#weight += weight
   }
 
   /** The means so far; later additions do not change what this gives. */
   async values(): Promise<Logs> {
-    const weight = this.#weight
-    const pending = [...this.#sums].map(
-      async ([name, sum]): Promise<[string, number]> => [name, (await sum.item()) / weight],
-    )
-    return Object.fromEntries(await Promise.all(pending))
+    const { weight, sums } = await this.state()
+    return Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / weight]))
   }
 
-  async state(): Promise<{ weight: number; sums: Record<string, number> }> {
-    const pending = [...this.#sums].map(async ([name, sum]): Promise<[string, number]> => [name, await sum.item()])
-    return { weight: this.#weight, sums: Object.fromEntries(await Promise.all(pending)) }
+  async state(): Promise<MeansState> {
+    if (!this.#sums) return { weight: 0, sums: {} }
+    const [names, weight] = [this.#names, this.#weight]
+    const sums = await this.#sums.data()
+    return { weight, sums: Object.fromEntries(names.map((name, i) => [name, Number(sums[i])])) }
   }
 
-  restore({ weight, sums }: { weight: number; sums: Record<string, number> }): void {
+  restore({ weight, sums }: MeansState): void {
     this.reset()
     this.#weight = weight
-    for (const [name, sum] of Object.entries(sums)) this.#sums.set(name, new Buffer(tensor(sum, { dtype: 'float64' })))
+    this.#names = Object.keys(sums)
+    if (weight > 0) this.#sums = new Buffer(tensor(Float64Array.from(Object.values(sums))))
   }
 }
 
-/** Metrics by output key, with the names that they have in logs. */
+/** A metric of one output, with the name that it has in logs. */
+export interface Meter {
+  readonly key: string
+  readonly name: string
+  readonly metric: Metric
+  /** The object of which `metric` is a clone. */
+  readonly given?: Metric
+}
+
+/** Metrics by output. */
 export class Meters {
-  constructor(readonly metrics: readonly { key: string; name: string; metric: Metric }[]) {}
+  #checked = false
+
+  constructor(readonly metrics: readonly Meter[]) {}
 
   reset(): void {
     for (const { metric } of this.metrics) metric.reset()
   }
 
   update(pairs: readonly [string, Tensor, Tensor][]): void {
+    if (!this.#checked) this.#check(pairs.map(([key]) => key))
     for (const { key, metric } of this.metrics) {
-      const pair = pairs.find(([k]) => k === key)
-      if (pair) scope(() => metric.update(pair[1].detach(), pair[2]))
+      const [, output, target] = pairs.find(([k]) => k === key)!
+      scope(() => metric.update(output.detach(), target))
     }
   }
 
-  async values(): Promise<Logs> {
-    const pending = this.metrics.map(
-      async ({ name, metric }): Promise<[string, number]> => [name, await metric.result()],
-    )
+  #check(outputs: readonly string[]): void {
+    const stray = this.metrics.find(({ key }) => !outputs.includes(key))
+    if (stray) {
+      const what = stray.key ? `metrics for '${stray.key}', which is no output` : 'one list of metrics'
+      throw new AnnealError(
+        'ERR_VALUE',
+        `compile: ${what}; the outputs are ${outputs.map(key => `'${key}'`).join(', ')}: give a list of metrics for each`,
+      )
+    }
+    this.#checked = true
+  }
+
+  /** The values so far, by name; `quick` leaves out metrics that are dear to compute. */
+  async values({ quick = false } = {}): Promise<Logs> {
+    const wanted = quick ? this.metrics.filter(({ metric }) => !metric.costly) : this.metrics
+    const pending = wanted.map(async ({ name, metric }): Promise<[string, number]> => [name, await metric.result()])
     return Object.fromEntries(await Promise.all(pending))
+  }
+
+  /** Gives the objects named in `compile` the state of these. */
+  async handOver(): Promise<void> {
+    await Promise.all(this.metrics.map(async ({ metric, given }) => given?.restore(await metric.state())))
+  }
+
+  async state(): Promise<Record<string, Plain>> {
+    const pending = this.metrics.map(async ({ name, metric }): Promise<[string, Plain]> => [name, await metric.state()])
+    return Object.fromEntries(await Promise.all(pending))
+  }
+
+  restore(state: Readonly<Record<string, Plain>>): void {
+    for (const { name, metric } of this.metrics) if (name in state) metric.restore(state[name]!)
   }
 }

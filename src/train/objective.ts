@@ -1,5 +1,6 @@
 import { AnnealError } from '../errors'
 import { type LossFunction, resolve as resolveLoss } from '../losses'
+import { trueClasses } from '../metrics/sums'
 import { take } from '../ops.generated'
 import { type Tensor, tensor } from '../tensor'
 import { entriesOf, settingFor } from './bundle'
@@ -9,31 +10,60 @@ import type { Bundle, CompileOptions } from './types'
 export class Objective {
   constructor(private readonly options: Pick<CompileOptions, 'loss' | 'lossWeights'>) {
     const { loss } = options
-    const named = isLoss(loss) ? [loss] : Object.values(loss)
-    for (const one of named) if (typeof one === 'string') resolveLoss(one)
+    const named = isLoss(loss) ? [loss] : Object.values(loss ?? {})
+    if (named.length === 0) throw new AnnealError('ERR_VALUE', 'compile: there is no loss; give a name or a function')
+    for (const one of named) resolveLoss(one as string | LossFunction)
   }
 
-  /** The total loss, a scalar, and each output's share when there are several. */
-  compute(outputs: Bundle, targets: Bundle, weights?: Tensor): { total: Tensor; parts: [string, Tensor][] } {
+  /** Scalars by name: first the total, as 'loss', and then each output's share where there are several. */
+  compute(
+    outputs: Bundle,
+    targets: Bundle,
+    weights?: Tensor,
+    classWeight?: Readonly<Record<number, number>>,
+  ): [string, Tensor][] {
     const pairs = paired(outputs, targets)
+    this.#checkKeys(pairs.map(([key]) => key))
+    if (classWeight && pairs.length !== 1) {
+      throw new AnnealError('ERR_VALUE', 'fit: classWeight is for models with one output; use sampleWeight')
+    }
     const parts = pairs.map(([key, output, target]): [string, Tensor] => {
-      const loss = lossOf(this.lossFor(key), output, target, weights)
+      const ofClasses = classWeight && weightsOfClasses(output, target, classWeight)
+      const loss = lossOf(this.#lossFor(key), output, target, weights, ofClasses)
       const weight = this.options.lossWeights ? settingFor<number>(this.options.lossWeights, key, () => false) : 1
-      return [key, weight === undefined || weight === 1 ? loss : loss.mul(weight)]
+      return [`${key}.loss`, weight === undefined || weight === 1 ? loss : loss.mul(weight)]
     })
     const total = parts.map(([, loss]) => loss).reduce((a, b) => a.add(b))
-    return { total, parts: parts.length > 1 ? parts : [] }
+    return [['loss', total], ...(parts.length > 1 ? parts : [])]
   }
 
-  private lossFor(key: string): LossFunction {
+  #lossFor(key: string): LossFunction {
     const loss = settingFor<string | LossFunction>(this.options.loss, key, isLoss)
     if (loss === undefined) throw new AnnealError('ERR_VALUE', `compile: there is no loss for output '${key}'`)
-    return typeof loss === 'string' ? resolveLoss(loss) : loss
+    return resolveLoss(loss)
+  }
+
+  /** A setting for an output that does not exist is a slip that would go unnoticed. */
+  #checkKeys(outputs: readonly string[]): void {
+    const { loss, lossWeights = {} } = this.options
+    for (const [what, setting] of Object.entries({ loss: isLoss(loss) ? {} : loss, lossWeights })) {
+      const stray = Object.keys(setting).find(key => !outputs.includes(key))
+      if (stray !== undefined) {
+        throw new AnnealError(
+          'ERR_VALUE',
+          `compile: ${what} for '${stray}', which is no output; the outputs are ${named(outputs)}`,
+        )
+      }
+    }
   }
 }
 
 function isLoss(value: unknown): boolean {
   return typeof value === 'string' || typeof value === 'function'
+}
+
+function named(keys: readonly string[]): string {
+  return keys.map(key => (key === '' ? 'one tensor' : `'${key}'`)).join(', ')
 }
 
 /** Outputs with their targets, by key. */
@@ -44,40 +74,53 @@ export function paired(outputs: Bundle, targets: Bundle): [string, Tensor, Tenso
     if (!target) {
       throw new AnnealError(
         'ERR_VALUE',
-        `fit: there is no target for output '${key}'; targets are [${[...given.keys()]}]`,
+        `fit: there is no target for output ${named([key])}; the targets are ${named([...given.keys()])}`,
       )
     }
     return [key, output, target]
   })
 }
 
-function lossOf(fn: LossFunction, output: Tensor, target: Tensor, weights: Tensor | undefined): Tensor {
-  if (!weights) {
+/** The mean loss; with weights the sum of weighted losses of examples over their number. */
+function lossOf(
+  fn: LossFunction,
+  output: Tensor,
+  target: Tensor,
+  weights: Tensor | undefined,
+  ofClasses: Tensor | undefined,
+): Tensor {
+  if (!weights && !ofClasses) {
     const loss = fn(output, target)
     return loss.ndim === 0 ? loss : loss.mean()
   }
-  const each = fn(output, target, { reduction: 'none' })
+  let each = fn(output, target, { reduction: 'none' })
   if (each.ndim === 0) {
     throw new AnnealError(
       'ERR_SHAPE',
       "fit: weights need a loss for each example, but the loss gave one number; honour { reduction: 'none' } in it",
     )
   }
+  if (ofClasses) {
+    const perLabel = each.size === ofClasses.size ? each : each.reshape([ofClasses.size, -1]).mean({ axis: 1 })
+    each = perLabel.mul(ofClasses.reshape(perLabel.shape))
+  }
+  if (!weights) return each.mean()
   const perExample = each.ndim === 1 ? each : each.reshape([each.shape[0]!, -1]).mean({ axis: 1 })
   return perExample.mul(weights).mean()
 }
 
-/** The weight of each example from its class: targets are class indices, 0 or 1 for one logit, or one row per class. */
-export function weightsOfClasses(targets: Bundle, classWeight: Readonly<Record<number, number>>): Tensor {
-  const entries = entriesOf(targets, 'targets')
-  if (entries.length !== 1) {
-    throw new AnnealError('ERR_VALUE', 'fit: classWeight is for models with one output; use sampleWeight')
+/** The weight of each label from its class, flat: targets are class indices, 0 or 1 for one logit, or one value per class. */
+function weightsOfClasses(output: Tensor, target: Tensor, given: Readonly<Record<number, number>>): Tensor {
+  const labels = trueClasses(output, target).detach()
+  const classes = Math.max(output.size / labels.size, 2)
+  for (const [key, weight] of Object.entries(given)) {
+    if (!(Number.isInteger(Number(key)) && Number(key) >= 0 && Number(key) < classes && weight >= 0)) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        `fit: classWeight must give weights of 0 or more for classes 0 to ${classes - 1}; got ${key}: ${weight}`,
+      )
+    }
   }
-  const target = entries[0]![1]
-  const rows = target.shape[0]!
-  const oneHot = target.ndim > 1 && target.shape[target.ndim - 1]! > 1 && target.dtype.includes('float')
-  const classes = oneHot ? target.argmax({ axis: -1 }) : target.reshape([rows]).cast('int64')
-  const count = Math.max(...Object.keys(classWeight).map(Number), oneHot ? target.shape[1]! - 1 : 0) + 1
-  const table = Float32Array.from({ length: Math.max(count, 2) }, (_, i) => classWeight[i] ?? 1)
-  return take(tensor(table), classes)
+  // Labels below 0 are those that a loss ignores: their weight does not matter.
+  return take(tensor(Float32Array.from({ length: classes }, (_, i) => given[i] ?? 1)), labels.maximum(0))
 }

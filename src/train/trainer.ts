@@ -1,56 +1,31 @@
 import type { Dataset, DatasetState } from '../data'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
-import { resolveMetric } from '../metrics'
-import type { Metric } from '../metrics/metric'
 import type { Module } from '../nn/module'
-import { clipGradNorm, clipGradValue, resolveOptimizer } from '../optim'
-import type { Optimizer } from '../optim/optimizer'
-import type { Tensor } from '../tensor'
-import { examplesIn, forwardOf } from './bundle'
-import type { Training } from './callback'
-import { trainingBatch } from './feed'
+import { clipGradNorm, clipGradValue } from '../optim'
+import type { Parameter } from '../tensor'
+import { disposeAll, examplesIn, forwardOf } from './bundle'
+import type { Callback, Training } from './callback'
+import type { Compiled } from './compile'
+import type { Display } from './display'
+import { throwIfAborted, trainingBatch } from './feed'
 import { History } from './history'
-import { Means, Meters } from './meter'
-import { Objective, paired, weightsOfClasses } from './objective'
+import { Means, type Meters } from './meter'
+import { paired } from './objective'
 import type { Logs } from './progress'
-import { restoreTraining, saveTraining } from './resume'
-import type { CompileOptions, FitOptions } from './types'
+import { type Saved, saveTraining } from './resume'
+import type { FitOptions, TrainingBatch } from './types'
 
-/** A compiled model: what its training goes by. */
-export interface Compiled {
-  readonly optimizer: Optimizer
-  readonly objective: Objective
-  meters(): Meters
-}
-
-export function compile(model: Module, options: CompileOptions): Compiled {
-  const optimizer = typeof options.optimizer === 'string' ? resolveOptimizer(options.optimizer) : options.optimizer
-  if (!optimizer.attached) optimizer.attach(model.parameters())
-  const metrics = namedMetrics(options.metrics ?? [])
-  return { optimizer, objective: new Objective(options), meters: () => new Meters(metrics) }
-}
-
-function namedMetrics(metrics: NonNullable<CompileOptions['metrics']>): Meters['metrics'] {
-  const perOutput = Array.isArray(metrics)
-    ? { '': metrics as readonly (string | Metric)[] }
-    : (metrics as Record<string, readonly (string | Metric)[]>)
-  return Object.entries(perOutput).flatMap(([key, list]) =>
-    list.map(one => {
-      const metric = typeof one === 'string' ? resolveMetric(one) : one
-      return { key, name: key ? `${key}.${metric.name}` : metric.name, metric }
-    }),
-  )
-}
-
-// Steps whose values may still be outstanding: the pipeline stays full, and memory bounded.
+// Batches whose values may still be outstanding: the pipeline stays full, and memory bounded.
 const inFlight = 2
 
 /** Options of a fit with what was decided about them. */
 export interface RunOptions extends FitOptions {
+  readonly callbacks: readonly Callback[]
   readonly seed: number
   /** Whether batches were made for this fit, which then disposes of them. */
   readonly ownsBatches: boolean
+  readonly display: Display | undefined
 }
 
 /** One fit: its batches, updates and what is told to callbacks. */
@@ -58,19 +33,25 @@ export class Fit implements Training {
   history = new History()
   step = 0
   epoch = 0
-  readonly #means = new Means()
-  readonly #meters: Meters
-  readonly #pending: Promise<Logs>[] = []
-  #accumulated = 0
-  #stopped = false
-  #position: DatasetState = { epoch: 0, skip: 0 }
+  position: DatasetState = { epoch: 0, skip: 0 }
+  /** The learning rates of the optimizer's groups, of which a schedule gives factors. */
+  rates: readonly number[]
+  readonly means = new Means()
+  readonly meters: Meters
+  readonly #pending: { step: number; logs: Promise<Logs> }[] = []
+  #logs: Logs = {}
+  #batch = 0
+  // Batches and examples since the last update, and how many examples were expected at the first of them.
+  #collected = { batches: 0, examples: 0, expected: 0 }
+  #regularized = false
 
   constructor(
     readonly model: Module,
     readonly compiled: Compiled,
     readonly options: RunOptions,
   ) {
-    this.#meters = compiled.meters()
+    this.meters = compiled.meters()
+    this.rates = compiled.optimizer.groups.map(group => group.lr)
   }
 
   get learningRate(): number {
@@ -78,120 +59,166 @@ export class Fit implements Training {
   }
 
   stop(reason: string): void {
-    this.#stopped = true
     this.history.stopped = reason
   }
 
-  async save(folder: string): Promise<void> {
-    await saveTraining(folder, this, {
-      position: this.#position,
-      means: await this.#means.state(),
-      meters: this.#meters,
-    })
+  save(folder: string): Promise<void> {
+    return saveTraining(folder, this)
   }
 
-  /** Continues from a checkpoint, if there is one. */
-  async resume(folder: string): Promise<void> {
-    const saved = await restoreTraining(folder, this, this.#meters)
-    if (!saved) return
-    this.#position = saved.position
-    this.#means.restore(saved.means)
-    this.epoch = saved.position.epoch
-    this.step = this.compiled.optimizer.steps
+  /** Takes up where a saved fit stood. */
+  resume(saved: Saved): void {
+    saved.restore(this)
+    this.epoch = this.position.epoch
   }
 
   /** Goes through the epochs that remain; `validate` gives the values of an evaluation, if there is one. */
   async run(data: Dataset<unknown>, epochs: number, validate: () => Promise<Logs>): Promise<void> {
-    const base = this.compiled.optimizer.lr
-    while (this.epoch < epochs && !this.#stopped) {
-      await this.#tell('epochStart')
-      const lr = this.compiled.optimizer.lr
-      const logs = { ...(await this.#trainEpoch(data, base)), ...(await validate()), lr }
-      this.#position = { epoch: this.epoch + 1, skip: 0 }
-      this.#means.reset()
-      this.#meters.reset()
+    this.model.zeroGrad()
+    while (this.epoch < epochs && (!this.history.stopped || this.position.skip > 0)) {
+      this.model.train()
+      this.#schedule()
+      await this.#tell(callback => callback.epochStart?.(this))
+      await this.#trainEpoch(data)
+      const trained = { ...(await this.means.values()), ...(await this.meters.values()) }
+      const logs = { ...trained, ...(await validate()), lr: this.learningRate }
+      this.position = { epoch: this.epoch + 1, skip: 0 }
+      this.means.reset()
+      this.meters.reset()
       this.history.add(logs)
       this.options.schedule?.epochEnd?.(logs)
-      for (const callback of this.options.callbacks ?? []) await callback.epochEnd?.(this, logs)
+      this.options.display?.epochEnd(this.epoch, logs)
+      await this.#tell(callback => callback.epochEnd?.(this, logs))
       this.epoch++
     }
   }
 
-  async #tell(moment: 'epochStart'): Promise<void> {
-    for (const callback of this.options.callbacks ?? []) await callback[moment]?.(this)
+  /** Leaves model and optimizer without what belongs to this fit alone. */
+  end(): void {
+    this.model.zeroGrad()
+    if (this.options.schedule) this.#setRates(1)
+    this.means.reset()
+    this.meters.reset()
   }
 
-  async #trainEpoch(data: Dataset<unknown>, base: number): Promise<Logs> {
-    this.model.train()
-    const pass = data.iterate({ ...this.#position, signal: this.options.signal })
-    let batches = this.#position.skip
+  async #tell(call: (callback: Callback) => void | Promise<void>): Promise<void> {
+    for (const callback of this.options.callbacks) await call(callback)
+  }
+
+  async #trainEpoch(data: Dataset<unknown>): Promise<void> {
+    const { signal, display } = this.options
+    this.#regularized = this.model.modules().some(module => module.regularizer)
+    this.#batch = this.position.skip
+    display?.epochStart(this.epoch)
+    const pass = data.iterate({ ...this.position, signal })
     for await (const element of pass) {
       const batch = trainingBatch(element)
-      const updated = this.#trainStep(batch, base)
-      this.#position = pass.state()
-      batches++
-      await this.#throttle(updated)
+      const examples = this.#trainBatch(batch)
+      this.position = pass.state()
+      await this.#batchEnd(examples)
     }
-    if (batches === 0) throw new AnnealError('ERR_VALUE', 'fit: the data gave no batches')
-    this.#update(base)
-    this.#pending.length = 0
-    return { ...(await this.#means.values()), ...(await this.#meters.values()) }
+    if (this.#batch === 0) throw new AnnealError('ERR_VALUE', 'fit: the data gave no batches')
+    // What was collected since the last update, where the batches do not come out even.
+    const left = this.#collected.batches > 0
+    if (left) this.#update()
+    while (this.#pending.length > 0) await this.#oldest()
+    if (left) await this.#tell(callback => callback.stepEnd?.(this, this.#logs))
+    throwIfAborted(signal)
   }
 
-  /** Forward and backward for one batch, and the update when enough have come together. */
-  #trainStep([inputs, targets, given]: ReturnType<typeof trainingBatch>, base: number): boolean {
-    const { objective } = this.compiled
-    const { classWeight, accumulate = 1 } = this.options
+  /** Forward and backward for one batch; returns its number of examples. */
+  #trainBatch([inputs, targets, weights]: TrainingBatch): number {
+    const { classWeight, accumulate = 1, ownsBatches } = this.options
+    const examples = examplesIn(inputs, 'inputs')
+    const collected = this.#collected
+    if (collected.batches === 0) collected.expected = examples * accumulate
     scope(() => {
       const outputs = forwardOf(this.model, inputs)
-      const ofClasses = classWeight ? weightsOfClasses(targets, classWeight) : undefined
-      const weights = given && ofClasses ? given.mul(ofClasses) : (given ?? ofClasses)
-      const { total, parts } = objective.compute(outputs, targets, weights)
-      const penalty = this.model.regularization()
-      const loss = penalty ? total.add(penalty) : total
-      const scaled = accumulate > 1 ? loss.mul(1 / accumulate) : loss
-      scaled.backward()
-      const named = parts.map(([key, part]): [string, Tensor] => [`${key}.loss`, part])
-      this.#means.add([['loss', loss], ...named], examplesIn(inputs, 'inputs'))
-      this.#meters.update(paired(outputs, targets))
+      const losses = this.compiled.objective.compute(outputs, targets, weights, classWeight)
+      const penalty = this.#regularized ? this.model.regularization() : undefined
+      if (penalty) losses[0]![1] = losses[0]![1].add(penalty)
+      const loss = losses[0]![1]
+      const share = accumulate > 1 ? loss.mul(examples / collected.expected) : loss
+      share.backward()
+      this.means.add(losses, examples)
+      if (this.meters.metrics.length > 0) this.meters.update(paired(outputs, targets))
     })
-    if (this.options.ownsBatches) disposeAll([inputs, targets, given])
-    this.#accumulated++
-    return this.#accumulated >= accumulate && this.#update(base)
+    if (ownsBatches) disposeAll([inputs, targets, weights])
+    collected.batches++
+    collected.examples += examples
+    return examples
   }
 
-  #update(base: number): boolean {
-    if (this.#accumulated === 0) return false
+  /** Updates where enough was collected, waits for the values of some batch back, and tells of it. */
+  async #batchEnd(examples: number): Promise<void> {
+    const { accumulate = 1, display } = this.options
+    const logs = this.means.values()
+    logs.catch(() => {}) // awaited some batches later, or not at all when something else fails first
+    this.#pending.push({ step: this.step, logs })
+    const updated = this.#collected.batches >= accumulate
+    if (updated) this.#update()
+    if (this.#pending.length > inFlight) await this.#oldest()
+    await display?.batch(this.#batch, this.#logs, examples, this.meters)
+    this.#batch++
+    if (updated) await this.#tell(callback => callback.stepEnd?.(this, this.#logs))
+  }
+
+  #update(): void {
     const { optimizer } = this.compiled
-    const { clipNorm, clipValue, schedule } = this.options
-    if (schedule) optimizer.lr = base * schedule.factor(this.step, this.epoch)
+    const { clipNorm, clipValue } = this.options
+    const { examples, expected } = this.#collected
+    this.#schedule()
     scope(() => {
-      if (clipValue !== undefined) clipGradValue(optimizer.parameters(), clipValue)
-      if (clipNorm !== undefined) clipGradNorm(optimizer.parameters(), clipNorm)
+      const parameters = optimizer.parameters()
+      if (examples !== expected) scaleGradients(parameters, expected / examples)
+      if (clipValue !== undefined) clipGradValue(parameters, clipValue)
+      if (clipNorm !== undefined) clipGradNorm(parameters, clipNorm)
       optimizer.step()
     })
     optimizer.zeroGrad()
-    this.#accumulated = 0
+    this.#collected.batches = 0
+    this.#collected.examples = 0
     this.step++
-    return true
   }
 
-  /** Waits for the values of a step some way back, and tells callbacks. */
-  async #throttle(updated: boolean): Promise<void> {
-    const values = this.#means.values()
-    values.catch(() => {}) // awaited some steps later, or not at all when something else fails first
-    this.#pending.push(values)
-    const logs = this.#pending.length > inFlight ? await this.#pending.shift()! : undefined
-    if (!updated || !logs) return
-    for (const callback of this.options.callbacks ?? []) await callback.stepEnd?.(this, logs)
+  /** The values of the batch that has waited longest become those that are told. */
+  async #oldest(): Promise<void> {
+    const { step, logs } = this.#pending.shift()!
+    this.#logs = await logs
+    this.checkFinite(this.#logs, step)
+  }
+
+  /** @internal Throws for a loss that ends the fit. */
+  checkFinite({ loss = 0 }: Logs, step = this.step): void {
+    if (Number.isFinite(loss) || this.options.allowNonFinite) return
+    throw new AnnealError(
+      'ERR_VALUE',
+      `fit: the loss is ${loss} at step ${step}, in epoch ${this.epoch} (both counted from 0); look for values that are ` +
+        'not finite in inputs and targets, lower the learning rate or set clipNorm, or pass { allowNonFinite: true }',
+    )
+  }
+
+  #schedule(): void {
+    const factor = this.options.schedule?.factor(this.step, this.epoch)
+    if (factor === undefined) return
+    if (!(factor >= 0)) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        `fit: the schedule gave ${factor} for step ${this.step}; expected a factor of 0 or more`,
+      )
+    }
+    this.#setRates(factor)
+  }
+
+  // Group by group: a factor of 0 must not make their rates the same for good.
+  #setRates(factor: number): void {
+    for (const [i, group] of this.compiled.optimizer.groups.entries()) group.lr = this.rates[i]! * factor
   }
 }
 
-/** Batches belong to the fit that asked for them. */
-function disposeAll(bundles: readonly unknown[]): void {
-  for (const bundle of bundles) {
-    if (bundle === null || typeof bundle !== 'object') continue
-    if ('dispose' in bundle) (bundle as Tensor).dispose()
-    else disposeAll(Object.values(bundle))
+function scaleGradients(parameters: readonly Parameter[], factor: number): void {
+  for (const parameter of parameters) {
+    const { grad } = parameter
+    if (grad) parameter.grad = grad.detach().mul(factor)
   }
 }

@@ -23,13 +23,22 @@ export interface CompileOptions {
   loss: PerOutput<string | LossFunction>
   /** The weight of each output's loss in the total. Default: 1. */
   lossWeights?: readonly number[] | Readonly<Record<string, number>>
-  /** Metrics of each output; names or objects. */
-  metrics?: readonly (string | Metric)[] | Readonly<Record<string, readonly (string | Metric)[]>>
+  /**
+   * Metrics, by name or as objects; for several outputs a list of metrics for each, in a list or by name. Training and
+   * evaluation work on clones of the objects, which take over the result at the end of an evaluation.
+   */
+  metrics?:
+    | readonly (string | Metric)[]
+    | readonly (readonly (string | Metric)[])[]
+    | Readonly<Record<string, readonly (string | Metric)[]>>
 }
 
-/** Data to train on or evaluate: a dataset of examples (with `batchSize`) or of batches, or tensors. */
+/**
+ * Data to train on or evaluate: a dataset of examples (with `batchSize`) or of batches, or tensors: inputs, targets and, if
+ * wanted, a weight for each example. An example or batch is `[inputs, targets]` or `[inputs, targets, weights]`.
+ */
 // biome-ignore lint/suspicious/noExplicitAny: datasets of any element; batches are checked when they come
-export type Examples = Dataset<any> | readonly [Bundle, Bundle]
+export type Examples = Dataset<any> | TrainingBatch
 
 export interface FitOptions {
   /** Passes over the data in all, those before a resume included. Default: 1. */
@@ -44,19 +53,27 @@ export interface FitOptions {
   validation?: Examples
   /** The last part of the tensors, kept for validation: a fraction of their examples. */
   validationSplit?: number
-  /** The weight of each class in the loss, by class index; for models with one output. */
+  /** The weight of each class in the loss, by class index, 1 where it is left out; for models with one output. */
   classWeight?: Readonly<Record<number, number>>
-  /** The weight of each example in the loss, where the data are tensors. */
+  /**
+   * The weight of each example in the loss, [examples], where the data are tensors. The loss of a batch is the sum of
+   * weighted losses over the number of examples. Metrics are not weighted.
+   */
   sampleWeight?: Tensor
-  /** Batches whose gradients are averaged before an update. Default: 1. */
+  /** Batches whose gradients add up to an update, as if they were one large batch. Default: 1. */
   accumulate?: number
   /** The most that the norm of all gradients together may be; larger ones are scaled down. */
   clipNorm?: number
   /** The most that a gradient's element may be, in absolute value. */
   clipValue?: number
-  /** The learning rate over time. */
+  /** The learning rate over time, as a factor of the optimizer's own, which it has again after the fit. */
   schedule?: Schedule
   callbacks?: readonly Callback[]
+  /**
+   * Whether training goes on when the loss is NaN or infinite. Default: false: `fit` rejects with ERR_VALUE, naming the
+   * step; nothing is saved from then on.
+   */
+  allowNonFinite?: boolean
   /** Shows progress on standard error. Default: true. */
   progress?: boolean
   /** Stops after the step at hand; `fit` then rejects with ERR_ABORTED and the model keeps what it learnt. */
@@ -65,7 +82,10 @@ export interface FitOptions {
   report?: string
   /** Class names for the confusion matrix of the report. */
   labels?: readonly string[]
-  /** The folder of a checkpoint to continue from, bit for bit; ignored when there is none yet. */
+  /**
+   * The folder of a checkpoint to continue from, bit for bit, given the same data and options; ignored when there is none
+   * yet. A fit that a callback had stopped stays stopped.
+   */
   resume?: string
 }
 

@@ -1,0 +1,51 @@
+import { AnnealError } from '../errors'
+import { resolveMetric } from '../metrics'
+import type { Metric } from '../metrics/metric'
+import type { Module } from '../nn/module'
+import { resolveOptimizer } from '../optim'
+import type { Optimizer } from '../optim/optimizer'
+import { type Meter, Meters } from './meter'
+import { Objective } from './objective'
+import type { CompileOptions } from './types'
+
+/** A compiled model: what its training goes by. */
+export interface Compiled {
+  readonly optimizer: Optimizer
+  readonly objective: Objective
+  /** Metrics without batches, of one's own. */
+  meters(): Meters
+}
+
+/** Checks and resolves how a model is to be trained; see `Module.compile`. */
+export function compile(model: Module, options: CompileOptions): Compiled {
+  const { optimizer: given, metrics = [] } = options
+  const optimizer = typeof given === 'string' ? resolveOptimizer(given) : given
+  const own = new Set(model.parameters())
+  if (!optimizer.attached) optimizer.attach([...own])
+  if (!optimizer.parameters().some(parameter => own.has(parameter))) {
+    throw new AnnealError(
+      'ERR_VALUE',
+      "compile: the optimizer has none of this model's parameters; make one of its own for each model",
+    )
+  }
+  const named = namedMetrics(metrics)
+  return { optimizer, objective: new Objective(options), meters: () => new Meters(named.map(fresh)) }
+}
+
+type Metrics = readonly (string | Metric)[]
+
+function namedMetrics(metrics: NonNullable<CompileOptions['metrics']>): Meter[] {
+  const forOne = Array.isArray(metrics) && !metrics.every(Array.isArray)
+  const perOutput = forOne || metrics.length === 0 ? { '': metrics as Metrics } : (metrics as Record<string, Metrics>)
+  return Object.entries(perOutput).flatMap(([key, list]) =>
+    list.map(one => {
+      const metric = typeof one === 'string' ? resolveMetric(one) : one
+      return { key, name: key ? `${key}.${metric.name}` : metric.name, metric }
+    }),
+  )
+}
+
+/** A meter whose metric is its own; an object that was given takes over the result when an evaluation ends. */
+function fresh({ key, name, metric }: Meter): Meter {
+  return { key, name, metric: metric.clone(), given: metric }
+}
