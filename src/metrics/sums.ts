@@ -1,5 +1,6 @@
 import { AnnealError } from '../errors'
 import type { Plain } from '../io/json'
+import { scope } from '../lifetime'
 import { stack } from '../ops.generated'
 import { Buffer, type Tensor, tensor } from '../tensor'
 import type { Metric } from './metric'
@@ -49,7 +50,7 @@ export abstract class SumMetric implements Metric {
   restore(state: Plain): void {
     const { sums, shape } = state as { sums: number[]; shape: number[] }
     this.reset()
-    if (sums.length > 0) this.total = new Buffer(tensor(Float64Array.from(sums), { shape }))
+    if (sums.length > 0) this.total = scope(() => new Buffer(tensor(Float64Array.from(sums), { shape })))
   }
 }
 

@@ -39,13 +39,14 @@ function namedMetrics(metrics: NonNullable<CompileOptions['metrics']>): Meter[] 
   const perOutput = forOne || metrics.length === 0 ? { '': metrics as Metrics } : (metrics as Record<string, Metrics>)
   return Object.entries(perOutput).flatMap(([key, list]) =>
     list.map(one => {
-      const metric = typeof one === 'string' ? resolveMetric(one) : one
-      return { key, name: key ? `${key}.${metric.name}` : metric.name, metric }
+      const given = typeof one === 'string' ? undefined : one
+      const metric = given ?? resolveMetric(one as string)
+      return { key, name: key ? `${key}.${metric.name}` : metric.name, metric, given }
     }),
   )
 }
 
-/** A meter whose metric is its own; an object that was given takes over the result when an evaluation ends. */
-function fresh({ key, name, metric }: Meter): Meter {
-  return { key, name, metric: metric.clone(), given: metric }
+/** A meter whose metric is its own. */
+function fresh(meter: Meter): Meter {
+  return { ...meter, metric: meter.metric.clone() }
 }

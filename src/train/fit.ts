@@ -4,6 +4,7 @@ import { ConfusionMatrix } from '../metrics'
 import type { Module } from '../nn/module'
 import { summarize } from '../nn/summary'
 import { writeReport } from '../report'
+import { disposeAll } from './bundle'
 import type { Callback } from './callback'
 import type { Compiled } from './compile'
 import { createDisplay, type Display } from './display'
@@ -14,7 +15,7 @@ import { Meters } from './meter'
 import type { Logs } from './progress'
 import { loadTraining } from './resume'
 import { Fit } from './trainer'
-import type { Examples, FitOptions } from './types'
+import type { Bundle, Examples, FitOptions } from './types'
 
 const inTraining = new WeakSet<Module>()
 
@@ -34,7 +35,7 @@ export async function fit(model: Module, compiled: Compiled, given: Examples, op
 }
 
 async function train(model: Module, compiled: Compiled, given: Examples, options: FitOptions): Promise<History> {
-  const { training, validation } = parts(given, options)
+  const { training, validation, views = [] } = parts(given, options)
   const saved = await loadTraining(options.resume)
   const seed = options.seed ?? saved?.seed ?? drawSeed()
   const { data, owned } = feed(training, { batchSize: options.batchSize, shuffle: options.shuffle, seed })
@@ -53,6 +54,7 @@ async function train(model: Module, compiled: Compiled, given: Examples, options
     for (const [module, mode] of modes) module.training = mode
     run.end()
     display?.close()
+    disposeAll(views)
     await closeAll(callbacks)
   }
   return run.history
@@ -72,7 +74,10 @@ function checkOptions({ epochs = 1, accumulate = 1, batchSize = 1, clipNorm, cli
 }
 
 /** Training and validation data, the latter cut off the former where `validationSplit` says so. */
-function parts(given: Examples, options: FitOptions): { training: Examples; validation: Examples | undefined } {
+function parts(
+  given: Examples,
+  options: FitOptions,
+): { training: Examples; validation: Examples | undefined; views?: Bundle[] } {
   const { validation, validationSplit, sampleWeight } = options
   if (given instanceof Dataset || !Array.isArray(given)) {
     if (sampleWeight || validationSplit !== undefined) {
@@ -89,7 +94,7 @@ function parts(given: Examples, options: FitOptions): { training: Examples; vali
   if (validation) throw new AnnealError('ERR_VALUE', 'fit: give either validation or validationSplit, not both')
   const split = columns.map(column => splitLast(column, validationSplit))
   const part = (i: 0 | 1) => split.map(both => both[i]) as unknown as Examples
-  return { training: part(0), validation: part(1) }
+  return { training: part(0), validation: part(1), views: split.flat() }
 }
 
 function inOrder(callbacks: readonly Callback[]): Callback[] {

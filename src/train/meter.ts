@@ -53,7 +53,7 @@ export class Means {
     this.reset()
     this.#weight = weight
     this.#names = Object.keys(sums)
-    if (weight > 0) this.#sums = new Buffer(tensor(Float64Array.from(Object.values(sums))))
+    if (weight > 0) this.#sums = scope(() => new Buffer(tensor(Float64Array.from(Object.values(sums)))))
   }
 }
 
@@ -62,7 +62,7 @@ export interface Meter {
   readonly key: string
   readonly name: string
   readonly metric: Metric
-  /** The object of which `metric` is a clone. */
+  /** The object given to `compile`, which takes over the result of an evaluation. */
   readonly given?: Metric
 }
 
@@ -103,7 +103,7 @@ export class Meters {
     return Object.fromEntries(await Promise.all(pending))
   }
 
-  /** Gives the objects named in `compile` the state of these. */
+  /** Gives the objects given to `compile` the state of these. */
   async handOver(): Promise<void> {
     await Promise.all(this.metrics.map(async ({ metric, given }) => given?.restore(await metric.state())))
   }
