@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { AnnealError } from '../errors'
@@ -90,6 +91,11 @@ async function removeAllBut(folder: string, set: string | undefined): Promise<vo
     const name = basename(path)
     if (ownPattern.test(name) && name !== set) await rm(path, { recursive: true, force: true })
   }
+}
+
+/** Whether a set was ever completed in `folder`; a save that was killed before the first leaves a folder without one. */
+export function hasSet(folder: string): boolean {
+  return existsSync(join(folder, pointerName))
 }
 
 /** The set in force; undefined where there is none or current.json cannot be read. */

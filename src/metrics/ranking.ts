@@ -56,12 +56,12 @@ abstract class RankingMetric implements Metric {
     if (this.parts.length === 0) return Number.NaN
     const classes = this.parts[0]!.scores.shape[1]!
     const figures: number[] = []
-    for (let c = 0; c < classes; c++) figures.push(await this.#ofClass(c, classes === 1 ? 1 : c))
+    for (let c = 0; c < classes; c++) figures.push(await this.ofClass(c, classes === 1 ? 1 : c))
     return figures.reduce((a, b) => a + b, 0) / classes
   }
 
   /** The figure of the scores in one column, where positives are the examples of class `truth`. */
-  async #ofClass(column: number, truth: number): Promise<number> {
+  private async ofClass(column: number, truth: number): Promise<number> {
     const [scores, positive] = scope(() =>
       noGrad(() => {
         const own = concat(this.parts.map(part => part.scores.index('...', column)))

@@ -8,8 +8,8 @@ import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './s
 export interface AdafactorOptions extends BaseOptions {
   /** The exponent of the growing decay of the mean squares, 1 - step^beta2Decay. Default: -0.8. */
   beta2Decay: number
-  /** Floors of the mean squares and of the parameter's root mean square. Default: the dtype's epsilon, 1e-3. */
-  eps: readonly [number | undefined, number]
+  /** Floors of the mean squares (null: the dtype's epsilon) and of the parameter's root mean square. Default: [null, 1e-3]. */
+  eps: readonly [number | null, number]
   /** The most that the root mean square of an update may be. Default: 1. */
   clipThreshold: number
   /** Decoupled weight decay. Default: 0. */
@@ -26,7 +26,7 @@ export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
       ...parse(params, options, {
         lr: 0.01,
         beta2Decay: -0.8,
-        eps: [undefined, 1e-3] as const,
+        eps: [null, 1e-3] as const,
         clipThreshold: 1,
         weightDecay: 0,
       }),
@@ -45,7 +45,8 @@ export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
 
   #updateOne(settings: AdafactorOptions, step: number, { parameter, grad, states }: ParameterUpdate): void {
     const { lr, clipThreshold, weightDecay } = settings
-    const [floor = parameter.dtype === 'float64' ? 2 ** -52 : 2 ** -23, scaleFloor] = settings.eps
+    const [smallest, scaleFloor] = settings.eps
+    const floor = smallest ?? (parameter.dtype === 'float64' ? 2 ** -52 : 2 ** -23)
     const weight = step ** settings.beta2Decay // of the new squares: one minus the decay
     const rate = Math.min(lr, 1 / Math.sqrt(step))
     const size = parameter.square().mean().sqrt().maximum(scaleFloor).mul(rate)

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs'
 import { AnnealError } from '../errors'
 import { loadCheckpoint, saveCheckpoint } from '../io'
 import type { Plain } from '../io/json'
+import { hasSet } from '../io/store'
 import { randomState, setRandomState } from '../runtime'
 import type { Tensor } from '../tensor'
 import type { Callback } from './callback'
@@ -74,7 +74,7 @@ export interface Saved {
 
 /** The fit saved in `folder`; undefined when nothing was. */
 export async function loadTraining(folder: string | undefined): Promise<Saved | undefined> {
-  if (folder === undefined || !existsSync(folder)) return undefined
+  if (folder === undefined || !hasSet(folder)) return undefined
   const { model, optimizer, dataPosition, rng, step, metrics } = await loadCheckpoint(folder)
   const position = dataPosition as { epoch: number; skip: number; seed: number } | undefined
   const progress = metrics as unknown as Progress | undefined

@@ -135,13 +135,14 @@ test('a clone has the settings and none of the batches', async () => {
     [1, 2, 3],
   ])
   for (const metric of [new TopKAccuracy(2), new F1('micro'), new RocAuc(), new ConfusionMatrix(3)]) {
-    metric.update(logits, tensor([0, 0]))
+    metric.update(logits, tensor([0, 2]))
     const before = await metric.state()
     const clone = metric.clone()
     expect(clone).toBeInstanceOf(metric.constructor)
     expect(clone.name).toBe(metric.name)
     expect(await clone.result()).toBeNaN()
-    clone.update(logits, tensor([1, 1]))
+    clone.update(logits, tensor([0, 2]))
+    expect(await clone.result()).toEqual(await metric.result())
     clone.reset()
     expect(await metric.state()).toEqual(before)
   }
