@@ -482,8 +482,8 @@ describe('what fit refuses', () => {
     await expect(model.fit(fromItems([[x]]), quiet)).rejects.toThrow(/got a list of 1/)
     await expect(model.fit(fromItems([[[1, 2, 3], [1]]]), quiet)).rejects.toThrow(advice)
     await expect(model.fit(fromItems<unknown>([[x, matrix(7, 1)]]), quiet)).rejects.toThrow('8 inputs, 7 targets')
-    await expect(model.fit(fromItems([]), quiet)).rejects.toThrow('the data gave no batches')
-    await expect(model.evaluate(fromItems([]))).rejects.toThrow('the data gave no batches')
+    await expect(model.fit(fromItems<unknown>([]), quiet)).rejects.toThrow('the data gave no batches')
+    await expect(model.evaluate(fromItems<unknown>([]))).rejects.toThrow('the data gave no batches')
     await expect(model.fit(fromItems([[x, y]]), { ...quiet, validationSplit: 0.5 })).rejects.toThrow(
       /split it with split/,
     )
