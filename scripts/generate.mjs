@@ -33,8 +33,9 @@ const reserved = new Set(['delete', 'new', 'in', 'function', 'var', 'default', '
 const identifier = name => (reserved.has(name) ? `${name}_` : name)
 const capital = name => name[0].toUpperCase() + name.slice(1)
 const typeOf = a => (a.type === 'choice' ? a.choices.map(c => `'${c}'`).join(' | ') : types[a.type])
+// "[a, b]: c" would be read as the definition of a link.
 const comment = (text, indent = '') =>
-  `${indent}/** ${text.replaceAll('*/', '*\\/').replaceAll('\n', `\n${indent} * `)} */\n`
+  `${indent}/** ${text.replaceAll('*/', '*\\/').replaceAll(']:', ']\\:').replaceAll('\n', `\n${indent} * `)} */\n`
 
 function parameterOf(input) {
   if (input.endsWith('...')) return { name: input.slice(0, -3), type: 'readonly TensorLike[]', put: 'putInputs' }
@@ -83,12 +84,12 @@ function documentation(op) {
   return comment(lines.join('\n'))
 }
 
-function optionsInterface({ options, optionsType }) {
+function optionsInterface({ name }, { options, optionsType }) {
   if (!optionsType) return ''
   const fields = options.map(
     a => `${comment(`${capital(a.doc)}. Default: ${a.default || 'none'}.`, '  ')}  ${a.name}?: ${typeOf(a)}\n`,
   )
-  return `export interface ${optionsType} {\n${fields.join('')}}\n\n`
+  return `${comment(`Options of {@link ${identifier(name)}}.`)}export interface ${optionsType} {\n${fields.join('')}}\n\n`
 }
 
 function put(attribute) {
@@ -106,7 +107,7 @@ function functionOf(op) {
     ...op.attributes.map(put),
   ].join('')
   const call = s.variadic ? `runAll(${op.id}) as ${s.result}` : `run(${op.id})`
-  return `${optionsInterface(s)}${documentation(op)}export function ${identifier(op.name)}(${s.parameters.join(', ')}): ${s.result} {\n${body}  return ${call}\n}\n\n`
+  return `${optionsInterface(op, s)}${documentation(op)}export function ${identifier(op.name)}(${s.parameters.join(', ')}): ${s.result} {\n${body}  return ${call}\n}\n\n`
 }
 
 function methodOf(op) {

@@ -3,8 +3,10 @@ import { AnnealError } from './errors'
 /** The element types, in the order of the native library's enumeration. */
 export const dtypes = ['float32', 'float64', 'float16', 'bfloat16', 'int8', 'uint8', 'int32', 'int64', 'bool'] as const
 
+/** The name of an element type. */
 export type DType = (typeof dtypes)[number]
 
+/** The typed arrays that hold tensors on the host. */
 export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int32Array | BigInt64Array
 
 /** The place of `dtype` in {@link dtypes}; throws ERR_DTYPE for an unknown name. */

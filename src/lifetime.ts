@@ -87,6 +87,7 @@ export function keep<T extends Tensor>(tensor: T): T {
   return tensor
 }
 
+/** What {@link memory} counts, in bytes unless said otherwise. */
 export interface MemoryReport {
   /** Live tensors of this environment. */
   tensors: number

@@ -30,6 +30,7 @@ export function randomState(): [seed: number, offset: number] {
   return native.generator()
 }
 
+/** Continues the random numbers from what {@link randomState} gave. */
 export function setRandomState([seed, offset]: [seed: number, offset: number]): void {
   native.generator(seed, offset)
 }

@@ -121,7 +121,7 @@ class Masked {
   void apply(float* scores, int64_t query, int64_t key, int64_t count) const {
     if (causal_)
       for (int64_t j = std::max<int64_t>(0, query + 1 - key); j < count; ++j) scores[j] = kNothing;
-    if (allowed_) {
+    if (allowed_ != nullptr) {
       const bool* allowed = allowed_ + query * row_ + key * column_;
       for (int64_t j = 0; j < count; ++j) scores[j] = allowed[j * column_] ? scores[j] : kNothing;
     }

@@ -109,7 +109,7 @@ double load(const View& in, int64_t i) {
 }
 
 void partsCpu(const Call<CrossEntropy>& call) {
-  const auto& [loss, logSumExp, rowWeight, divisor] = std::tie(call.out[0], call.out[1], call.out[2], call.out[3]);
+  const View &loss = call.out[0], &logSumExp = call.out[1], &rowWeight = call.out[2], &divisor = call.out[3];
   const cpu::CrossEntropyLoops loops = cpu::crossEntropyLoops(computeType(call.in[0].dtype));
   const int64_t count = Rows(call.attrs, call.in[0], call.in[1], call.in[2], kName).count,
                 classes = call.in[0].shape.back();
@@ -138,7 +138,7 @@ void partsCpu(const Call<CrossEntropy>& call) {
 
 /// Inputs: logits, target, weight?, logSumExp, rowWeight, divisor, gradient.
 void gradCpu(const Call<CrossEntropy>& call) {
-  const auto& [logSumExp, rowWeight, divisor, gradient] = std::tie(call.in[3], call.in[4], call.in[5], call.in[6]);
+  const View &logSumExp = call.in[3], &rowWeight = call.in[4], &divisor = call.in[5], &gradient = call.in[6];
   const View& out = call.out[0];
   const DType compute = computeType(out.dtype);
   const cpu::CrossEntropyLoops loops = cpu::crossEntropyLoops(compute);

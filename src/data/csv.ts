@@ -4,6 +4,7 @@ import { CsvError, type Options, parse } from 'csv-parse'
 import { AnnealError } from '../errors'
 import { formatError, ioError } from './files'
 
+/** What the fields of a column are read as. */
 export type ColumnType = 'number' | 'string'
 
 export interface CsvOptions {

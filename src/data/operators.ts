@@ -23,6 +23,7 @@ export interface MapContext {
   readonly signal: AbortSignal
 }
 
+/** Makes one element of another. */
 export type MapFunction<T, U> = (element: T, context: MapContext) => U | Promise<U>
 
 export interface MapOptions {

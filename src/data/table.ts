@@ -65,6 +65,7 @@ export class Table {
     return { data, shape: [this.length, names.length] }
   }
 
+  /** Row `index` as a record. */
   row(index: number): CsvRecord {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) {
       throw new AnnealError('ERR_INDEX', `table: expected a row from 0 to ${this.length - 1}, got ${index}`)

@@ -13,6 +13,7 @@ export interface TensorInfo {
   end: number
 }
 
+/** What the head of a safetensors file says. */
 export interface SafetensorsHeader {
   metadata: Record<string, string>
   /** In the order of their data. */

@@ -20,6 +20,7 @@ export {
   tripletMarginLoss as triplet,
 } from '../ops.generated'
 
+/** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions extends ops.CrossEntropyOptions {
   /** The weight of each class, [classes]. */
   weight?: Tensor
@@ -30,6 +31,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, { weight, ...option
   return ops.crossEntropy(logits, target, weight, options)
 }
 
+/** Options of {@link nll}. */
 export interface NllOptions extends ops.NllLossOptions {
   /** The weight of each class, [classes]. */
   weight?: Tensor
@@ -40,6 +42,7 @@ export function nll(logProbabilities: Tensor, target: Tensor, { weight, ...optio
   return ops.nllLoss(logProbabilities, target, weight, options)
 }
 
+/** Options of {@link bceWithLogits}. */
 export interface BceWithLogitsOptions extends ops.BinaryCrossEntropyWithLogitsOptions {
   /** The weight of each element; broadcast to the logits. */
   weight?: Tensor

@@ -13,6 +13,7 @@ export interface Metric {
   result(): Promise<number>
   /** What {@link restore} takes to continue exactly. */
   state(): Promise<Plain>
+  /** Continues from what {@link state} gave. */
   restore(state: Plain): void
   /** A metric with the same settings and no batches. Each fit and each evaluation works on its own. */
   clone(): Metric

@@ -187,6 +187,7 @@ export class LogSigmoid extends Activation {
   }
 }
 
+/** The hyperbolic tangent. */
 export class Tanh extends Activation {
   forward(x: Tensor): Tensor {
     return tanh(x)

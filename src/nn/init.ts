@@ -53,14 +53,17 @@ export function set(parameter: Parameter, make: () => Tensor): Parameter {
   return parameter
 }
 
+/** Fills with `value`. */
 export function constant(parameter: Parameter, value: number): Parameter {
   return set(parameter, () => full(parameter.shape, value, { dtype: parameter.dtype }))
 }
 
+/** Fills with zeros. */
 export function zeros(parameter: Parameter): Parameter {
   return constant(parameter, 0)
 }
 
+/** Fills with ones. */
 export function ones(parameter: Parameter): Parameter {
   return constant(parameter, 1)
 }
@@ -76,6 +79,7 @@ export function uniform(parameter: Parameter, low = 0, high = 1): Parameter {
   return set(parameter, () => randomUniform(parameter.shape, { low, high, dtype: parameter.dtype }))
 }
 
+/** Draws from the normal distribution with this mean and standard deviation. */
 export function normal(parameter: Parameter, mean = 0, std = 1): Parameter {
   return set(parameter, () => randomNormal(parameter.shape, { mean, std, dtype: parameter.dtype }))
 }
@@ -101,6 +105,7 @@ export function xavierNormal(parameter: Parameter, options: { gain?: number } = 
   return normal(parameter, 0, (options.gain ?? 1) * Math.sqrt(2 / (fanIn + fanOut)))
 }
 
+/** What {@link kaimingUniform} and {@link kaimingNormal} assume of the layer. */
 export interface KaimingOptions {
   /** Which variance is kept: that of values going forward ('fanIn') or of gradients going back ('fanOut'). Default: 'fanIn'. */
   mode?: 'fanIn' | 'fanOut'

@@ -60,6 +60,7 @@ export abstract class Module {
     for (const [name, value] of this.#attributes()) if (value instanceof Module) yield [name, value]
   }
 
+  /** The modules registered here, not those within them. */
   children(): Module[] {
     return Array.from(this.namedChildren(), ([, module]) => module)
   }
@@ -72,6 +73,7 @@ export abstract class Module {
     for (const [name, child] of this.namedChildren()) yield* child.namedModules(join(prefix, name), seen)
   }
 
+  /** This module and all modules within it. */
   modules(): Module[] {
     return Array.from(this.namedModules(), ([, module]) => module)
   }
@@ -93,14 +95,17 @@ export abstract class Module {
     for (const [name, cell] of this.namedCells()) if (!(cell instanceof Buffer)) yield [name, cell]
   }
 
+  /** All parameters, those of modules within included; a shared one once. */
   parameters(): Parameter[] {
     return Array.from(this.namedParameters(), ([, parameter]) => parameter)
   }
 
+  /** All buffers with their dotted names. */
   *namedBuffers(): Generator<[string, Buffer]> {
     for (const [name, cell] of this.namedCells()) if (cell instanceof Buffer) yield [name, cell]
   }
 
+  /** All buffers, those of modules within included. */
   buffers(): Buffer[] {
     return Array.from(this.namedBuffers(), ([, buffer]) => buffer)
   }

@@ -7,6 +7,7 @@ import { shown } from './check'
 import { fromConfig, type ModuleConfig, toConfig } from './config'
 import type { Module } from './module'
 
+/** What is kept beside the model. */
 export interface SaveModelOptions {
   /** The fitted steps, by name, that inputs go through before the model sees them, or outputs afterwards. */
   preprocessing?: Readonly<Record<string, Preprocessor>>
@@ -16,6 +17,7 @@ export interface SaveModelOptions {
   config?: Plain
 }
 
+/** What {@link loadModel} gives back. */
 export interface SavedModel {
   /** The model, in evaluation mode. */
   readonly model: Module

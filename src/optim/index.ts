@@ -6,7 +6,7 @@ import type { Optimizer } from './optimizer'
 
 export { Adafactor, type AdafactorOptions } from './adafactor'
 export { clipGradNorm, clipGradValue } from './clip'
-export { ExponentialMovingAverage } from './ema'
+export { type EmaOptions, ExponentialMovingAverage } from './ema'
 export * from './fused'
 export { Muon, type MuonOptions } from './muon'
 export { type BaseOptions, Optimizer, type OptimizerState, type ParameterGroup } from './optimizer'

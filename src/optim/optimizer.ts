@@ -49,6 +49,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return this.groups.length > 0
   }
 
+  /** The parameters of all groups. */
   parameters(): Parameter[] {
     return this.groups.flatMap(group => group.params)
   }

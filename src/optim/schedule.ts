@@ -8,5 +8,6 @@ export interface Schedule {
   epochEnd?(logs: Readonly<Record<string, number>>): void
   /** State of a schedule that has any. */
   state?(): Plain
+  /** Continues from what `state` gave. */
   restore?(state: Plain): void
 }

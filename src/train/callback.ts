@@ -37,6 +37,7 @@ export interface Callback {
   state?(): Plain
   /** Tensors that belong to it. */
   tensors?(): Readonly<Record<string, Tensor>>
+  /** Continues from what `state` and `tensors` gave. */
   restore?(state: Plain, tensors: Readonly<Record<string, Tensor>>): void
   /** Whether it is called after all others, so that a checkpoint holds what they have just noted. */
   readonly last?: boolean

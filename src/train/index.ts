@@ -8,6 +8,7 @@ export type {
   EvaluateOptions,
   Examples,
   FitOptions,
+  PerOutput,
   PredictOptions,
   TrainingBatch,
 } from './types'

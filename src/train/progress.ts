@@ -16,9 +16,11 @@ export interface ProgressOptions {
 
 /** Shows how training goes. Epochs and steps count from 0. */
 export interface Progress {
+  /** Before the first step of the epoch. */
   epochStart(epoch: number): void
   /** After step `step` of the epoch, with the epoch's values so far. */
   step(step: number, logs?: Logs, examples?: number): void
+  /** After the epoch, with its values. */
   epochEnd(epoch: number, logs?: Logs): void
   /** Ends the display; to be called also when training fails. */
   stop(): void

@@ -15,6 +15,7 @@ export type TrainingBatch = readonly [inputs: Bundle, targets: Bundle, weights?:
 /** One entry for all outputs, or one per output, in a list or by name. */
 export type PerOutput<T> = T | readonly T[] | Readonly<Record<string, T>>
 
+/** What `model.compile` takes. */
 export interface CompileOptions {
   /** An optimizer without parameters, or one with some of the model's; or a name for one with its defaults. */
   // biome-ignore lint/suspicious/noExplicitAny: an optimizer of any options
@@ -40,6 +41,7 @@ export interface CompileOptions {
 // biome-ignore lint/suspicious/noExplicitAny: datasets of any element; batches are checked when they come
 export type Examples = Dataset<any> | TrainingBatch
 
+/** What `model.fit` takes. */
 export interface FitOptions {
   /** Passes over the data in all, those before a resume included. Default: 1. */
   epochs?: number
@@ -89,12 +91,14 @@ export interface FitOptions {
   resume?: string
 }
 
+/** What `model.evaluate` takes. */
 export interface EvaluateOptions {
   /** See {@link FitOptions.batchSize}. */
   batchSize?: number
   signal?: AbortSignal
 }
 
+/** What `model.predict` takes. */
 export interface PredictOptions {
   /** Examples in a batch, for tensors. Default: 32. */
   batchSize?: number

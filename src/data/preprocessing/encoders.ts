@@ -183,6 +183,7 @@ export class LabelEncoder {
     })
   }
 
+  /** Fits, and transforms the same labels. */
   fitTransform(labels: ArrayLike<Value>): Int32Array {
     return this.fit(labels).transform(labels)
   }

@@ -39,6 +39,7 @@ export type DataRecord = Readonly<Record<string, Value>>
 /** A table, rows as records, or one record. */
 export type RecordInput = Table | readonly DataRecord[] | DataRecord
 
+/** A transformer and the columns it is for. */
 export interface ColumnStep {
   readonly columns: readonly string[]
   /** 'passthrough' takes columns of numbers as they are. */
@@ -89,6 +90,7 @@ export class ColumnTransformer {
     return toMatrix(features, this.kind)
   }
 
+  /** Fits, and transforms the same rows. */
   fitTransform(rows: RecordInput): NdArray<Float32Array> {
     return this.fit(rows).transform(rows)
   }

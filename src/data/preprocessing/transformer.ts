@@ -30,6 +30,7 @@ export abstract class Transformer {
     return toMatrix(this.transformColumns(toColumns(x, where)), where)
   }
 
+  /** Fits, and transforms the same rows. */
   fitTransform(x: MatrixInput): NdArray<Float32Array> {
     return this.fit(x).transform(x)
   }
