@@ -52,7 +52,7 @@ inline uint64_t below(uint32_t high, uint32_t low, uint64_t range) {
 }
 
 /// The 32-bit words below which a fraction `p` of all lies, as a bound that may be 2^32.
-inline uint64_t fraction(double p) { return uint64_t(p * 4294967296.0 + 0.5); }
+inline uint64_t fraction(double p) { return uint64_t(std::llround(p * 4294967296.0)); }
 
 /// The x with a standard normal probability of `p` below it: a closed approximation, then steps of Halley's method.
 inline double inverseNormal(double p) {
