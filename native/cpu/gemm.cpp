@@ -10,9 +10,13 @@ namespace {
 /// us).
 constexpr int64_t kTiny = 64 * 1024;
 
+/// Multiplications below which one thread is done before others have joined in; on a busy machine, long before.
+constexpr int64_t kSerial = 512 * 1024;
+
 /// Many products are shared out whole among the threads, which the libraries do no better (bench_gemm).
 bool suitsLibrary(const Gemm& g) {
-  return onStreamThread() && !omp_in_parallel() && g.m * g.n * g.k > kTiny && g.batch.product() < 2 * threads();
+  return onStreamThread() && !omp_in_parallel() && g.m * g.n * g.k > kTiny &&
+         (g.batch.product() == 1 || g.batch.product() < 2 * threads());
 }
 
 Gemm one(const Gemm& g, int64_t i) {
@@ -38,6 +42,7 @@ Gemm one(const Gemm& g, int64_t i) {
 void gemm(const Gemm& g) {
   int64_t count = g.batch.product();
   if (g.m == 0 || g.n == 0 || count == 0) return;
+  Serial serial(g.m * g.n * g.k * count <= kSerial);
   if (!suitsLibrary(g)) return own::gemm(g);
   for (int64_t i = 0; i < count; ++i) {
     Gemm single = one(g, i);

@@ -1,21 +1,54 @@
 #include "cpu/parallel.h"
 
 #include <atomic>
-#include <thread>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 
 namespace anneal::cpu {
 namespace {
+
 std::atomic<int> count{0};
+thread_local int limit = 0;
+
+/// Processors that the control group may use on average; infinity without a quota.
+double quota() {
+  std::string most;
+  double period = 0;
+  if (std::ifstream("/sys/fs/cgroup/cpu.max") >> most >> period)
+    return most == "max" || period <= 0 ? INFINITY : std::atof(most.c_str()) / period;
+  double micros = 0;
+  if (std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> micros &&
+      std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period && micros > 0 && period > 0)
+    return micros / period;
+  return INFINITY;
 }
 
+/// OMP_NUM_THREADS where it is set, or else the processors that this process may use: more threads than those would
+/// wait for each other at every barrier.
+int defaultThreads() {
+  int n = omp_get_max_threads();  // follows the affinity mask
+  if (std::getenv("OMP_NUM_THREADS")) return n;
+  return std::max(1, int(std::min(double(n), std::ceil(quota()))));
+}
+
+}  // namespace
+
 int threads() {
+  if (limit) return limit;
   int n = count.load(std::memory_order_relaxed);
   if (n) return n;
-  n = omp_get_max_threads();
+  n = defaultThreads();
   count.store(n);
   return n;
 }
 
 void setThreads(int n) { count.store(std::max(1, n)); }
+
+Serial::Serial(bool on) : before_(limit) {
+  if (on) limit = 1;
+}
+Serial::~Serial() { limit = before_; }
 
 }  // namespace anneal::cpu

@@ -9,19 +9,33 @@
 
 namespace anneal::cpu {
 
-/// The number of threads kernels use; the machine's physical share by default.
+/// The number of threads kernels use; by default the processors that this process may use.
 int threads();
 void setThreads(int count);
+
+/// While it lives, kernels called from this thread use it alone, libraries included, if `on`: for work that takes no
+/// longer than handing it out and waiting for the last thread.
+class Serial {
+ public:
+  explicit Serial(bool on);
+  ~Serial();
+  Serial(const Serial&) = delete;
+  Serial& operator=(const Serial&) = delete;
+
+ private:
+  int before_;
+};
 
 /// Calls `f(begin, end)` over parts of [0, n), in parallel when there is more than `grain` and this is the stream's
 /// thread: entering OpenMP from a second thread would cost a pool of its own. Exceptions of `f` are handed on.
 template <class F>
 void parallelFor(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
-  int64_t parts = std::min<int64_t>(threads(), (n + grain - 1) / std::max<int64_t>(grain, 1));
-  if (parts <= 1 || !onStreamThread() || omp_in_parallel()) return f(int64_t(0), n);
+  if (n <= std::max<int64_t>(grain, 1) || threads() == 1 || !onStreamThread() || omp_in_parallel())
+    return f(int64_t(0), n);
   std::exception_ptr error;
-#pragma omp parallel num_threads(int(parts))
+  // Always the same number of threads: libgomp ends those that a smaller team leaves out, and starts them anew later.
+#pragma omp parallel num_threads(threads())
   {
     // The runtime may grant fewer threads than asked for.
     int64_t granted = omp_get_num_threads(), part = omp_get_thread_num();

@@ -38,7 +38,7 @@ struct Plan {
     int64_t weights = weightRows(r.cell) * units * units;
     byRows = weights <= kShared && rows >= kRows * threads();
     int64_t most = byRows ? ceilDiv(rows, kRows) : ceilDiv(units, kColumns<T>);
-    members = std::clamp<int64_t>(std::min(weights * rows / kStepGrain, most), 1, threads());
+    members = std::min(weights * rows / kStepGrain, most) > 1 ? threads() : 1;
   }
   Part part(int64_t member, int64_t of) const {
     const int64_t unit = byRows ? kRows : kColumns<T>, n = byRows ? rows : units, count = ceilDiv(n, unit);
