@@ -1,0 +1,125 @@
+import { memory, nn, type Tensor, tensor } from 'anneal'
+import { fromArrays, fromItems } from 'anneal/data'
+import { describe, expect, test } from 'vitest'
+import { flatOf, linear, matrix, quiet, regression } from './models'
+
+const { x, y } = regression(10)
+
+describe('predict', () => {
+  test('gives what forward gives, in batches of any size', async () => {
+    const model = linear(3, 2)
+    const expected = await flatOf(model.forward(x))
+    for (const batchSize of [undefined, 1, 3, 10, 99]) {
+      const output: Tensor = await model.predict(x, { batchSize })
+      expect(output.shape).toEqual([10, 2])
+      expect(output.requiresGrad).toBe(false)
+      for (const [i, value] of (await flatOf(output)).entries()) expect(value).toBeCloseTo(expected[i]!, 5)
+    }
+  })
+
+  test('is in evaluation mode, which nothing else sees', async () => {
+    const dropout = new nn.Dropout(0.9)
+    const model = new nn.Sequential(dropout, new nn.BatchNorm1d(3))
+    const [first, second] = await Promise.all([model.predict(x, { batchSize: 2 }), model.predict(x, { batchSize: 5 })])
+    expect(await flatOf(first)).toEqual(await flatOf(second))
+    expect(model.modules().every(module => module.training)).toBe(true)
+    dropout.eval()
+    await model.predict(x)
+    expect(model.modules().map(module => module.training)).toEqual([true, false, true])
+  })
+
+  test('an error leaves the mode as it was', async () => {
+    const model = linear(3, 1)
+    await expect(model.predict(matrix(4, 2))).rejects.toThrow(expect.objectContaining({ code: 'ERR_SHAPE' }))
+    expect(model.training).toBe(true)
+  })
+
+  test('takes and gives lists and records', async () => {
+    class Swap extends nn.Module {
+      forward(a: Tensor | { a: Tensor; b: Tensor }, b?: Tensor): unknown {
+        return b ? [b, a] : { a: (a as { b: Tensor }).b, b: (a as { a: Tensor }).a }
+      }
+    }
+    const model = new Swap()
+    const [b, a] = await model.predict([x, y], { batchSize: 4 })
+    expect([await flatOf(a), await flatOf(b)]).toEqual([await flatOf(x), await flatOf(y)])
+    const record = await model.predict({ a: x, b: y }, { batchSize: 4 })
+    expect([await flatOf(record.b), await flatOf(record.a)]).toEqual([await flatOf(x), await flatOf(y)])
+  })
+
+  test('takes datasets of batches and of examples', async () => {
+    const model = linear(3, 2)
+    const expected = await flatOf(await model.predict(x))
+    const rows = fromArrays({ data: (await x.data()) as Float32Array, shape: [10, 3] })
+    for (const output of [await model.predict(rows.batch(4)), await model.predict(rows, { batchSize: 3 })]) {
+      for (const [i, value] of (await flatOf(output)).entries()) expect(value).toBeCloseTo(expected[i]!, 5)
+    }
+    expect((await model.predict(fromItems([x, x]))).shape).toEqual([20, 2])
+  })
+
+  test('leaves inputs and parameters alone that the model hands through', async () => {
+    class Through extends nn.Module {
+      readonly weight = new nn.Linear(1, 1).weight
+      forward(input: Tensor): Tensor[] {
+        return [input, this.weight]
+      }
+    }
+    const model = new Through()
+    const before = memory().tensors
+    const [input, weight] = await model.predict(x)
+    expect(memory().tensors).toBe(before + 2)
+    input.dispose()
+    weight.dispose()
+    expect(x.shape).toEqual([10, 3])
+    expect(await flatOf(model.weight)).toHaveLength(1)
+    expect(await flatOf(x)).toHaveLength(30)
+  })
+
+  test('refuses what it cannot take', async () => {
+    const model = linear(3, 1)
+    await expect(model.predict(matrix(0, 3))).rejects.toThrow('predict: there are no inputs')
+    await expect(model.predict(fromItems<unknown>([]))).rejects.toThrow('predict: there are no inputs')
+    await expect(model.predict(tensor(1))).rejects.toThrow('a scalar has no axis of examples')
+    await expect(model.predict(x, { batchSize: 0 })).rejects.toThrow(
+      'batchSize must be a whole number from 1 on; got 0',
+    )
+    await expect(model.predict([[1, 2, 3]] as never)).rejects.toThrow(/inputs must be a tensor/)
+    class Mean extends nn.Module {
+      forward(input: Tensor): Tensor {
+        return input.mean()
+      }
+    }
+    await expect(new Mean().predict(x, { batchSize: 5 })).rejects.toThrow('the model gave a scalar')
+  })
+})
+
+describe('evaluate', () => {
+  test('gives the same whatever the batches', async () => {
+    const model = linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse', metrics: ['mae', 'r2', 'rmse'] })
+    const whole = await model.evaluate(x, y, { batchSize: 10 })
+    const parts = await model.evaluate(x, y, { batchSize: 3 })
+    expect(Object.keys(parts)).toEqual(['loss', 'mae', 'r2', 'rmse'])
+    for (const [name, value] of Object.entries(whole)) expect(parts[name]).toBeCloseTo(value, 4)
+    expect(whole.loss).toBeCloseTo(whole.rmse! ** 2, 4)
+  })
+
+  test('several at once do not disturb each other', async () => {
+    const model = linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse', metrics: ['mae'] })
+    const all = await model.evaluate(x, y)
+    const half = await model.evaluate(x.index({ end: 5 }), y.index({ end: 5 }))
+    const both = await Promise.all([
+      model.evaluate(x, y, { batchSize: 2 }),
+      model.evaluate(x.index({ end: 5 }), y.index({ end: 5 }), { batchSize: 2 }),
+    ])
+    expect(both[0].mae).toBeCloseTo(all.mae!, 5)
+    expect(both[1].mae).toBeCloseTo(half.mae!, 5)
+  })
+
+  test('weights count', async () => {
+    const model = linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse' })
+    const weights = tensor([2, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    const first = await model.evaluate(x.index({ end: 1 }), y.index({ end: 1 }))
+    expect((await model.evaluate([x, y, weights])).loss).toBeCloseTo(first.loss! / 5, 5)
+    expect((await model.fit([x, y, weights], { ...quiet })).epochs).toBe(1)
+  })
+})
