@@ -229,7 +229,10 @@ const Op<IndexAxis> indexSelect(
            int axis = resolveAxis("indexSelect", v.attrs.axis, v.in(0).rank());
            return Tensors{indexSelectGrad(v.grad(), v.in(1), {.axis = axis, .size = v.in(0).shape()[axis]}), Tensor()};
          },
-     .saves = kSaveIndex});
+     .saves = kSaveIndex,
+     // What is not chosen is not read: a batch out of a large table is a small piece of work.
+     .cost = [](const IndexAxis&, std::span<const View> in,
+                std::span<const View> out) { return double(in[1].size()) + double(out[0].size()); }});
 
 const Op<IndexAxis> indexAdd(
     {.name = "indexAdd",

@@ -8,6 +8,8 @@ import type { Bundle, CompileOptions } from './types'
 
 /** The losses of a model's outputs and how they add up. */
 export class Objective {
+  #checked = false
+
   constructor(private readonly options: Pick<CompileOptions, 'loss' | 'lossWeights'>) {
     const { loss } = options
     const named = isLoss(loss) ? [loss] : Object.values(loss ?? {})
@@ -23,7 +25,7 @@ export class Objective {
     classWeight?: Readonly<Record<number, number>>,
   ): [string, Tensor][] {
     const pairs = paired(outputs, targets)
-    this.#checkKeys(pairs.map(([key]) => key))
+    if (!this.#checked) this.#checkKeys(pairs.map(([key]) => key))
     if (classWeight && pairs.length !== 1) {
       throw new AnnealError('ERR_VALUE', 'fit: classWeight is for models with one output; use sampleWeight')
     }
@@ -55,6 +57,7 @@ export class Objective {
         )
       }
     }
+    this.#checked = true
   }
 }
 
