@@ -1,3 +1,4 @@
+import { isMainThread } from 'node:worker_threads'
 import { AnnealError, type ErrorCode } from './errors'
 import { loadNative } from './load'
 
@@ -60,6 +61,7 @@ export interface NativeAddon {
   emptyCache(): void
   synchronize(): Promise<void>
   synchronizeSync(): void
+  quiesce(): void
   generator(seed?: number, offset?: number): [seed: number, offset: number]
   threads(): number
   setThreads(count: number): void
@@ -68,6 +70,9 @@ export interface NativeAddon {
 
 /** The native library, loaded once per environment. */
 export const native = loadNative() as NativeAddon
+
+// process.exit() ends the process without tearing this environment down: kernels must not run on meanwhile.
+if (isMainThread) process.once('exit', () => native.quiesce())
 
 /** Throws the error that the native library kept of its last failing call. */
 export function throwLast(): never {

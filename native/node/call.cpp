@@ -29,8 +29,9 @@ AttrsRef readAttributes(Environment& env, const Row& row, Reader& in) {
   return attrs ? attrs : env.defaultsOf(row);
 }
 
-/// Scratch in: mode bits (1: record gradients, 2: prefer compositions to kernels); each input (a variadic one after its count); each attribute after its presence.
-/// Scratch out: the handles of the outputs. Returns how many, or -1 after an error.
+/// Scratch in: mode bits (1: record gradients, 2: prefer compositions to kernels); each input (a variadic one after its
+/// count); each attribute after its presence. Scratch out: the handles of the outputs. Returns how many, or -1 after an
+/// error.
 double call(Environment& env, int id) {
   return env.guarded(-1.0, [&] {
     const Row& row = Registry::get().row(id);
@@ -54,7 +55,7 @@ double call(Environment& env, int id) {
 
 napi_value callOp(napi_env js, napi_callback_info info) {
   size_t count = 1;
-  napi_value argument, result;
+  napi_value argument = nullptr, result = nullptr;
   void* data = nullptr;
   napi_get_cb_info(js, info, &count, &argument, nullptr, &data);
   int32_t id = -1;
@@ -68,7 +69,9 @@ napi_value callOp(napi_env js, napi_callback_info info) {
 void exportCall(Napi::Env env, Napi::Object exports) {
   Environment& self = Environment::of(env);
   napi_value function;
-  napi_create_function(env, "call", NAPI_AUTO_LENGTH, callOp, &self, &function);
+  // Fails in a worker that is terminated while it loads the addon.
+  if (napi_create_function(env, "call", NAPI_AUTO_LENGTH, callOp, &self, &function) != napi_ok)
+    throw Napi::Error::New(env);
   exports.Set("call", Napi::Value(env, function));
   // The array is read and written in place: it must be as large as the largest call.
   exports.Set("bind", Napi::Function::New(env, [&self](const Napi::CallbackInfo& info) {

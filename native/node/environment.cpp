@@ -16,13 +16,14 @@ int64_t bytesOf(const Tensor& t) {
   const auto& storage = t.impl()->storage;
   return kDescription + (storage ? std::min(t.size() * int64_t(itemSize(t.dtype())), int64_t(storage->bytes())) : 0);
 }
-}
+}  // namespace
 
 Environment::Environment(Napi::Env env) : js_(env) {
   context.generator.seed = int64_t(std::random_device{}());
   completions_ = Completions::New(env, "anneal", 0, 1, this);
   completions_.Unref(env);
-  // Queued work may write into this environment's array buffers: they must not go before it is done.
+  // Queued work may write into this environment's array buffers and calls `completions_`: they must not go before it is
+  // done. Hooks run in reverse order, so this one comes before that of `completions_`.
   env.AddCleanupHook([] { anneal::device().synchronize(); });
 }
 
@@ -59,7 +60,8 @@ double Environment::add(Tensor tensor) {
 Environment::Slot& Environment::slot(double handle) {
   auto whole = uint64_t(handle);
   auto index = whole & (uint64_t(kSlots) - 1);
-  require(handle >= 0 && index < slots_.size() && slots_[index].generation == whole / uint64_t(kSlots) && slots_[index].tensor,
+  require(handle >= 0 && index < slots_.size() && slots_[index].generation == whole / uint64_t(kSlots) &&
+              slots_[index].tensor,
           Code::State, "the tensor was disposed");
   return slots_[index];
 }
@@ -85,20 +87,22 @@ void Environment::free(double handle) {
 }
 
 void Environment::defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle) {
-  if (pending_++ == 0) completions_.Ref(scratchArray.Env());
-  auto* done = new Settle(std::move(settle));
-  device.enqueue([this, work = std::move(work), done, completions = completions_] {
+  auto owned = std::make_unique<Settle>(std::move(settle));
+  Settle* done = owned.get();
+  pending_.emplace(done, std::move(owned));
+  device.enqueue([work = std::move(work), done, completions = completions_] {
     work();
-    if (completions.BlockingCall(done) != napi_ok) delete done;  // the environment is closing: nobody waits any more
+    completions.BlockingCall(done);  // the queue has no bound: this does not wait
   });
+  if (pending_.size() == 1) completions_.Ref(js_);
 }
 
 void Environment::onSettle(Napi::Env env, Napi::Function, Environment* self, Settle* settle) {
-  std::unique_ptr<Settle> owned(settle);
-  if (!env) return;
-  if (--self->pending_ == 0) self->completions_.Unref(env);
+  if (!env) return;  // the environment is being torn down
+  auto owned = self->pending_.extract(settle);
+  if (self->pending_.empty()) self->completions_.Unref(env);
   Napi::HandleScope scope(env);
-  (*owned)(env);
+  (*settle)(env);
 }
 
 Napi::Value Environment::errorOf(Napi::Env env, const Error& e) {
@@ -119,8 +123,7 @@ Tensors tensorsOf(Environment& env, const Napi::Value& handles) {
 
 Napi::Array handlesOf(Environment& env, Napi::Env js, const Tensors& tensors) {
   auto out = Napi::Array::New(js, tensors.size());
-  for (size_t i = 0; i < tensors.size(); ++i)
-    out.Set(uint32_t(i), tensors[i] ? env.add(tensors[i]) : -1.0);
+  for (size_t i = 0; i < tensors.size(); ++i) out.Set(uint32_t(i), tensors[i] ? env.add(tensors[i]) : -1.0);
   return out;
 }
 

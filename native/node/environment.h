@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/tensor.h"
@@ -11,8 +12,9 @@
 
 namespace anneal::node {
 
-/// What one JavaScript environment (main thread or worker) owns: its tensors by handle, its gradient mode and generator.
-/// A handle is a number: the slot, and above it the slot's generation, so that a late finalizer cannot free a successor.
+/// What one JavaScript environment (main thread or worker) owns: its tensors by handle, its gradient mode and
+/// generator. A handle is a number: the slot, and above it the slot's generation, so that a late finalizer cannot free
+/// a successor.
 class Environment {
  public:
   explicit Environment(Napi::Env env);
@@ -47,8 +49,9 @@ class Environment {
     return onError;
   }
 
-  /// Queues `work` for the device's stream; `settle` runs later on this environment's thread. The environment stays alive
-  /// until then, and is not torn down while the stream works for it.
+  /// Queues `work` for the device's stream; `settle` runs later on this environment's thread. The environment stays
+  /// alive until then, and is not torn down while the stream works for it; where it is terminated first, `settle` never
+  /// runs.
   void defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle);
 
   /// The JavaScript error for `e`, with its code.
@@ -74,7 +77,9 @@ class Environment {
   std::vector<uint32_t> freeSlots_;
   std::vector<AttrsRef> defaults_;  // by the row's id
   Completions completions_;
-  int pending_ = 0;
+  // What is to be settled. It refers to JavaScript values, so it lives and dies on this environment's thread: the
+  // stream's only passes the address through.
+  std::unordered_map<Settle*, std::unique_ptr<Settle>> pending_;
   void account(int64_t bytes);
   napi_env js_;
   int64_t unreported_ = 0;  // bytes that V8 has not been told of

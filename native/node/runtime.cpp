@@ -53,6 +53,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("emptyCache", Napi::Function::New(env, [](const Info&) { device().emptyCache(); }));
   exports.Set("synchronize", Napi::Function::New(env, synchronize));
   exports.Set("synchronizeSync", Napi::Function::New(env, [](const Info&) { device().synchronize(); }));
+  exports.Set("quiesce", Napi::Function::New(env, [](const Info&) { device().quiesce(); }));
   exports.Set("generator", Napi::Function::New(env, generator));
   exports.Set("threads", Napi::Function::New(env, [](const Info& i) { return Napi::Number::New(i.Env(), cpu::threads()); }));
   exports.Set("setThreads", Napi::Function::New(env, [](const Info& i) { cpu::setThreads(i[0].ToNumber()); }));

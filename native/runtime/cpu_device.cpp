@@ -51,13 +51,24 @@ void CpuDevice::submit(Task&& task) {
 
 void CpuDevice::enqueue(std::function<void()> function) { push({{}, std::move(function)}); }
 
-void CpuDevice::push(Job&& job) {
-  if (submitted_.load() - completed_.load() > kMostQueued && !streamThread) {
-    std::unique_lock lock(mutex_);
-    ++waiters_;
-    progress_.wait(lock, [&] { return submitted_.load() - completed_.load() < kMostQueued / 2; });
-    --waiters_;
+/// Waits until at most `left` tasks of those submitted so far are to be done.
+void CpuDevice::await(uint64_t left) {
+  ++waiters_;
+  if (quiet_.load()) {
+    std::lock_guard running(running_);
+    resume_.notify_one();
   }
+  {
+    std::unique_lock lock(mutex_);
+    uint64_t target = submitted_.load();
+    progress_.wait(lock, [&] { return completed_.load() + left >= target; });
+  }
+  --waiters_;
+  if (quiet_.load()) std::lock_guard running(running_);  // the task in hand ends before the caller goes on
+}
+
+void CpuDevice::push(Job&& job) {
+  if (submitted_.load() - completed_.load() > kMostQueued && !streamThread) await(kMostQueued / 2);
   {
     std::lock_guard lock(mutex_);
     queue_.push_back(std::move(job));
@@ -68,12 +79,12 @@ void CpuDevice::push(Job&& job) {
 }
 
 void CpuDevice::synchronize() {
-  if (streamThread) return;
-  std::unique_lock lock(mutex_);
-  uint64_t target = submitted_.load();
-  ++waiters_;
-  progress_.wait(lock, [&] { return completed_.load() >= target; });
-  --waiters_;
+  if (!streamThread) await(0);
+}
+
+void CpuDevice::quiesce() {
+  quiet_.store(true);
+  std::lock_guard running(running_);
 }
 
 bool CpuDevice::waitForWork() {
@@ -103,9 +114,13 @@ void CpuDevice::loop() {
       queued_.store(0);
     }
     for (Job& job : batch) {
-      if (job.function) job.function();
-      else runTask(job.task);
-      job = {};
+      {
+        std::unique_lock running(running_);
+        if (quiet_.load()) resume_.wait(running, [&] { return waiters_.load() > 0; });
+        if (job.function) job.function();
+        else runTask(job.task);
+        job = {};
+      }
       completed_.fetch_add(1, std::memory_order_release);
       if (waiters_.load()) {
         std::lock_guard lock(mutex_);

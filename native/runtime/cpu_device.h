@@ -25,6 +25,7 @@ class CpuDevice : public Device {
   void submit(Task&& task) override;
   void enqueue(std::function<void()> function) override;
   void synchronize() override;
+  void quiesce() override;
   bool idle() const override {
     return completed_.load(std::memory_order_acquire) == submitted_.load(std::memory_order_acquire);
   }
@@ -35,6 +36,7 @@ class CpuDevice : public Device {
     std::function<void()> function;
   };
   void push(Job&& job);
+  void await(uint64_t left);
   void loop();
   bool waitForWork();
 
@@ -45,6 +47,9 @@ class CpuDevice : public Device {
   std::atomic<uint64_t> submitted_{0}, completed_{0};
   std::atomic<bool> parked_{false};
   std::atomic<int> waiters_{0};
+  std::mutex running_;  // held while a task runs
+  std::condition_variable resume_;
+  std::atomic<bool> quiet_{false};  // tasks run only while there are waiters
   Pool pool_;
 };
 

@@ -15,8 +15,8 @@ namespace anneal {
 enum class DeviceType : uint8_t { Cpu, Cuda };
 inline constexpr int kDeviceTypes = 2;
 
-/// A piece of memory owned by a device's pool. `fault` belongs to the device's stream: it holds the error of the task that
-/// should have written the block, and travels to whatever reads it.
+/// A piece of memory owned by a device's pool. `fault` belongs to the device's stream: it holds the error of the task
+/// that should have written the block, and travels to whatever reads it.
 struct Block {
   std::byte* data = nullptr;
   size_t capacity = 0;
@@ -34,16 +34,16 @@ struct MemoryStats {
   uint64_t misses = 0;  // allocations that the operating system had to serve
 };
 
-/// A stream of tasks in order, with a pool of memory that follows that order: memory may be released while tasks that use it
-/// are still queued, because whoever gets it next comes later in the queue.
+/// A stream of tasks in order, with a pool of memory that follows that order: memory may be released while tasks that
+/// use it are still queued, because whoever gets it next comes later in the queue.
 class Device {
  public:
   virtual ~Device() = default;
   virtual DeviceType type() const = 0;
   virtual std::string name() const = 0;
 
-  /// Uninitialised memory for a tensor of `spec`, 64-byte aligned. With `hostWrites` no queued task still uses it, so the
-  /// caller may fill it at once. Throws an Error (Memory) that lists the largest live tensors.
+  /// Uninitialised memory for a tensor of `spec`, 64-byte aligned. With `hostWrites` no queued task still uses it, so
+  /// the caller may fill it at once. Throws an Error (Memory) that lists the largest live tensors.
   virtual Block* allocate(const Spec& spec, bool hostWrites) = 0;
   virtual void release(Block* block) = 0;
   virtual MemoryStats memory() const = 0;
@@ -58,6 +58,9 @@ class Device {
   /// Waits until all that was submitted is done.
   virtual void synchronize() = 0;
   virtual bool idle() const = 0;
+  /// Lets the task in hand end and from then on runs tasks only while someone waits for them. For the end of the
+  /// process, when static objects that kernels use (those of libraries, too) are destroyed.
+  virtual void quiesce() {}
 };
 
 /// The device of that type; throws an Error (Device) with the remedy where there is none.

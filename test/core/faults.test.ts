@@ -62,6 +62,34 @@ describe('environments', () => {
     expect(await tensor([1]).add(1).item()).toBe(2)
   })
 
+  test('workers end at any moment and in any way', async () => {
+    const expected: Record<string, number[]> = {
+      terminate: [1],
+      exit: [1, 3],
+      throw: [1],
+      rejection: [1],
+      return: [0, 1],
+    }
+    const codes = async (way: string) => {
+      const seen = new Set<number>()
+      for (let i = 0; i < 8; i++) {
+        const worker = new Worker(fixture('ends.cjs'), { workerData: way, stderr: true })
+        worker.on('error', () => {})
+        worker.once('message', () =>
+          setTimeout(() => worker.terminate(), way === 'terminate' || i % 2 ? i * 5 : 5000).unref(),
+        )
+        seen.add(await new Promise<number>(resolve => worker.once('exit', resolve)))
+      }
+      return [...seen]
+    }
+    await Promise.all(
+      Object.entries(expected).map(async ([way, ends]) => {
+        for (const code of await codes(way)) expect(ends).toContain(code)
+      }),
+    )
+    expect(await tensor([1]).add(1).item()).toBe(2)
+  })
+
   test('a process ends cleanly with work in flight', () => {
     for (const way of ['return', 'exit', 'throw']) {
       const run = () => execFileSync(process.execPath, [fixture('exit.cjs'), way], { encoding: 'utf8', stdio: 'pipe' })
