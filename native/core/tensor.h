@@ -94,8 +94,6 @@ Tensor scalarTensor(double value, DType dtype, bool weak = false);
 /// Two int64 in place: the key of a random operation, read as shape [2].
 Tensor keyTensor(int64_t seed, int64_t offset);
 
-inline std::ostream& operator<<(std::ostream& out, const Tensor& t) {
-  return t ? out << t.spec() : out << "none";
-}
+inline std::ostream& operator<<(std::ostream& out, const Tensor& t) { return t ? out << t.spec() : out << "none"; }
 
 }  // namespace anneal

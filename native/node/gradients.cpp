@@ -62,12 +62,15 @@ Napi::Value runBackward(const Info& info) {
   }));
 }
 
-/// gradients(roots, seeds, wanted, retainGraph, createGraph): handles, -1 where nothing depends; undefined after an error.
+/// gradients(roots, seeds, wanted, retainGraph, createGraph): handles, -1 where nothing depends; undefined after an
+/// error.
 Napi::Value runGradients(const Info& info) {
   Napi::Env js = info.Env();
   Environment& env = Environment::of(js);
   return env.guarded(js.Undefined(), [&]() -> Napi::Value {
-    return handlesOf(env, js, gradients(tensorsOf(env, info[0]), tensorsOf(env, info[1]), tensorsOf(env, info[2]), optionsFrom(info, 3)));
+    return handlesOf(
+        env, js,
+        gradients(tensorsOf(env, info[0]), tensorsOf(env, info[1]), tensorsOf(env, info[2]), optionsFrom(info, 3)));
   });
 }
 

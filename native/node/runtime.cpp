@@ -25,7 +25,9 @@ Napi::Value synchronize(const Info& info) {
   Napi::Env js = info.Env();
   auto deferred = Napi::Promise::Deferred::New(js);
   if (device().idle()) deferred.Resolve(js.Undefined());
-  else Environment::of(js).defer(device(), [] {}, [deferred](Napi::Env env) { deferred.Resolve(env.Undefined()); });
+  else
+    Environment::of(js).defer(
+        device(), [] {}, [deferred](Napi::Env env) { deferred.Resolve(env.Undefined()); });
   return deferred.Promise();
 }
 
@@ -49,13 +51,16 @@ Napi::Value doctor(const Info& info) {
 void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("resetPeak", Napi::Function::New(env, [](const Info&) { device().resetPeak(); }));
-  exports.Set("setMemoryLimit", Napi::Function::New(env, [](const Info& i) { device().setMemoryLimit(size_t(i[0].ToNumber().DoubleValue())); }));
+  exports.Set("setMemoryLimit", Napi::Function::New(env, [](const Info& i) {
+                device().setMemoryLimit(size_t(i[0].ToNumber().DoubleValue()));
+              }));
   exports.Set("emptyCache", Napi::Function::New(env, [](const Info&) { device().emptyCache(); }));
   exports.Set("synchronize", Napi::Function::New(env, synchronize));
   exports.Set("synchronizeSync", Napi::Function::New(env, [](const Info&) { device().synchronize(); }));
   exports.Set("quiesce", Napi::Function::New(env, [](const Info&) { device().quiesce(); }));
   exports.Set("generator", Napi::Function::New(env, generator));
-  exports.Set("threads", Napi::Function::New(env, [](const Info& i) { return Napi::Number::New(i.Env(), cpu::threads()); }));
+  exports.Set("threads",
+              Napi::Function::New(env, [](const Info& i) { return Napi::Number::New(i.Env(), cpu::threads()); }));
   exports.Set("setThreads", Napi::Function::New(env, [](const Info& i) { cpu::setThreads(i[0].ToNumber()); }));
   exports.Set("doctor", Napi::Function::New(env, doctor));
 }

@@ -139,8 +139,8 @@ Napi::Value describe(const Info& info) {
   return Napi::Boolean::New(info.Env(), ok);
 }
 
-/// assign(target, source, convert): gives `target` the value of `source`, whose handle is used up. With `convert` the dtype
-/// may change.
+/// assign(target, source, convert): gives `target` the value of `source`, whose handle is used up. With `convert` the
+/// dtype may change.
 Napi::Value assign(const Info& info) {
   Environment& env = Environment::of(info.Env());
   bool ok = env.guarded(false, [&] {

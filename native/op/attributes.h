@@ -27,7 +27,7 @@ class Reader {
 /// How one field of an attribute struct is named, read, printed and compared.
 struct Field {
   std::string name, doc;
-  std::string type;                  // "boolean", "integer", "number", "dtype", "integers", "numbers", "text" or "choice"
+  std::string type;  // "boolean", "integer", "number", "dtype", "integers", "numbers", "text" or "choice"
   std::vector<std::string> choices;  // of a "choice"
   bool required = false;             // has no default; positional in JavaScript
   std::string fallback;              // the default, printed

@@ -48,7 +48,8 @@ struct Definition {
   double (*cost)(const A&, std::span<const View>, std::span<const View>) = nullptr;
 };
 
-/// A defined op, callable from C++: `softmax(x, {.axis = 1})`. Inputs come first; an undefined Tensor stands for an absent one.
+/// A defined op, callable from C++: `softmax(x, {.axis = 1})`. Inputs come first; an undefined Tensor stands for an
+/// absent one.
 template <class A>
 class Op {
  public:
@@ -65,7 +66,8 @@ class Op {
     row->anyStrides = d.anyStrides;
     row->random = d.random;
     row->donor = d.donor;
-    row->gradient = d.vjp ? Gradient::Vjp : (d.nonDifferentiable || !d.lower ? Gradient::NonDifferentiable : Gradient::Lower);
+    row->gradient =
+        d.vjp ? Gradient::Vjp : (d.nonDifferentiable || !d.lower ? Gradient::NonDifferentiable : Gradient::Lower);
     row->defaults = [] { return std::make_shared<A>(); };
     if (d.infer) row->infer = bind<Specs>(d.infer, d.name);
     if (d.view) row->view = [f = bind<Tensor>(d.view, d.name)](const void* a, Inputs in) { return Tensors{f(a, in)}; };

@@ -5,9 +5,9 @@
 
 namespace anneal {
 
-/// PyTorch's result_type over values with `dtype`, a rank and a `weak` flag: tensors with axes decide the dtype within their
-/// category (bool < integer < float); scalars, and after them number literals, count only where their category is higher.
-/// Literals are int32 or float32 then.
+/// PyTorch's result_type over values with `dtype`, a rank and a `weak` flag: tensors with axes decide the dtype within
+/// their category (bool < integer < float); scalars, and after them number literals, count only where their category is
+/// higher. Literals are int32 or float32 then.
 class Promotion {
  public:
   void add(DType dtype, int rank, bool weak) {

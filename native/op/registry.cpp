@@ -54,7 +54,8 @@ const std::vector<const Row*>& Registry::rows() {
   if (sorted_.empty()) seal();
   // Kernels may come later, from a backend library loaded at run time.
   for (auto& [name, device, kernel] : std::exchange(kernels_, {})) {
-    auto found = std::find_if(added_.begin(), added_.end(), [&name = name](const auto& row) { return row->name == name; });
+    auto found =
+        std::find_if(added_.begin(), added_.end(), [&name = name](const auto& row) { return row->name == name; });
     require(found != added_.end(), Code::Internal, "a kernel for an op that does not exist: ", name);
     (*found)->kernels[size_t(device)] = std::move(kernel);
   }
@@ -68,7 +69,8 @@ const Row& Registry::row(int id) {
 
 const Row& Registry::named(std::string_view name) {
   auto& all = rows();
-  auto found = std::lower_bound(all.begin(), all.end(), name, [](const Row* r, std::string_view n) { return r->name < n; });
+  auto found =
+      std::lower_bound(all.begin(), all.end(), name, [](const Row* r, std::string_view n) { return r->name < n; });
   require(found != all.end() && (*found)->name == name, Code::Value, "there is no op called '", name, "'");
   return **found;
 }

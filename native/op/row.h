@@ -16,7 +16,8 @@ using Inputs = std::span<const Tensor>;
 using Specs = std::vector<Spec>;
 using AttrsRef = std::shared_ptr<const void>;
 
-/// What a gradient sees of the forward call. A value is there if the row's `saves` lists it; shape and dtype always are.
+/// What a gradient sees of the forward call. A value is there if the row's `saves` lists it; shape and dtype always
+/// are.
 struct VjpCall {
   const void* attrs;
   const Tensors& in;
@@ -48,15 +49,15 @@ class Row {
   bool internal = false;    // not offered to JavaScript users (gradient helpers)
   bool anyStrides = false;  // kernels read inputs of any strides; else they get contiguous ones
   bool random = false;      // the last input is a key, drawn from the environment's generator when absent
-  /// The input whose memory an output may take over when nobody else holds it, or -1. The caller gives that input up: its
-  /// handle is to be pointed at the output.
+  /// The input whose memory an output may take over when nobody else holds it, or -1. The caller gives that input up:
+  /// its handle is to be pointed at the output.
   int (*donor)(size_t output, size_t inputs) = nullptr;
 
   std::function<std::shared_ptr<void>()> defaults;
   std::function<Specs(const void*, Inputs)> infer;
-  std::function<Tensors(const void*, Inputs)> view;            // outputs that share the first input's memory
-  std::function<Tensors(const void*, Inputs)> lower;           // the same result from other ops
-  std::function<Tensors(const VjpCall&)> vjp;                  // gradients of the inputs
+  std::function<Tensors(const void*, Inputs)> view;   // outputs that share the first input's memory
+  std::function<Tensors(const void*, Inputs)> lower;  // the same result from other ops
+  std::function<Tensors(const VjpCall&)> vjp;         // gradients of the inputs
   std::function<double(const void*, std::span<const View>, std::span<const View>)> cost;  // about scalar operations
 
   using Kernel = std::function<void(const void*, std::span<const View>, std::span<const View>)>;

@@ -38,7 +38,9 @@ class ContextScope {
 /// Turns the recording of gradients on or off for as long as this lives.
 class GradMode {
  public:
-  explicit GradMode(bool enabled) : before_(Context::current().gradEnabled) { Context::current().gradEnabled = enabled; }
+  explicit GradMode(bool enabled) : before_(Context::current().gradEnabled) {
+    Context::current().gradEnabled = enabled;
+  }
   ~GradMode() { Context::current().gradEnabled = before_; }
 
  private:

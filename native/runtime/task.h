@@ -20,7 +20,7 @@ struct View {
   DType dtype = DType::Float32;
   alignas(16) std::array<std::byte, 16> scalar{};
   Block* block = nullptr;
-  bool weak = false;     // a number literal: see Promotion in op/infer.h
+  bool weak = false;    // a number literal: see Promotion in op/infer.h
   bool defined = true;  // false: an optional input that was not given
 
   void* data() const { return memory ? memory : const_cast<std::byte*>(scalar.data()); }
