@@ -194,22 +194,6 @@ export function describeFailure({ source, path, cause, remedy, error }: NativeFa
 }
 
 /**
- * Threads of the native library that wait for work look out for it for about 0.2 ms before they sleep. By default they
- * would for many milliseconds, and take the processor away from the thread they wait for where others use the machine
- * too. OpenMP reads its variables when it is loaded, and never again; what the user has set stands.
- */
-function withShortSpin<T>(load: () => T): T {
-  const { env } = process
-  if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load()
-  env.GOMP_SPINCOUNT = '10000'
-  try {
-    return load()
-  } finally {
-    delete env.GOMP_SPINCOUNT
-  }
-}
-
-/**
  * Loads the native addon.
  *
  * @throws AnnealError `ERR_NATIVE` with the cause and the remedy when there is no binary that fits
@@ -218,7 +202,7 @@ export function loadNative(): unknown {
   if (Number.parseInt(process.versions.node, 10) < 20) {
     throw new AnnealError('ERR_NATIVE', `native: Node ${process.versions.node} is too old: install 20 or later`)
   }
-  const report = withShortSpin(findNative)
+  const report = findNative()
   if ('failure' in report) {
     throw new AnnealError('ERR_NATIVE', describeFailure(report.failure), { cause: report.failure.error })
   }
