@@ -121,8 +121,9 @@ describe('memory', () => {
     }
     const early = await run(500)
     const late = await run(9500)
-    expect(late.used).toBe(early.used)
-    expect(late.tensors).toBe(early.tensors)
+    // Garbage of earlier tests may be collected meanwhile; a leak would show thousands of times.
+    expect(late.used).toBeLessThanOrEqual(early.used)
+    expect(late.tensors).toBeLessThanOrEqual(early.tensors)
     expect(late.allocations).toBe(early.allocations)
   })
 
