@@ -1,3 +1,5 @@
+import { betterOf } from '../train/history'
+
 /** One chart: the values per epoch of a metric in training and validation. */
 export interface Curve {
   name: string
@@ -29,7 +31,7 @@ export function isLearningRate(curve: Curve): boolean {
 
 /** The best value and its epoch, counted from 1: the lowest of losses and errors, the highest of anything else. */
 export function best(name: string, values: readonly number[]): { value: number; epoch: number } | undefined {
-  const sign = /loss|error|mae|mse|rmse|perplexity/i.test(name) ? -1 : 1
+  const sign = betterOf(name) === 'min' ? -1 : 1
   let found: { value: number; epoch: number } | undefined
   for (const [index, value] of values.entries()) {
     if (Number.isFinite(value) && (!found || sign * value > sign * found.value)) found = { value, epoch: index + 1 }
