@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <new>
 
+#include "core/access.h"
+
 namespace anneal {
 namespace {
 
@@ -32,11 +34,7 @@ struct Janitor {
   }
 };
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kRecycle = false;  // the sanitizer must see what is freed
-#else
-constexpr bool kRecycle = true;
-#endif
+constexpr bool kRecycle = !kTracksAccess;  // the sanitizer must see what is freed
 
 }  // namespace
 

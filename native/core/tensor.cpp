@@ -1,5 +1,6 @@
 #include "core/tensor.h"
 
+#include "core/access.h"
 #include "graph/tape.h"
 
 namespace anneal {
@@ -10,7 +11,9 @@ Storage::Storage(Device& device, const Spec& spec, bool hostWrites)
       data_(block_->data),
       bytes_(size_t(spec.size()) * itemSize(spec.dtype)) {
   // A task clears the fault of what it writes; what the host writes has no task.
-  if (hostWrites) block_->fault = nullptr;
+  if (!hostWrites) return;
+  block_->fault = nullptr;
+  allowAccess(data_, bytes_);
 }
 
 Storage::Storage(Device& device, std::byte* foreign, size_t bytes, std::shared_ptr<void> keepalive)

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/access.h"
+
 namespace anneal::cpu {
 namespace {
 
@@ -19,7 +21,14 @@ class Buffer {
   ~Buffer() { std::free(data_); }
 
   void* atLeast(size_t bytes) {
-    if (bytes <= capacity_) return data_;
+    if (bytes > capacity_) grow(bytes);
+    allowAccess(data_, bytes);
+    forbidAccess(static_cast<std::byte*>(data_) + bytes, capacity_ - bytes);
+    return data_;
+  }
+
+ private:
+  void grow(size_t bytes) {
     std::free(data_);
     data_ = nullptr;
     capacity_ = 0;
@@ -28,10 +37,8 @@ class Buffer {
     if (rounded < bytes || posix_memalign(&data_, unit, rounded) != 0) throw std::bad_alloc();
     if (unit == kHugePage) madvise(data_, rounded, MADV_HUGEPAGE);
     capacity_ = rounded;
-    return data_;
   }
 
- private:
   void* data_ = nullptr;
   size_t capacity_ = 0;
 };

@@ -11,14 +11,14 @@ namespace {
 Shape resolveShape(const std::string& op, const Tensor& x, const Ints& wanted) {
   Shape shape(wanted);
   int unknown = -1;
-  int64_t known = 1;
   for (int i = 0; i < shape.rank(); ++i) {
     require(shape[i] >= -1 && (shape[i] != -1 || unknown < 0), Code::Shape, op,
             ": sizes must be 0 or more, with at most one -1; got ", wanted);
-    if (shape[i] == -1) unknown = i;
-    else known *= shape[i];
+    if (shape[i] == -1) shape[unknown = i] = 1;
   }
+  checkShape(op, shape);
   if (unknown >= 0) {
+    const int64_t known = shape.product();
     require(known != 0 && x.size() % known == 0, Code::Shape, op, ": ", x.shape(), " has ", x.size(),
             " elements, which ", wanted, " does not divide");
     shape[unknown] = x.size() / known;

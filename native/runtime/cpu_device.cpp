@@ -3,10 +3,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
+#include "core/access.h"
 #include "op/row.h"
 
 namespace anneal {
@@ -20,11 +23,22 @@ constexpr uint64_t kMostQueued = uint64_t(1) << 16;
 constexpr auto kSpin = std::chrono::microseconds(50);
 
 std::byte* allocateMemory(size_t bytes) {
-  if (bytes < kMapped) return static_cast<std::byte*>(std::aligned_alloc(64, bytes));
   void* memory = nullptr;
-  if (posix_memalign(&memory, kHugePage, bytes) != 0) return nullptr;
-  madvise(memory, bytes, MADV_HUGEPAGE);
+  if (posix_memalign(&memory, bytes < kMapped ? 64 : kHugePage, bytes) != 0) return nullptr;
+  if (bytes >= kMapped) madvise(memory, bytes, MADV_HUGEPAGE);
+  forbidAccess(memory, bytes);  // until a tensor is in it
   return static_cast<std::byte*>(memory);
+}
+
+/// Lets a task write its outputs. What it then leaves unwritten is NaN, as a float, and not what was there before.
+void allowOutputs(const Task& task) {
+  const auto in = task.in();
+  for (const View& v : task.out()) {
+    if (std::any_of(in.begin(), in.end(), [&](const View& i) { return i.block == v.block; })) continue;  // in place
+    const size_t bytes = size_t(v.size()) * itemSize(v.dtype);
+    allowAccess(v.memory, bytes);
+    std::memset(v.memory, 0xff, bytes);
+  }
 }
 
 size_t physicalMemory() { return size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE)); }
@@ -42,6 +56,16 @@ CpuDevice::CpuDevice()
             physicalMemory()) {
   Registry::get().rows();
   std::thread([this] { loop(); }).detach();  // lives as long as the process
+}
+
+void CpuDevice::release(Block* block) {
+  if constexpr (kTracksAccess) {
+    // Queued tasks may still use the block; no later one may, until it holds another tensor.
+    auto forbid = [data = block->data, bytes = block->capacity] { forbidAccess(data, bytes); };
+    if (idle()) forbid();
+    else enqueue(forbid);
+  }
+  pool_.release(block);
 }
 
 void CpuDevice::submit(Task&& task) {
@@ -132,6 +156,7 @@ void CpuDevice::loop() {
 }
 
 void runTask(const Task& task) {
+  if constexpr (kTracksAccess) allowOutputs(task);
   std::shared_ptr<const Error> fault;
   for (const View& v : task.in())
     if (v.block && v.block->fault) [[unlikely]]

@@ -17,7 +17,7 @@ class CpuDevice : public Device {
   DeviceType type() const override { return DeviceType::Cpu; }
   std::string name() const override { return "cpu"; }
   Block* allocate(const Spec& spec, bool hostWrites) override { return pool_.allocate(spec, hostWrites); }
-  void release(Block* block) override { pool_.release(block); }
+  void release(Block* block) override;
   MemoryStats memory() const override { return pool_.stats(); }
   void resetPeak() override { pool_.resetPeak(); }
   void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }

@@ -94,6 +94,7 @@ describe('joins', () => {
 test('errors say what came and what was expected', () => {
   const y = tensor([1, 2])
   expect(thrown(() => x.reshape([5, 5]))).toBe('ERR_SHAPE reshape: [2,3,4] has 24 elements, [5,5] has 25')
+  expect(thrown(() => x.reshape([2 ** 52, 2 ** 52, -1]))).toMatch(/^ERR_SHAPE reshape: shape .* has too many elements/)
   expect(thrown(() => x.transpose(0, 3))).toBe('ERR_INDEX transpose: axis 3 is out of range for a tensor with 3 axes')
   expect(thrown(() => x.permute([0, 0, 1]))).toBe('ERR_VALUE permute: axis 0 is given twice')
   expect(thrown(() => x.squeeze({ axis: 1 }))).toBe(
