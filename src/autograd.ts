@@ -1,3 +1,4 @@
+import { currentRecording } from './capturing'
 import { AnnealError } from './errors'
 import { currentMode, withMode } from './mode'
 import { checked, native, throwLast } from './native'
@@ -131,10 +132,13 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
   const gradient = (handles: number[]) => {
     const after = native.generator()
     native.generator(seed, offset)
+    // In a captured function the second computation is not to be shared with the first.
+    const region = currentRecording() ? native.captureRegion(-1) : 0
     const again = inputs.map(t => (t.requiresGrad ? t.detach().requireGrad() : t.detach()))
     const result = enableGrad(() => fn(...again))
     native.generator(...after)
     result.backward(new Tensor(handles[0]!))
+    if (currentRecording()) native.captureRegion(region)
     return [...again.map(t => native.grad(t.handle)), ...anchor.map(() => -1)].map(h => (h < 0 ? -1 : h))
   }
   const all = [...inputs, ...anchor]

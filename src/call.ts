@@ -132,10 +132,7 @@ export function run(id: number): Tensor {
 
 /** Runs an op with several outputs. */
 export function runAll(id: number): Tensor[] {
-  const count = native.call(id)
-  if (count < 0) throwLast()
-  const handles = scratch.slice(0, count)
-  return Array.from(handles, handle => new Tensor(handle))
+  return resultsOf(native.call(id))
 }
 
 /** Describes the tensor behind `handle`. */
@@ -149,4 +146,20 @@ export function describe(handle: number): { dtype: number; requiresGrad: boolean
 export function putShape(shape: readonly number[]): void {
   scratch[0] = shape.length
   for (let i = 0; i < shape.length; i++) scratch[i + 1] = shape[i]!
+}
+
+/** Leaves the arguments of a program and the numbers that change between its runs. */
+export function putCall(tensors: readonly Tensor[], numbers: readonly number[]): void {
+  checkRoom(tensors.length + numbers.length)
+  scratch[0] = tensors.length
+  let p = 1
+  for (const t of tensors) scratch[p++] = t.handle
+  for (const n of numbers) scratch[p++] = n
+}
+
+/** The tensors that a native call left, which gave their `count`. */
+export function resultsOf(count: number): Tensor[] {
+  if (count < 0) throwLast()
+  const handles = scratch.slice(0, count)
+  return Array.from(handles, handle => new Tensor(handle))
 }

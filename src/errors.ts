@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'ERR_MEMORY' // out of memory or over the limit
   | 'ERR_ABORTED' // stopped through an AbortSignal
   | 'ERR_NATIVE' // the native library is missing or unfit
+  | 'ERR_CAPTURE' // a function that compile() cannot capture
   | 'ERR_DEVICE' // a device is missing or failed
   | 'ERR_INTERNAL' // a defect of Anneal itself
 

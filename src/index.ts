@@ -1,5 +1,6 @@
 export * from './autograd'
 export type { TensorLike } from './call'
+export { type CompiledFunction, type CompileOptions, compile, type Explanation } from './compile'
 export { type ArangeOptions, arange } from './creation'
 export * as data from './data'
 export { type Diagnosis, diagnose as doctor } from './doctor'

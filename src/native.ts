@@ -27,6 +27,28 @@ export interface OpSchema {
   attributes: AttributeSchema[]
 }
 
+/** One operation of a captured graph. */
+export interface GraphOperation {
+  name: string
+  /** What it reads and writes: '%3 float32[2,4]' for the result of an operation, else where it comes from. */
+  inputs: string[]
+  outputs: string[]
+  attributes: string
+  /** About how many scalar operations it does. */
+  work: number
+  /** Bytes read and written. */
+  bytes: number
+  /** How long it took in the run that was measured; -1: never measured. */
+  nanoseconds: number
+}
+
+/** A captured graph. */
+export interface GraphDescription {
+  operations: GraphOperation[]
+  /** Bytes of the memory that intermediate results share. */
+  arenaBytes: number
+}
+
 /** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */
 export interface NativeAddon {
   call(id: number): number
@@ -54,6 +76,17 @@ export interface NativeAddon {
     createGraph: boolean,
   ): number[] | undefined
   custom(inputs: number[], outputs: number[], gradient: (grads: number[]) => number[]): boolean
+  beginCapture(handles: number[]): number[] | undefined
+  finishCapture(handles: number[]): number
+  abortCapture(): void
+  pauseCapture(on: boolean): void
+  captureRegion(region: number): number
+  liveNumber(): number
+  programFits(id: number): number
+  runProgram(id: number): number
+  freeProgram(id: number): void
+  profileProgram(id: number): void
+  describeProgram(id: number): GraphDescription | undefined
   schema(): OpSchema[]
   memory(): Record<'tensors' | 'used' | 'pooled' | 'peak' | 'limit' | 'blocks' | 'allocations', number>
   resetPeak(): void

@@ -1,3 +1,4 @@
+import { refuseWhileCapturing } from './capturing'
 import { AnnealError } from './errors'
 import { native } from './native'
 
@@ -22,6 +23,7 @@ export function setThreads(count: number): void {
 /** Seeds the random numbers of this environment: the same seed gives the same numbers on every device. */
 export function manualSeed(seed: number): void {
   if (!Number.isSafeInteger(seed)) throw new AnnealError('ERR_VALUE', `manualSeed: expected an integer; got ${seed}`)
+  refuseWhileCapturing('manualSeed()')
   native.generator(seed, 0)
 }
 
@@ -32,5 +34,6 @@ export function randomState(): [seed: number, offset: number] {
 
 /** Continues the random numbers from what {@link randomState} gave. */
 export function setRandomState([seed, offset]: [seed: number, offset: number]): void {
+  refuseWhileCapturing('setRandomState()')
   native.generator(seed, offset)
 }

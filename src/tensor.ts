@@ -1,4 +1,5 @@
 import { describe, putShape } from './call'
+import { currentRecording, refuseWhileCapturing } from './capturing'
 import { type DType, dtypeIndex, dtypeOf, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
 import { AnnealError, type ErrorCode } from './errors'
 import { keep, noteCreated, noteDisposed, turnDue } from './lifetime'
@@ -108,7 +109,12 @@ export class Tensor {
    * The values in row-major order. 16-bit floats come as a Float32Array, bool as a Uint8Array of 0 and 1.
    * Rejects with the error of whichever queued op failed on the way to this tensor.
    */
-  async data(): Promise<TypedArray> {
+  data(): Promise<TypedArray> {
+    refuseWhileCapturing('data()')
+    return this.#data()
+  }
+
+  async #data(): Promise<TypedArray> {
     const { dtype } = this
     if (dtype === 'float16' || dtype === 'bfloat16') return this.cast('float32').data()
     return viewOf(dtype, await this.#read())
@@ -116,19 +122,30 @@ export class Tensor {
 
   /** Like {@link data}, but blocks the event loop until the values are there. */
   dataSync(): TypedArray {
+    refuseWhileCapturing('dataSync()')
     const { dtype } = this
     if (dtype === 'float16' || dtype === 'bfloat16') return this.cast('float32').dataSync()
     return viewOf(dtype, native.readSync(this.handle) ?? throwLast())
   }
 
   /** Resolves when the value has been computed; rejects as {@link data} does. */
-  async ready(): Promise<this> {
+  ready(): Promise<this> {
+    refuseWhileCapturing('ready()')
+    return this.#ready()
+  }
+
+  async #ready(): Promise<this> {
     await native.ready(this.handle).catch(rejected)
     return this
   }
 
   /** The bytes as they lie in memory, row-major and little-endian, in the tensor's own dtype. */
-  async bytes(): Promise<Uint8Array> {
+  bytes(): Promise<Uint8Array> {
+    refuseWhileCapturing('bytes()')
+    return this.#bytes()
+  }
+
+  async #bytes(): Promise<Uint8Array> {
     return new Uint8Array(await this.#read())
   }
 
@@ -140,7 +157,12 @@ export class Tensor {
   }
 
   /** The one value of a one-element tensor. */
-  async item(): Promise<number> {
+  item(): Promise<number> {
+    refuseWhileCapturing('item()')
+    return this.#item()
+  }
+
+  async #item(): Promise<number> {
     this.#requireOne()
     return Number((await this.data())[0])
   }
@@ -161,7 +183,12 @@ export class Tensor {
   }
 
   /** The values as nested arrays; bool as booleans, int64 as bigints. */
-  async toArray(): Promise<NestedArray> {
+  toArray(): Promise<NestedArray> {
+    refuseWhileCapturing('toArray()')
+    return this.#toArray()
+  }
+
+  async #toArray(): Promise<NestedArray> {
     return nest(await this.data(), this.shape, this.dtype)
   }
 
@@ -173,6 +200,16 @@ export class Tensor {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** A tensor is no number: comparing or adding it in JavaScript would be a slip. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString()
+    refuseWhileCapturing('the value of a tensor as a number')
+    throw new AnnealError(
+      'ERR_VALUE',
+      `${this} is used as a number: await item() for its value, or use methods such as add() and less()`,
+    )
   }
 
   toString(): string {
@@ -286,6 +323,9 @@ export function tensor(values: NestedArray | ArrayBufferView, options: TensorOpt
 export class Parameter extends Tensor {
   /** Takes over the value of `value`, which is detached first. */
   constructor(value: Tensor) {
+    if (currentRecording()) {
+      throw new AnnealError('ERR_CAPTURE', 'compile: parameters and buffers are made outside of a captured function')
+    }
     super(checked(native.detach(value.handle)))
     keep(this)
     this.trainable = isFloat(value.dtype)

@@ -13,11 +13,19 @@ namespace anneal {
 class Node;
 class Leaf;
 
+/// A value in the graph of a capture (see graph/capture.h), whose numbers start at 1.
+struct Symbol {
+  uint64_t capture = 0;  // 0: real memory
+  int value = -1;
+};
+
 /// The memory behind one or more tensors. Foreign memory (a mapped file) is kept by `keepalive` instead of a block.
 class Storage : public RefCounted {
  public:
   Storage(Device& device, const Spec& spec, bool hostWrites);
   Storage(Device& device, std::byte* foreign, size_t bytes, std::shared_ptr<void> keepalive);
+  /// No memory, but the name of a value in the graph of a capture.
+  Storage(Device& device, Symbol symbol) : device_(device), data_(nullptr), bytes_(0), symbol_(symbol) {}
   ~Storage() override;
 
   Device& device() const { return device_; }
@@ -25,6 +33,7 @@ class Storage : public RefCounted {
   size_t bytes() const { return bytes_; }
   Block* block() const { return block_; }
   bool foreign() const { return block_ == nullptr; }
+  const Symbol& symbol() const { return symbol_; }
 
  private:
   Device& device_;
@@ -32,6 +41,7 @@ class Storage : public RefCounted {
   std::byte* data_;
   size_t bytes_;
   std::shared_ptr<void> keepalive_;
+  Symbol symbol_;
 };
 
 /// Where a tensor stands in the record of differentiable operations: an output of a node, or a leaf that collects.
@@ -72,6 +82,7 @@ class Tensor {
   Device& device() const { return *impl_->device; }
   bool contiguous() const { return isContiguous(shape(), strides()); }
   bool shapeOnly() const { return !impl_->storage && !impl_->isScalar; }
+  bool symbolic() const { return impl_->storage && impl_->storage->symbol().capture != 0; }
   bool requiresGrad() const { return bool(impl_->provenance); }
   TensorImpl* impl() const { return impl_.get(); }
 

@@ -1,6 +1,6 @@
 #include <map>
 
-#include "graph/tape.h"
+#include "graph/capture.h"
 #include "ops/arithmetic.h"
 #include "ops/creation.h"
 #include "ops/reduce.h"
@@ -61,7 +61,10 @@ class Pass {
   }
 
   void deliverLeaf(const Ref<Leaf>& leaf, const Tensor& grad) {
-    if (collect_) return accumulate(leaf->grad, grad);
+    if (collect_) {
+      if (Capture* capture = Capture::current()) capture->touch(leaf, true);
+      return accumulate(leaf->grad, grad);
+    }
     for (size_t i = 0; i < wanted_.size(); ++i)
       if (wanted_[i].impl()->provenance.leaf == leaf) accumulate(found_[i], grad);
   }

@@ -8,6 +8,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   anneal::node::exportCall(env, exports);
   anneal::node::exportTensors(env, exports);
   anneal::node::exportGradients(env, exports);
+  anneal::node::exportGraphs(env, exports);
   anneal::node::exportSchema(env, exports);
   anneal::node::exportRuntime(env, exports);
   anneal::node::exportMapped(env, exports);

@@ -66,7 +66,14 @@ Environment::Slot& Environment::slot(double handle) {
   return slots_[index];
 }
 
-const Tensor& Environment::at(double handle) { return slot(handle).tensor; }
+const Tensor& Environment::at(double handle) {
+  const Tensor& t = slot(handle).tensor;
+  if (context.capture) return context.capture->seen(t);
+  Capture::requireAlive(t);
+  return t;
+}
+
+Tensor& Environment::cell(double handle) { return slot(handle).tensor; }
 
 const AttrsRef& Environment::defaultsOf(const Row& row) {
   if (size_t(row.id) >= defaults_.size()) defaults_.resize(size_t(row.id) + 1);

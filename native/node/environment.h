@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "graph/capture.h"
+#include "graph/program.h"
 #include "op/row.h"
 #include "runtime/context.h"
 
@@ -22,7 +24,10 @@ class Environment {
   static Environment& of(napi_env env);
 
   double add(Tensor tensor);
+  /// The tensor as calls take it: while a function is captured, the graph's name for it.
   const Tensor& at(double handle);
+  /// The tensor itself: the cell, where it is one.
+  Tensor& cell(double handle);
   void free(double handle);
   /// The attributes of a call that gives none.
   const AttrsRef& defaultsOf(const Row& row);
@@ -62,6 +67,10 @@ class Environment {
   double* scratch = nullptr;  // the shared array through which calls pass numbers
   size_t scratchSize = 0;
   Napi::ObjectReference scratchArray;
+  std::unique_ptr<Capture> capture;
+  Capture* paused = nullptr;  // a capture that calls do not go to at the moment
+  std::unordered_map<int, Program> programs;
+  int nextProgram = 0;
 
  private:
   struct Slot {
@@ -92,6 +101,7 @@ Napi::Array handlesOf(Environment& env, Napi::Env js, const Tensors& tensors);
 // Each part of the addon puts its functions into `exports`.
 void exportCall(Napi::Env env, Napi::Object exports);
 void exportTensors(Napi::Env env, Napi::Object exports);
+void exportGraphs(Napi::Env env, Napi::Object exports);
 void exportGradients(Napi::Env env, Napi::Object exports);
 void exportSchema(Napi::Env env, Napi::Object exports);
 void exportRuntime(Napi::Env env, Napi::Object exports);

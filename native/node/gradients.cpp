@@ -14,7 +14,7 @@ BackwardOptions optionsFrom(const Info& info, size_t i) {
 Napi::Value makeLeaf(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
-    Tensor t = env.at(info[0].ToNumber());
+    Tensor t = env.cell(info[0].ToNumber());
     if (info[1].ToBoolean()) requireGrad(t);
     else t.impl()->provenance = {};
     return true;
@@ -31,7 +31,8 @@ Napi::Value detach(const Info& info) {
 Napi::Value grad(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Number::New(info.Env(), env.guarded(-1.0, [&] {
-    const auto& leaf = env.at(info[0].ToNumber()).impl()->provenance.leaf;
+    const auto& leaf = env.cell(info[0].ToNumber()).impl()->provenance.leaf;
+    if (leaf && env.context.capture) env.context.capture->touch(leaf, true);
     return leaf && leaf->grad ? env.add(leaf->grad) : -2.0;
   }));
 }
@@ -40,11 +41,12 @@ Napi::Value grad(const Info& info) {
 Napi::Value setGrad(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
-    const Tensor& t = env.at(info[0].ToNumber());
+    const Tensor& t = env.cell(info[0].ToNumber());
     double handle = info[1].ToNumber();
     const auto& leaf = t.impl()->provenance.leaf;
     require(bool(leaf) || handle < 0, Code::Gradient, "grad: the tensor does not collect a gradient");
     if (!leaf) return true;
+    if (env.context.capture) env.context.capture->touch(leaf, false);
     require(handle < 0 || env.at(handle).spec() == t.spec(), Code::Shape, "grad: expected ", t.spec(), "; got ",
             handle < 0 ? Tensor() : env.at(handle));
     leaf->grad = handle < 0 ? Tensor() : env.at(handle).detach();

@@ -49,6 +49,9 @@ std::shared_ptr<const Error> copyOut(const Tensor& t, void* target) {
 Tensor readable(Environment& env, double handle) {
   GradMode off(false);
   const Tensor& t = env.at(handle);
+  require(!t.symbolic(), Code::State,
+          "compile: there are no values while a function is captured: return the tensor and read it outside, or choose "
+          "between values with where()");
   return t.contiguous() ? t.detach() : ops::contiguous(t);
 }
 
@@ -96,6 +99,7 @@ Napi::Value ready(const Info& info) {
   auto deferred = Napi::Promise::Deferred::New(js);
   bool queued = env.guarded(false, [&] {
     Tensor t = env.at(number(info, 0)).detach();
+    require(!t.symbolic(), Code::State, "compile: a captured function cannot wait; return the tensor instead");
     auto fault = std::make_shared<std::shared_ptr<const Error>>();
     env.defer(
         t.device(),
@@ -145,9 +149,16 @@ Napi::Value assign(const Info& info) {
   Environment& env = Environment::of(info.Env());
   bool ok = env.guarded(false, [&] {
     GradMode off(false);
-    Tensor target = env.at(number(info, 0)), source = env.at(number(info, 1));
+    Tensor target = env.cell(number(info, 0)), source = env.at(number(info, 1));
     Spec expected{target.shape(), info[2].ToBoolean() ? source.dtype() : target.dtype()};
     require(source.spec() == expected, Code::Shape, "assign: expected ", expected, "; got ", source.spec());
+    if (env.context.capture) {
+      require(!target.symbolic() && source.dtype() == target.dtype(), Code::State,
+              "compile: parameters and buffers cannot be made or converted in a captured function; do it before");
+      env.context.capture->assign(target, source);
+      env.free(number(info, 1));
+      return true;
+    }
     if (!source.impl()->storage) source = ops::contiguous(source);
     TensorImpl& to = *target.impl();
     to.storage = source.impl()->storage;

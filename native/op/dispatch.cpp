@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "graph/capture.h"
 #include "graph/tape.h"
 #include "op/row.h"
 #include "ops/views.h"
@@ -83,6 +84,16 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
   return out;
 }
 
+/// Inputs as a graph that is being captured knows them.
+Tensors seenBy(Capture& capture, Inputs in) {
+  Tensors out;
+  for (const Tensor& t : in) {
+    if (t) Capture::requireAlive(t);
+    out.push_back(t && t.impl()->storage && !t.symbolic() ? capture.constant(t) : t);
+  }
+  return out;
+}
+
 }  // namespace
 
 Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
@@ -93,10 +104,14 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     completed.resize(row.inputs.size());
     in = completed;
   }
+  Context& context = Context::current();
+  if (context.capture) {
+    completed = seenBy(*context.capture, in);
+    in = completed;
+  }
   bool record = recording(in);
   Device& device = deviceOf(row, in);
   const bool kernel = row.view || row.kernels[size_t(device.type())];
-  Context& context = Context::current();
   if ((record && row.gradient == Gradient::Lower) || !kernel || (context.preferLower && row.lower)) {
     require(bool(row.lower), Code::Device, row.name, ": is not available on ", device.name());
     context.preferLower = false;  // for this op, not for those that it is composed of
@@ -111,10 +126,11 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     for (const Spec& s : specs) checkShape(row.name, s.shape);
     if (row.random && !in.back()) {
       if (completed.empty()) completed.assign(in.begin(), in.end());
-      completed.back() = Context::current().generator.next(specs[0].size());
+      completed.back() =
+          context.capture ? context.capture->key(specs[0].size()) : context.generator.next(specs[0].size());
       in = completed;
     }
-    out = run(row, in, attrs, specs, device);
+    out = context.capture ? context.capture->emit(row, attrs, in, specs) : run(row, in, attrs, specs, device);
   }
   // Floats that come of an op without a gradient are recorded too, so that going back through them is an error.
   if (record) anneal::record(row, attrs, in, out);

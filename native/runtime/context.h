@@ -17,11 +17,14 @@ struct Generator {
   }
 };
 
+class Capture;
+
 /// What belongs to one JavaScript environment (or one C++ thread): never shared between threads.
 struct Context {
   bool gradEnabled = true;
   bool preferLower = false;  // run an op's composition rather than its kernel: how tests compare them
   Generator generator;
+  Capture* capture = nullptr;  // where calls go instead of running, while a function is captured
   static Context& current();
 };
 

@@ -1,3 +1,4 @@
+import { decides, dependsOn } from '../capturing'
 import type { Dataset } from '../data'
 import { type DType, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
@@ -28,7 +29,17 @@ export interface ForwardShapes {
  */
 export abstract class Module {
   /** Whether layers such as dropout and batch norm behave as in training; set by `train()` and `eval()`. */
-  training = true
+  get training(): boolean {
+    dependsOn(this, () => this.#training)
+    return this.#training
+  }
+
+  set training(on: boolean) {
+    decides(this)
+    this.#training = on
+  }
+
+  #training = true
 
   /** A penalty on the weights of this module itself, which training adds to the loss. Biases are left out. */
   regularizer: Regularizer | undefined = undefined

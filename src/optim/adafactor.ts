@@ -1,4 +1,5 @@
 import { noGrad } from '../autograd'
+import { live } from '../compile'
 import { scope } from '../lifetime'
 import { zeros } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
@@ -39,18 +40,18 @@ export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
     return { row, column: zeros([...shape.slice(0, -2), 1, shape.at(-1)!], { dtype }) }
   }
 
-  protected updateTogether(settings: AdafactorOptions, step: number, updates: readonly ParameterUpdate[]): void {
+  protected updateTogether(settings: AdafactorOptions, step: () => number, updates: readonly ParameterUpdate[]): void {
     for (const update of updates) noGrad(() => scope(() => this.#updateOne(settings, step, update)))
   }
 
-  #updateOne(settings: AdafactorOptions, step: number, { parameter, grad, states }: ParameterUpdate): void {
-    const { lr, clipThreshold, weightDecay } = settings
+  #updateOne(settings: AdafactorOptions, step: () => number, { parameter, grad, states }: ParameterUpdate): void {
+    const { clipThreshold, weightDecay } = settings
     const [smallest, scaleFloor] = settings.eps
     const floor = smallest ?? (parameter.dtype === 'float64' ? 2 ** -52 : 2 ** -23)
-    const weight = step ** settings.beta2Decay // of the new squares: one minus the decay
-    const rate = Math.min(lr, 1 / Math.sqrt(step))
+    const weight = live(() => step() ** settings.beta2Decay) // of the new squares: one minus the decay
+    const rate = live(() => Math.min(settings.lr, 1 / Math.sqrt(step())))
     const size = parameter.square().mean().sqrt().maximum(scaleFloor).mul(rate)
-    const decayed = weightDecay ? parameter.mul(1 - lr * weightDecay) : parameter
+    const decayed = weightDecay ? parameter.mul(live(() => 1 - settings.lr * weightDecay)) : parameter
     const track = (name: string, value: Tensor) => {
       const state = states.get(name)!
       state.assign(state.add(value.sub(state).mul(weight)))

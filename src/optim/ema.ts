@@ -1,4 +1,6 @@
 import { noGrad } from '../autograd'
+import { everyRun } from '../capturing'
+import { live } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { Buffer, type Parameter, type Tensor } from '../tensor'
@@ -30,11 +32,17 @@ export class ExponentialMovingAverage {
 
   /** Takes the parameters' values of now into the averages. */
   update(): void {
-    const n = this.#updates++
-    const decay = this.#warmUp ? Math.min(this.#decay, (1 + n) / (10 + n)) : this.#decay
+    const decay = () => {
+      const n = this.#updates
+      return this.#warmUp ? Math.min(this.#decay, (1 + n) / (10 + n)) : this.#decay
+    }
+    const [kept, taken] = [live(decay), live(() => 1 - decay())]
+    everyRun(() => {
+      this.#updates++
+    })
     noGrad(() => {
       for (const [parameter, average] of this.#averages) {
-        scope(() => average.assign(average.mul(decay).add(parameter.mul(1 - decay))))
+        scope(() => average.assign(average.mul(kept).add(parameter.mul(taken))))
       }
     })
   }

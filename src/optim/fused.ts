@@ -1,4 +1,6 @@
 import { noGrad } from '../autograd'
+import type { TensorLike } from '../call'
+import { live } from '../compile'
 import {
   adadeltaUpdate,
   adagradUpdate,
@@ -19,7 +21,7 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
   /** The names of the states, in the order of the native rule. */
   protected abstract readonly stateNames: readonly string[]
   /** The native update: n parameters, n gradients, n of each state; gives new parameters and states. */
-  protected abstract update(settings: O, step: number, tensors: readonly Tensor[]): Tensor[]
+  protected abstract update(settings: O, lr: TensorLike, step: TensorLike, tensors: readonly Tensor[]): Tensor[]
   /** What a state starts with. */
   protected initial(_settings: O): number {
     return 0
@@ -31,11 +33,18 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
     return Object.fromEntries(this.stateNames.map(name => [name, start()]))
   }
 
-  protected updateTogether(settings: O, step: number, updates: readonly ParameterUpdate[]): void {
+  protected updateTogether(settings: O, step: () => number, updates: readonly ParameterUpdate[]): void {
     const parameters = updates.map(u => u.parameter)
     const states = this.stateNames.flatMap(name => updates.map(u => u.states.get(name)!))
     const tensors = [...parameters, ...updates.map(u => u.grad), ...states]
-    const updated = noGrad(() => this.update(settings, step, tensors))
+    const updated = noGrad(() =>
+      this.update(
+        settings,
+        live(() => settings.lr),
+        live(step),
+        tensors,
+      ),
+    )
     // The old values are used up: each cell takes over a new one's handle.
     for (const [i, cell] of [...parameters, ...states].entries()) {
       if (!native.assign(cell.handle, updated[i]!.handle, false)) throwLast()
@@ -63,8 +72,9 @@ export class SGD extends FusedOptimizer<SGDOptions> {
   }
 
   protected update(
-    { lr, momentum, dampening, weightDecay, nesterov }: SGDOptions,
-    step: number,
+    { momentum, dampening, weightDecay, nesterov }: SGDOptions,
+    lr: TensorLike,
+    step: TensorLike,
     tensors: readonly Tensor[],
   ): Tensor[] {
     return sgdUpdate(lr, step, tensors, { momentum, dampening, weightDecay, nesterov })
@@ -90,7 +100,12 @@ export class Adam extends FusedOptimizer<AdamOptions> {
     super(...parse(params, options, adamDefaults))
   }
 
-  protected update({ lr, betas, eps, weightDecay }: AdamOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+  protected update(
+    { betas, eps, weightDecay }: AdamOptions,
+    lr: TensorLike,
+    step: TensorLike,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
     return adamUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
   }
 }
@@ -103,7 +118,12 @@ export class AdamW extends FusedOptimizer<AdamOptions> {
     super(...parse(params, options, { ...adamDefaults, weightDecay: 0.01 }))
   }
 
-  protected update({ lr, betas, eps, weightDecay }: AdamOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+  protected update(
+    { betas, eps, weightDecay }: AdamOptions,
+    lr: TensorLike,
+    step: TensorLike,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
     return adamUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay, decoupled: true })
   }
 }
@@ -130,8 +150,9 @@ export class RMSprop extends FusedOptimizer<RMSpropOptions> {
   }
 
   protected update(
-    { lr, alpha, eps, momentum, weightDecay, centered }: RMSpropOptions,
-    step: number,
+    { alpha, eps, momentum, weightDecay, centered }: RMSpropOptions,
+    lr: TensorLike,
+    step: TensorLike,
     tensors: readonly Tensor[],
   ): Tensor[] {
     return rmsPropUpdate(lr, step, tensors, { alpha, eps, momentum, weightDecay, centered })
@@ -162,8 +183,9 @@ export class Adagrad extends FusedOptimizer<AdagradOptions> {
   }
 
   protected update(
-    { lr, lrDecay, eps, weightDecay }: AdagradOptions,
-    step: number,
+    { lrDecay, eps, weightDecay }: AdagradOptions,
+    lr: TensorLike,
+    step: TensorLike,
     tensors: readonly Tensor[],
   ): Tensor[] {
     return adagradUpdate(lr, step, tensors, { lrDecay, eps, weightDecay })
@@ -187,7 +209,12 @@ export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
     super(...parse(params, options, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0 }))
   }
 
-  protected update({ lr, rho, eps, weightDecay }: AdadeltaOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+  protected update(
+    { rho, eps, weightDecay }: AdadeltaOptions,
+    lr: TensorLike,
+    step: TensorLike,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
     return adadeltaUpdate(lr, step, tensors, { rho, eps, weightDecay })
   }
 }
@@ -207,7 +234,12 @@ export class Lion extends FusedOptimizer<LionOptions> {
     super(...parse(params, options, { lr: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 }))
   }
 
-  protected update({ lr, betas, weightDecay }: LionOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+  protected update(
+    { betas, weightDecay }: LionOptions,
+    lr: TensorLike,
+    step: TensorLike,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
     return lionUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], weightDecay })
   }
 }
@@ -220,7 +252,12 @@ export class LAMB extends FusedOptimizer<AdamOptions> {
     super(...parse(params, options, { ...adamDefaults, eps: 1e-6 }))
   }
 
-  protected update({ lr, betas, eps, weightDecay }: AdamOptions, step: number, tensors: readonly Tensor[]): Tensor[] {
+  protected update(
+    { betas, eps, weightDecay }: AdamOptions,
+    lr: TensorLike,
+    step: TensorLike,
+    tensors: readonly Tensor[],
+  ): Tensor[] {
     return lambUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
   }
 }

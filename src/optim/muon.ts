@@ -1,4 +1,5 @@
 import { noGrad } from '../autograd'
+import { live } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { zerosLike } from '../ops.generated'
@@ -50,18 +51,19 @@ export class Muon extends StatefulOptimizer<MuonOptions> {
     return { momentum: noGrad(() => zerosLike(parameter)) }
   }
 
-  protected updateTogether(settings: MuonOptions, _step: number, updates: readonly ParameterUpdate[]): void {
+  protected updateTogether(settings: MuonOptions, _step: () => number, updates: readonly ParameterUpdate[]): void {
     for (const update of updates) noGrad(() => scope(() => this.#updateOne(settings, update)))
   }
 
   #updateOne(settings: MuonOptions, { parameter, grad, states }: ParameterUpdate): void {
-    const { lr, momentum, nesterov, weightDecay } = settings
+    const { momentum, nesterov, weightDecay } = settings
     const state = states.get('momentum')!
     state.assign(state.add(grad.sub(state).mul(1 - momentum)))
     const direction = orthogonalized(nesterov ? grad.add(state.sub(grad).mul(momentum)) : state, settings)
     const [rows, columns] = parameter.shape as [number, number]
     const scale = Math.sqrt(Math.max(1, rows / columns))
-    parameter.assign(parameter.mul(1 - lr * weightDecay).sub(direction.mul(lr * scale)))
+    const kept = live(() => 1 - settings.lr * weightDecay)
+    parameter.assign(parameter.mul(kept).sub(direction.mul(live(() => settings.lr * scale))))
   }
 }
 

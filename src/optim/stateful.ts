@@ -1,3 +1,5 @@
+import { dependsOn, everyRun } from '../capturing'
+import { outsideCapture } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { Buffer, type Parameter, type Tensor } from '../tensor'
@@ -16,37 +18,53 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
   /** What the states of a parameter start with. */
   protected abstract initialStates(parameter: Parameter, settings: O): Record<string, Tensor>
 
-  /** Updates parameters that have gradients and have had as many updates. `step` counts from 1. */
-  protected abstract updateTogether(settings: O, step: number, updates: readonly ParameterUpdate[]): void
+  /** Updates parameters that have gradients and have had as many updates. `step` gives the count of this one, from 1. */
+  protected abstract updateTogether(settings: O, step: () => number, updates: readonly ParameterUpdate[]): void
 
   step(): void {
     for (const group of this.groups) {
       // All of them, unless some had no gradient for a time.
-      const byStep = new Map<number, ParameterUpdate[]>()
+      const byStep = new Map<number, (ParameterUpdate & { slot: Slot })[]>()
       for (const parameter of group.params) {
         const grad = parameter.trainable ? parameter.grad : undefined
         if (!grad) continue
         const slot = this.#slotOf(parameter, group)
         const together = byStep.get(slot.step) ?? []
-        together.push({ parameter, grad, states: slot.states })
-        byStep.set(slot.step++, together)
+        together.push({ parameter, grad, slot, states: slot.states })
+        byStep.set(slot.step, together)
       }
-      for (const [step, updates] of byStep) {
-        this.updateTogether(group, step + 1, updates)
+      this.#freezeSettings(group)
+      for (const updates of byStep.values()) {
+        const slots = updates.map(u => u.slot)
+        const [first] = slots as [Slot, ...Slot[]]
+        dependsOn(this, () => slots.every(slot => slot.step === first.step))
+        everyRun(() => {
+          for (const slot of slots) slot.step++
+        })
+        this.updateTogether(group, () => first.step, updates)
         for (const { grad } of updates) grad.dispose()
       }
     }
-    this.steps++
+    everyRun(() => {
+      this.steps++
+    })
+  }
+
+  /** A captured step is captured anew when settings change, but for the learning rate, which is read at every run. */
+  #freezeSettings(group: O & { params: Parameter[] }): void {
+    for (const name of Object.keys(group) as (keyof O)[]) if (name !== 'lr') dependsOn(this, () => group[name])
   }
 
   #slotOf(parameter: Parameter, settings: O): Slot {
     let slot = this.#slots.get(parameter)
     if (!slot) {
       const states = new Map<string, Buffer>()
-      for (const [name, start] of Object.entries(this.initialStates(parameter, settings))) {
-        states.set(name, new Buffer(start))
-        start.dispose()
-      }
+      outsideCapture(() => {
+        for (const [name, start] of Object.entries(this.initialStates(parameter, settings))) {
+          states.set(name, new Buffer(start))
+          start.dispose()
+        }
+      })
       slot = { step: 0, states }
       this.#slots.set(parameter, slot)
     }

@@ -1,0 +1,49 @@
+#pragma once
+#include <numeric>
+
+#include "graph/graph.h"
+
+// What is done to a captured graph before it runs. Each pass leaves a graph that computes the same.
+namespace anneal::passes {
+
+/// Drops operations whose results nobody reads.
+void removeDead(Graph& graph);
+/// Computes now what depends on constants only.
+void foldConstants(Graph& graph);
+/// Drops operations that change nothing, such as a multiplication by one.
+void simplify(Graph& graph);
+/// Computes equal expressions once, but for those that are recomputed by choice.
+void shareCommon(Graph& graph);
+/// Joins elementwise operations that follow each other into one pass over memory.
+void fuseElementwise(Graph& graph);
+
+/// Everything that a run leaves behind: `visit` gets the values that outputs, cells and gradients take, to be changed.
+template <class G, class F>
+void forEachResult(G& graph, F&& visit) {
+  for (auto& o : graph.outputs) visit(o.value);
+  for (auto& c : graph.cells)
+    if (c.written >= 0) visit(c.written);
+  for (auto& l : graph.leaves)
+    if (l.changed && l.written >= 0) visit(l.written);
+}
+
+/// Puts values into the places of equal ones.
+class Renaming {
+ public:
+  explicit Renaming(Graph& graph) : graph_(graph), now_(graph.values.size()) { std::iota(now_.begin(), now_.end(), 0); }
+  void rename(int value, int to) { now_[size_t(value)] = now_[size_t(to)]; }
+  /// To be called for every operation in order.
+  void apply(Operation& op) const {
+    for (Operand& o : op.in())
+      if (o.value >= 0) o.value = now_[size_t(o.value)];
+  }
+  void finish() {
+    forEachResult(graph_, [&](int& value) { value = now_[size_t(value)]; });
+  }
+
+ private:
+  Graph& graph_;
+  std::vector<int> now_;
+};
+
+}  // namespace anneal::passes

@@ -1,0 +1,110 @@
+#include "graph/plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "graph/passes/passes.h"
+
+namespace anneal {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+struct Lifetime {
+  int value;
+  size_t bytes;
+  int first, last;  // operations
+};
+
+/// When each value is written first and read last, by operation; -1 where never.
+struct Times {
+  std::vector<int> written, read;
+  explicit Times(const Graph& graph) : written(graph.values.size(), -1), read(graph.values.size(), -1) {
+    for (size_t i = 0; i < graph.operations.size(); ++i) {
+      for (const Operand& o : graph.operations[i].in())
+        if (o.value >= 0) read[size_t(o.value)] = int(i);
+      for (const Operand& o : graph.operations[i].out()) written[size_t(o.value)] = int(i);
+    }
+  }
+};
+
+/// Largest first, each at the lowest place that is free all its life.
+size_t arrange(std::vector<Lifetime> lives, std::vector<Plan::Place>& places) {
+  std::sort(lives.begin(), lives.end(), [](const Lifetime& a, const Lifetime& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.value < b.value;
+  });
+  struct Placed {
+    size_t begin, end;
+    int first, last;
+  };
+  std::vector<Placed> placed;  // by begin
+  size_t total = 0;
+  for (const Lifetime& life : lives) {
+    size_t at = 0;
+    for (const Placed& p : placed) {
+      if (p.last < life.first || life.last < p.first) continue;
+      if (p.begin >= at + life.bytes) break;
+      at = std::max(at, p.end);
+    }
+    places[size_t(life.value)].offset = at;
+    Placed entry{at, at + life.bytes, life.first, life.last};
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), entry,
+                                   [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
+                  entry);
+    total = std::max(total, entry.end);
+  }
+  return total;
+}
+
+/// The operation that writes `value`, or null.
+const Operation* writerOf(const Graph& graph, const Times& times, int value) {
+  const int at = times.written[size_t(value)];
+  return at < 0 ? nullptr : &graph.operations[size_t(at)];
+}
+
+/// Whether the new value of `cell` may be written over the old one: the operation allows it, and nobody reads the old
+/// one later or keeps it.
+bool inPlace(const Graph& graph, const Times& times, const Cell& cell) {
+  if (cell.value < 0) return false;
+  const Operation* op = writerOf(graph, times, cell.written);
+  if (!op || !op->row->donor) return false;
+  size_t output = 0;
+  while (op->out()[output].value != cell.written) ++output;
+  const int donor = op->row->donor(output, op->inputs);
+  if (donor < 0 || op->in()[size_t(donor)].value != cell.value) return false;
+  if (!op->in()[size_t(donor)].whole(graph.values[size_t(cell.value)])) return false;
+  if (times.read[size_t(cell.value)] > times.written[size_t(cell.written)]) return false;
+  int reads = 0;
+  for (const Operand& o : op->in()) reads += o.value == cell.value;
+  bool keeps = false;
+  passes::forEachResult(graph, [&](int value) { keeps |= value == cell.value; });
+  return reads == 1 && !keeps;
+}
+
+}  // namespace
+
+Plan planMemory(const Graph& graph) {
+  const Times times(graph);
+  Plan plan;
+  plan.places.resize(graph.values.size());
+  for (size_t v = 0; v < graph.values.size(); ++v)
+    if (graph.values[v].kind != Value::Kind::Result) plan.places[v].home = Plan::Home::Outside;
+  passes::forEachResult(graph, [&](int value) {
+    auto& home = plan.places[size_t(value)].home;
+    if (home != Plan::Home::Outside) home = Plan::Home::Own;
+  });
+  for (size_t c = 0; c < graph.cells.size(); ++c)
+    if (graph.cells[c].written >= 0 && inPlace(graph, times, graph.cells[c]))
+      plan.places[size_t(graph.cells[c].written)].cell = int(c);
+  std::vector<Lifetime> lives;
+  for (size_t v = 0; v < graph.values.size(); ++v) {
+    if (times.written[v] < 0 || plan.places[v].home != Plan::Home::None) continue;
+    plan.places[v].home = Plan::Home::Arena;
+    const size_t bytes = (graph.values[v].bytes() + kAlignment - 1) / kAlignment * kAlignment;
+    lives.push_back({int(v), bytes, times.written[v], std::max(times.read[v], times.written[v])});
+  }
+  plan.arena = arrange(std::move(lives), plan.places);
+  return plan;
+}
+
+}  // namespace anneal

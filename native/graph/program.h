@@ -1,0 +1,44 @@
+#pragma once
+#include <memory>
+
+#include "graph/plan.h"
+
+namespace anneal {
+
+/// An operation of a program, for those who look at it.
+struct Description {
+  std::string name;
+  std::vector<std::string> inputs, outputs;
+  std::string attributes;
+  double operations = 0, bytes = 0;  // scalar operations; bytes read and written
+  double nanoseconds = -1;           // of the last profiled run; -1: never profiled
+};
+
+/// A captured graph that is ready to run again and again, for one JavaScript environment.
+class Program {
+ public:
+  explicit Program(std::unique_ptr<Graph> graph);
+
+  /// Whether arguments, cells and gradients are what they were when the graph was captured.
+  bool fits(Inputs arguments) const;
+  /// Queues a run and gives its results. `numbers` are those that change between runs. A run that fails leaves cells as
+  /// they were, but for those that it had already updated in place.
+  Tensors run(Inputs arguments, std::span<const double> numbers);
+
+  size_t numbers() const;
+  size_t arenaBytes() const;
+  /// Has the next run measure every operation, for describe().
+  void profileNext();
+  std::vector<Description> describe() const;
+
+ private:
+  struct Compiled;
+  struct Execution;
+  Tensor boundTo(int value, Inputs arguments, std::span<const double> numbers) const;
+  void takeMemory(Execution& run, std::vector<Ref<Storage>>& owned) const;
+  Tensors outputs(const Tensors& bound, const std::vector<Ref<Storage>>& owned) const;
+  void leaveState(const std::vector<Ref<Storage>>& owned) const;
+  std::shared_ptr<Compiled> compiled_;
+};
+
+}  // namespace anneal
