@@ -34,6 +34,11 @@ export interface Explanation extends GraphDescription {
   save(path: string): Promise<void>
 }
 
+// The graphs of functions that are gone. It must not refer to the functions, so it gets their numbers only.
+const graphsOf = new FinalizationRegistry<Set<number>>(ids => {
+  for (const id of ids) native.freeProgram(id)
+})
+
 /** One captured graph: what it was captured for, and how its results are given back. */
 interface Entry {
   readonly id: number
@@ -62,6 +67,13 @@ export function compile<A extends readonly unknown[], R>(
     throw new AnnealError('ERR_VALUE', `compile: graphs must be a whole number from 1 on; got ${capacity}`)
   }
   let entries: Entry[] = []
+  const ids = new Set<number>()
+  const drop = (dropped: readonly Entry[]) => {
+    for (const { id } of dropped) {
+      ids.delete(id)
+      native.freeProgram(id)
+    }
+  }
 
   function entryFor(args: A, inputs: readonly Tensor[], structure: string): Entry {
     const { grad } = currentMode()
@@ -71,7 +83,8 @@ export function compile<A extends readonly unknown[], R>(
       return entry
     }
     const entry: Entry = { structure, grad, ...capture(fn, args, inputs) }
-    for (const old of entries.slice(capacity - 1)) native.freeProgram(old.id)
+    ids.add(entry.id)
+    drop(entries.slice(capacity - 1))
     entries = [entry, ...entries.slice(0, capacity - 1)]
     return entry
   }
@@ -86,6 +99,7 @@ export function compile<A extends readonly unknown[], R>(
     const [entry, inputs] = prepared(args)
     return run(entry, inputs) as R
   }
+  graphsOf.register(call, ids)
   return Object.defineProperties(call, {
     graphs: { get: () => entries.length },
     explain: {
@@ -100,7 +114,7 @@ export function compile<A extends readonly unknown[], R>(
     },
     dispose: {
       value: () => {
-        for (const entry of entries) native.freeProgram(entry.id)
+        drop(entries)
         entries = []
       },
     },

@@ -262,7 +262,7 @@ export abstract class Module {
   /** The outputs for `inputs`, computed in batches, in evaluation mode and without gradients. */
   // biome-ignore lint/suspicious/noExplicitAny: of the kind that forward() gives
   predict(inputs: Bundle | Dataset<any>, options: PredictOptions = {}): Promise<any> {
-    return predict(this, inputs, options)
+    return predict(this, inputs, options, this.#compiled?.capture ?? true)
   }
 
   /**
@@ -316,6 +316,12 @@ interface Hooks {
 }
 
 const hooksOf = new WeakMap<Module, Hooks>()
+
+/** Whether functions are called before or after every forward pass of `module`. */
+export function hasHooks(module: Module): boolean {
+  const hooks = hooksOf.get(module)
+  return hooks !== undefined && hooks.before.length + hooks.after.length > 0
+}
 
 /** The first hook of a module puts itself around its `forward`; modules without hooks pay nothing. */
 function addHook<H>(module: Module, list: (hooks: Hooks) => H[], hook: H): () => void {

@@ -12,13 +12,15 @@ import type { CompileOptions } from './types'
 export interface Compiled {
   readonly optimizer: Optimizer
   readonly objective: Objective
+  /** Whether steps are to run as captured graphs. */
+  readonly capture: boolean
   /** Metrics without batches, of one's own. */
   meters(): Meters
 }
 
 /** Checks and resolves how a model is to be trained; see `Module.compile`. */
 export function compile(model: Module, options: CompileOptions): Compiled {
-  const { optimizer: given, metrics = [] } = options
+  const { optimizer: given, metrics = [], capture = true } = options
   const optimizer = typeof given === 'string' ? resolveOptimizer(given) : given
   const own = new Set(model.parameters())
   if (!optimizer.attached) optimizer.attach([...own])
@@ -29,7 +31,7 @@ export function compile(model: Module, options: CompileOptions): Compiled {
     )
   }
   const named = namedMetrics(metrics)
-  return { optimizer, objective: new Objective(options), meters: () => new Meters(named.map(fresh)) }
+  return { optimizer, objective: new Objective(options), capture, meters: () => new Meters(named.map(fresh)) }
 }
 
 type Metrics = readonly (string | Metric)[]

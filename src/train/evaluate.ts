@@ -6,6 +6,7 @@ import type { Module } from '../nn/module'
 import { concat } from '../ops.generated'
 import { Tensor } from '../tensor'
 import { disposeAll, entriesOf, examplesIn, forwardOf, inEvaluation, mapBundle, sliced } from './bundle'
+import { type Captured, captured } from './capture'
 import type { Compiled } from './compile'
 import { batchesOf, ranges } from './feed'
 import { Means } from './meter'
@@ -15,6 +16,34 @@ import type { Bundle, EvaluateOptions, Examples, PredictOptions, TrainingBatch }
 
 // Batches whose values may be outstanding.
 const inFlight = 2
+
+type Judge = Captured<[Bundle, Bundle, Tensor | undefined], { outputs: Bundle; losses: [string, Tensor][] }>
+type Predictor = Captured<[Bundle], Bundle>
+
+// Captured once, and used by every evaluation and prediction as long as the model lives.
+const judges = new WeakMap<Compiled, Judge>()
+const predictors = new WeakMap<Module, Predictor>()
+
+function judgeOf(model: Module, compiled: Compiled): Judge {
+  let judge = judges.get(compiled)
+  if (!judge) {
+    judge = captured(model, compiled.capture, (inputs, targets, weights) => {
+      const outputs = forwardOf(model, inputs)
+      return { outputs, losses: compiled.objective.compute(outputs, targets, weights) }
+    })
+    judges.set(compiled, judge)
+  }
+  return judge
+}
+
+function predictorOf(model: Module, capture: boolean): Predictor {
+  let predictor = predictors.get(model)
+  if (!predictor) {
+    predictor = captured(model, capture, inputs => forwardOf(model, inputs))
+    predictors.set(model, predictor)
+  }
+  return predictor
+}
 
 /** Loss and metrics over data, in evaluation mode; see `Module.evaluate`. */
 export async function evaluate(
@@ -26,9 +55,9 @@ export async function evaluate(
   const modules = model.modules()
   const means = new Means()
   const meters = compiled.meters()
+  const compute = judgeOf(model, compiled)
   const judge = ([inputs, targets, weights]: TrainingBatch) => {
-    const outputs = inEvaluation(modules, () => forwardOf(model, inputs))
-    const losses = compiled.objective.compute(outputs, targets, weights)
+    const { outputs, losses } = inEvaluation(modules, () => compute(inputs, targets, weights))
     means.add(losses, examplesIn(inputs, 'inputs'))
     meters.update(paired(outputs, targets))
   }
@@ -53,14 +82,16 @@ export async function predict(
   model: Module,
   inputs: Bundle | Dataset<unknown>,
   options: PredictOptions,
+  capture: boolean,
 ): Promise<Bundle> {
+  const forward = predictorOf(model, capture)
   const modules = model.modules()
   const outputs: Bundle[] = []
   // Detached, so that each output is a tensor of its own even where the model hands through an input or a parameter.
   const compute = (batch: Bundle) =>
     scope(() =>
       mapBundle(
-        noGrad(() => inEvaluation(modules, () => forwardOf(model, batch))),
+        noGrad(() => inEvaluation(modules, () => forward(batch))),
         t => t.detach(),
       ),
     )

@@ -1,11 +1,15 @@
+import type { TensorLike } from '../call'
+import { dependsOn } from '../capturing'
+import { live } from '../compile'
 import type { Dataset, DatasetState } from '../data'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import type { Module } from '../nn/module'
 import { clipGradNorm, clipGradValue } from '../optim'
-import type { Parameter } from '../tensor'
-import { disposeAll, examplesIn, forwardOf } from './bundle'
+import type { Parameter, Tensor } from '../tensor'
+import { disposeAll, examplesIn, forwardOf, mapBundle } from './bundle'
 import type { Callback, Training } from './callback'
+import { type Captured, captured } from './capture'
 import type { Compiled } from './compile'
 import type { Display } from './display'
 import { throwIfAborted, trainingBatch } from './feed'
@@ -14,10 +18,19 @@ import { Means, type Meters } from './meter'
 import { paired } from './objective'
 import type { Logs } from './progress'
 import { type Saved, saveTraining } from './resume'
-import type { FitOptions, TrainingBatch } from './types'
+import type { Bundle, FitOptions, TrainingBatch } from './types'
 
 // Batches whose values may still be outstanding: the pipeline stays full, and memory bounded.
 const inFlight = 2
+
+/** Whether a batch is followed by an update, of as many examples as were expected or not. */
+type Update = 'none' | 'even' | 'uneven'
+
+interface BatchResult {
+  losses: [string, Tensor][]
+  /** Where there are metrics. */
+  outputs: Bundle | undefined
+}
 
 /** Options of a fit with what was decided about them. */
 export interface RunOptions extends FitOptions {
@@ -44,6 +57,9 @@ export class Fit implements Training {
   // Batches and examples since the last update, and how many examples were expected at the first of them.
   #collected = { batches: 0, examples: 0, expected: 0 }
   #regularized = false
+  // What a batch weighs among those of its update.
+  #share = 1
+  readonly #compute: Captured<[Bundle, Bundle, Tensor | undefined, Update], BatchResult>
 
   constructor(
     readonly model: Module,
@@ -52,6 +68,7 @@ export class Fit implements Training {
   ) {
     this.meters = compiled.meters()
     this.rates = compiled.optimizer.groups.map(group => group.lr)
+    this.#compute = captured(model, compiled.capture, (...batch) => this.#batchStep(...batch))
   }
 
   get learningRate(): number {
@@ -95,6 +112,7 @@ export class Fit implements Training {
 
   /** Leaves model and optimizer without what belongs to this fit alone. */
   end(): void {
+    this.#compute.dispose()
     this.model.zeroGrad()
     if (this.options.schedule) this.#setRates(1)
     this.means.reset()
@@ -120,62 +138,85 @@ export class Fit implements Training {
     if (this.#batch === 0) throw new AnnealError('ERR_VALUE', 'fit: the data gave no batches')
     // What was collected since the last update, where the batches do not come out even.
     const left = this.#collected.batches > 0
-    if (left) this.#update()
+    if (left) {
+      this.#schedule()
+      scope(() => this.#updateWeights('uneven'))
+      this.#countUpdate()
+    }
     while (this.#pending.length > 0) await this.#oldest()
     if (left) await this.#tell(callback => callback.stepEnd?.(this, this.#logs))
     throwIfAborted(signal)
   }
 
-  /** Forward and backward for one batch; returns its number of examples. */
+  /** Forward, backward and perhaps the update for one batch; returns its number of examples. */
   #trainBatch([inputs, targets, weights]: TrainingBatch): number {
-    const { classWeight, accumulate = 1, ownsBatches } = this.options
+    const { accumulate = 1, ownsBatches } = this.options
     const examples = examplesIn(inputs, 'inputs')
     const collected = this.#collected
     if (collected.batches === 0) collected.expected = examples * accumulate
-    scope(() => {
-      const outputs = forwardOf(this.model, inputs)
-      const losses = this.compiled.objective.compute(outputs, targets, weights, classWeight)
-      const penalty = this.#regularized ? this.model.regularization() : undefined
-      if (penalty) losses[0]![1] = losses[0]![1].add(penalty)
-      const loss = losses[0]![1]
-      const share = accumulate > 1 ? loss.mul(examples / collected.expected) : loss
-      share.backward()
-      this.means.add(losses, examples)
-      if (this.meters.metrics.length > 0) this.meters.update(paired(outputs, targets))
-    })
-    if (ownsBatches) disposeAll([inputs, targets, weights])
+    this.#share = examples / collected.expected
     collected.batches++
     collected.examples += examples
+    const last = collected.batches >= accumulate
+    if (last) this.#schedule()
+    scope(() => {
+      const update = last ? (collected.examples === collected.expected ? 'even' : 'uneven') : 'none'
+      const { losses, outputs } = this.#compute(inputs, targets, weights, update)
+      this.means.add(losses, examples)
+      if (outputs) this.meters.update(paired(outputs, targets))
+    })
+    if (ownsBatches) disposeAll([inputs, targets, weights])
     return examples
   }
 
-  /** Updates where enough was collected, waits for the values of some batch back, and tells of it. */
+  /** What is done on the device for one batch. It may be captured: what changes between batches must be live. */
+  #batchStep(inputs: Bundle, targets: Bundle, weights: Tensor | undefined, update: Update): BatchResult {
+    const { classWeight, accumulate = 1 } = this.options
+    const outputs = forwardOf(this.model, inputs)
+    const losses = this.compiled.objective.compute(outputs, targets, weights, classWeight)
+    dependsOn(this, () => this.#regularized)
+    const penalty = this.#regularized ? this.model.regularization() : undefined
+    if (penalty) losses[0]![1] = losses[0]![1].add(penalty)
+    const loss = losses[0]![1]
+    const share = accumulate > 1 ? loss.mul(live(() => this.#share)) : loss
+    share.backward()
+    if (update !== 'none') this.#updateWeights(update)
+    return {
+      losses: losses.map(([name, value]): [string, Tensor] => [name, value.detach()]),
+      outputs: this.meters.metrics.length > 0 ? mapBundle(outputs, t => t.detach()) : undefined,
+    }
+  }
+
+  /** Clips the gradients, updates the weights by them and drops them. */
+  #updateWeights(update: Update): void {
+    const { optimizer } = this.compiled
+    const { clipNorm, clipValue } = this.options
+    const parameters = optimizer.parameters()
+    if (update === 'uneven') {
+      const factor = live(() => this.#collected.expected / this.#collected.examples)
+      scaleGradients(parameters, factor)
+    }
+    if (clipValue !== undefined) clipGradValue(parameters, clipValue)
+    if (clipNorm !== undefined) clipGradNorm(parameters, clipNorm)
+    optimizer.step()
+    optimizer.zeroGrad()
+  }
+
+  /** Waits for the values of some batch back, and tells of it. */
   async #batchEnd(examples: number): Promise<void> {
     const { accumulate = 1, display } = this.options
     const logs = this.means.values()
     logs.catch(() => {}) // awaited some batches later, or not at all when something else fails first
     this.#pending.push({ step: this.step, logs })
     const updated = this.#collected.batches >= accumulate
-    if (updated) this.#update()
+    if (updated) this.#countUpdate()
     if (this.#pending.length > inFlight) await this.#oldest()
     await display?.batch(this.#batch, this.#logs, examples, this.meters)
     this.#batch++
     if (updated) await this.#tell(callback => callback.stepEnd?.(this, this.#logs))
   }
 
-  #update(): void {
-    const { optimizer } = this.compiled
-    const { clipNorm, clipValue } = this.options
-    const { examples, expected } = this.#collected
-    this.#schedule()
-    scope(() => {
-      const parameters = optimizer.parameters()
-      if (examples !== expected) scaleGradients(parameters, expected / examples)
-      if (clipValue !== undefined) clipGradValue(parameters, clipValue)
-      if (clipNorm !== undefined) clipGradNorm(parameters, clipNorm)
-      optimizer.step()
-    })
-    optimizer.zeroGrad()
+  #countUpdate(): void {
     this.#collected.batches = 0
     this.#collected.examples = 0
     this.step++
@@ -216,7 +257,7 @@ export class Fit implements Training {
   }
 }
 
-function scaleGradients(parameters: readonly Parameter[], factor: number): void {
+function scaleGradients(parameters: readonly Parameter[], factor: TensorLike): void {
   for (const parameter of parameters) {
     const { grad } = parameter
     if (grad) parameter.grad = grad.detach().mul(factor)

@@ -32,6 +32,11 @@ export interface CompileOptions {
     | readonly (string | Metric)[]
     | readonly (readonly (string | Metric)[])[]
     | Readonly<Record<string, readonly (string | Metric)[]>>
+  /**
+   * Whether steps run as captured graphs; see `compile` of the package for what is frozen then. Say false for a model whose
+   * `forward` depends on state of its own that changes. Default: true; a model that cannot be captured runs without.
+   */
+  capture?: boolean
 }
 
 /**
