@@ -1,10 +1,10 @@
 // How late a 1 ms timer is while `fit` trains a large model: prints { count, p50, p99, max } in milliseconds.
-import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { formula } from './worker.mjs'
+import { anneal } from './anneal.mjs'
+import { formula } from './values.mjs'
 
 const seconds = 5
-const { nn, optim, setThreads, tensor } = createRequire(import.meta.url)('../dist/index.js')
+const { nn, optim, setThreads, tensor } = anneal
 if (process.env.BENCH_THREADS) setThreads(Number(process.env.BENCH_THREADS))
 
 const examples = 8192

@@ -1,16 +1,28 @@
-// A contender of the benchmarks: a child process that answers one line for each line it gets (see worker.mjs).
+// A contender of the benchmarks: a child process that answers one line for each line it gets (see worker.mjs). It starts when
+// it is asked first, and may be ended and asked again.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
 export class Peer {
+  #command
   #process
   #lines
   #errors = ''
 
   constructor(id, command, args, environment) {
     this.id = id
-    this.#process = spawn(command, args, { env: { ...process.env, ...environment }, stdio: ['pipe', 'pipe', 'pipe'] })
+    this.#command = [command, args, { env: { ...process.env, ...environment }, stdio: ['pipe', 'pipe', 'pipe'] }]
+  }
+
+  get running() {
+    return this.#process !== undefined
+  }
+
+  /** Starts the process; `about` then says { name, version, threads }. */
+  async #start() {
+    this.#errors = ''
+    this.#process = spawn(...this.#command)
     this.#process.stdin.on('error', () => {}) // the end of the process says more
     this.#process.on('error', error => {
       this.#errors += error.message
@@ -19,6 +31,7 @@ export class Peer {
       this.#errors = (this.#errors + text).slice(-2000)
     })
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]()
+    this.about = (await this.#answer()).ready
   }
 
   async #answer() {
@@ -29,21 +42,23 @@ export class Peer {
     }
   }
 
-  /** Waits until the process is up: { name, version, threads }. */
-  async start() {
-    this.about = (await this.#answer()).ready
-    return this.about
-  }
-
-  /** Runs a workload: { seconds, check } for all its iterations, or { error }. */
+  /** Runs a workload: { seconds, check, peak } for all its iterations, or { error }. */
   async ask(workload, iterations) {
-    this.#process.stdin.write(`${JSON.stringify({ workload, iterations })}\n`)
-    return this.#answer()
+    try {
+      if (!this.running) await this.#start()
+      this.#process.stdin.write(`${JSON.stringify({ workload: workload.name, iterations, options: workload })}\n`)
+      return await this.#answer()
+    } catch (error) {
+      await this.end()
+      return { error: String(error.message).split('\n')[0] }
+    }
   }
 
   async end() {
-    if (this.#process.exitCode !== null || this.#process.pid === undefined) return
-    this.#process.stdin.end()
-    await once(this.#process, 'exit')
+    const child = this.#process
+    this.#process = undefined
+    if (!child || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
+    child.stdin.end()
+    await once(child, 'exit')
   }
 }

@@ -1,30 +1,73 @@
-// The results as text: a table for the terminal and for docs/benchmarks.md.
+// The results as text: tables for the terminal and for docs/benchmarks.md.
 import { speedup } from './measure.mjs'
-import { titles } from './peers.mjs'
+import { contender } from './peers.mjs'
 
 const factors = { µs: 1e6, ms: 1e3 }
 const digits = value => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2))
+const percent = ratio => (ratio === undefined ? '–' : `${(ratio * 100).toFixed(0)} %`)
+const times = ratio => (ratio === undefined ? '–' : `${ratio.toFixed(2)}×`)
 
-function time(result, unit) {
+/** The fastest of the results whose contender passes `test`. */
+function fastest(results, test) {
+  const able = Object.entries(results).filter(([id, result]) => result.times && test(contender(id)))
+  return able.sort(([, a], [, b]) => a.median - b.median)[0]?.[1]
+}
+
+const ours = results => fastest(results, ({ ours }) => ours)
+
+/** How many times faster the faster of Anneal's variants is than the fastest peer of the same precision. */
+export function lead(results) {
+  return speedup(
+    ours(results),
+    fastest(results, c => !c.ours && !c.ceiling && !c.rounded),
+  )
+}
+
+/** A row for each workload with a cell for each contender that ran any; the first row is the head. */
+function table({ workloads, peers }, cell, more = []) {
+  const ids = peers.map(peer => peer.id)
+  const head = ['Workload', ...ids.map(id => contender(id).title), ...more.map(([title]) => title)]
+  const body = workloads.map(workload => [
+    workload.title,
+    ...ids.map(id => cell(workload.results[id], workload)),
+    ...more.map(([, value]) => value(workload)),
+  ])
+  return [head, ...body]
+}
+
+function time(result, { unit }) {
   if (!result?.times) return result?.error ? 'not there' : '–'
   return `${digits(result.median * factors[unit])} (${digits(result.minimum * factors[unit])})`
 }
 
-const times = ratio => (ratio === undefined ? '–' : `${ratio.toFixed(2)}×`)
+function timeTable(run) {
+  const more = [
+    ['Unit', ({ unit }) => unit],
+    ['vs best peer', ({ results }) => times(lead(results))],
+  ]
+  if (run.workloads.some(({ results }) => results.oneDnn)) {
+    more.push(['Ceiling', ({ results }) => percent(speedup(results.anneal, results.oneDnn))])
+  }
+  if (run.ceilings) {
+    more.push(['Floor', ({ floor, unit }) => (floor ? digits(floor * factors[unit]) : '–')])
+    more.push(['Of the floor', ({ floor, results }) => percent(floor && ours(results) && floor / ours(results).median)])
+  }
+  return table(run, time, more)
+}
 
-/** Rows of cells; the first is the head. */
-export function rows({ workloads, peers }) {
-  const ids = peers.map(peer => peer.id)
-  const compared = ids.filter(id => id !== 'anneal' && id !== 'oneDnn')
-  const head = ['Workload', 'Unit', ...ids.map(id => titles[id]), ...compared.map(id => `vs ${titles[id]}`), 'Ceiling']
-  const body = workloads.map(({ title, unit, results }) => [
-    title,
-    unit,
-    ...ids.map(id => time(results[id], unit)),
-    ...compared.map(id => times(speedup(results.anneal, results[id]))),
-    results.oneDnn?.times ? `${(speedup(results.anneal, results.oneDnn) * 100).toFixed(0)} %` : '–',
-  ])
-  return [head, ...body]
+/** Titled tables of a run: [title, rows]. */
+export function tables(run) {
+  const found = [['Time per iteration, median (minimum)', timeTable(run)]]
+  if (run.workloads.some(({ network }) => network)) {
+    found.push(
+      [
+        'Peak memory of the process, MiB',
+        table(run, result => (result?.peak ? (result.peak / 2 ** 20).toFixed(0) : '–')),
+      ],
+      ['First iteration, s: compilation included', table(run, result => (result?.first ? digits(result.first) : '–'))],
+    )
+  }
+  return found
 }
 
 export function textTable(cells) {
@@ -34,15 +77,21 @@ export function textTable(cells) {
 
 export function markdownTable([head, ...body]) {
   const line = row => `| ${row.join(' | ')} |`
-  return [line(head), line(head.map((_, i) => (i < 2 ? '---' : '---:'))), ...body.map(line)]
+  return [line(head), line(head.map((_, i) => (i < 1 ? '---' : '---:'))), ...body.map(line)]
+}
+
+function ceilingLine({ flops, bandwidth }) {
+  return `- Ceilings in this run, by Anneal: ${(flops / 1e9).toFixed(0)} GFLOP/s (2048×768×3072), ${(bandwidth / 1e9).toFixed(1)} GB/s read and written`
 }
 
 /** What the figures hold for: machine, versions, load, command, date. */
-export function conditions({ machine, peers, command, date, repeats, threads, load }) {
+export function conditions({ machine, peers, command, date, repeats, threads, load, ceilings }) {
+  const versions = new Map(peers.map(({ name, version }) => [name, version]))
   return [
     `- Machine: ${machine}`,
-    `- Versions: Node.js ${process.versions.node}, ${peers.map(p => `${titles[p.id]} ${p.version}`).join(', ')}`,
+    `- Versions: Node.js ${process.versions.node}, ${Array.from(versions, one => one.join(' ')).join(', ')}`,
     `- ${threads} threads, ${repeats} interleaved repeats; load average when started ${load.before}, at the end ${load.after}`,
+    ...(ceilings ? [ceilingLine(ceilings)] : []),
     `- \`${command}\`, ${date}`,
   ]
 }

@@ -1,28 +1,50 @@
-// What a JavaScript peer's process does: reads a request per line, {"workload", "iterations"}, and answers with the seconds
-// that the iterations took, completion included, and the loss of the first step, as {"seconds", "check"}.
+// What a JavaScript peer's process does: reads a request per line, {"workload", "iterations", "options"}, and answers with the
+// seconds that the iterations took, completion included, what they computed at first, and the process's peak memory since the
+// workload was prepared, in bytes, as {"seconds", "check", "peak"}.
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
-/** @param {object} about @param {Record<string, () => Promise<(iterations: number) => Promise<number>>>} workloads */
-export async function serve(about, workloads) {
+/** The most memory that this process has held since `resetPeak`; undefined where the system does not tell. */
+function peak() {
+  try {
+    return Number(/VmHWM:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+function resetPeak() {
+  globalThis.gc?.()
+  try {
+    writeFileSync('/proc/self/clear_refs', '5')
+  } catch {
+    // Not Linux, or not allowed: the peak then counts from the start.
+  }
+}
+
+/**
+ * @param {object} about
+ * @param {(name: string, options: object) => Promise<((iterations: number) => Promise<unknown>) | undefined>} prepare
+ *   gives a function that runs a workload; undefined for one that this peer cannot do
+ */
+export async function serve(about, prepare) {
   const prepared = new Map()
   const answer = object => process.stdout.write(`${JSON.stringify(object)}\n`)
   answer({ ready: about })
   for await (const line of createInterface({ input: process.stdin })) {
-    const { workload, iterations } = JSON.parse(line)
+    const { workload, iterations, options } = JSON.parse(line)
     try {
-      if (!workloads[workload]) throw new Error('not available')
-      if (!prepared.has(workload)) prepared.set(workload, await workloads[workload]())
+      if (!prepared.has(workload)) {
+        prepared.set(workload, await prepare(workload, options))
+        resetPeak()
+      }
       const run = prepared.get(workload)
+      if (!run) throw new Error('not available')
       const start = process.hrtime.bigint()
       const check = await run(iterations)
-      answer({ seconds: Number(process.hrtime.bigint() - start) / 1e9, check })
+      answer({ seconds: Number(process.hrtime.bigint() - start) / 1e9, check, peak: peak() })
     } catch (error) {
       answer({ error: String(error?.message ?? error) })
     }
   }
-}
-
-/** Values by the formula that all peers know: ((i · 7919 + number · 104729) mod 1000 / 500 - 1) · bound. */
-export function formula(size, number, bound) {
-  return Float32Array.from({ length: size }, (_, i) => (((i * 7919 + number * 104729) % 1000) / 500 - 1) * bound)
 }
