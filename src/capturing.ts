@@ -51,8 +51,8 @@ export function refuseWhileCapturing(what: string): void {
   if (!recording) return
   recording.failure ??= new AnnealError(
     'ERR_CAPTURE',
-    `compile: ${what}${callerOf()}: there are no values while a function is captured. Return the tensor and read it ` +
-      'outside of the function, or choose between values with where()',
+    `compile: ${what}${callerOf()}: a captured function has no values, and runs once only. Return tensors and read them ` +
+      'outside of it, choose between values with where(), and pass in what changes',
   )
   throw recording.failure
 }

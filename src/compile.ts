@@ -1,5 +1,5 @@
 import { putCall, resultsOf } from './call'
-import { currentRecording, type Recording, withRecording } from './capturing'
+import { currentRecording, type Recording, refuseWhileCapturing, withRecording } from './capturing'
 import { AnnealError } from './errors'
 import { type GraphDescription, printGraph, writeGraphPage } from './explain'
 import { scope } from './lifetime'
@@ -153,6 +153,11 @@ function capture<A extends readonly unknown[]>(
   const recording: Recording = { preparations: [], conditions: [], decided: new Set() }
   const handles = native.beginCapture(inputs.map(t => t.handle)) ?? throwLast()
   return withRecording(recording, () => {
+    const { random } = Math
+    Math.random = () => {
+      refuseWhileCapturing('Math.random(), which would always give the same')
+      return random()
+    }
     try {
       return scope(() => {
         const symbols = handles.map(handle => new Tensor(handle))
@@ -166,6 +171,7 @@ function capture<A extends readonly unknown[]>(
     } catch (error) {
       throw recording.failure ?? error
     } finally {
+      Math.random = random
       native.abortCapture()
     }
   })

@@ -1,5 +1,6 @@
 import * as anneal from 'anneal'
-import { type DType, gradients, noGrad, type Tensor } from 'anneal'
+import { compile, type DType, gradients, noGrad, type Tensor } from 'anneal'
+import { expect } from 'vitest'
 import * as internal from '../../src/internal.generated'
 import { withMode } from '../../src/mode'
 import type { OpSchema } from '../../src/native'
@@ -129,6 +130,37 @@ async function checkDifferences(op: OpSchema, c: GoldenCase): Promise<void> {
 }
 
 /** Everything that is asked of an op, for one golden case. */
+/** A captured graph gives the same bits as the calls one by one, gradients included. */
+async function checkCaptured(op: OpSchema, c: GoldenCase): Promise<void> {
+  const whole = (inputs: readonly Input[]) => {
+    const { inputs: marked, leaves } = leavesOf(inputs)
+    const outputs = callOp(op, marked, c.attrs)
+    if (!c.grads || !c.through) return { outputs, grads: [] }
+    const roots = c.through.map(i => outputs[i]!)
+    const grads = gradients(roots, leaves, { gradOutputs: roots.map((t, i) => cotangent(t, c.through![i]!)) })
+    return { outputs, grads }
+  }
+  const captured = compile(whole as (inputs: unknown) => ReturnType<typeof whole>)
+  const inputs = loaded(c)
+  const expected = whole(inputs)
+  for (const run of ['captured', 'captured, run again']) {
+    const got = captured(inputs)
+    for (const part of ['outputs', 'grads'] as const) {
+      for (const [i, t] of expected[part].entries()) {
+        const what = `${title(c)}, ${run}, ${part} ${i}`
+        expect(got[part][i] === undefined, what).toBe(t === undefined)
+        if (t) await expectSame(what, got[part][i]!, t)
+      }
+    }
+  }
+  captured.dispose()
+}
+
+async function expectSame(what: string, got: Tensor, expected: Tensor): Promise<void> {
+  expect([got.dtype, ...got.shape], what).toEqual([expected.dtype, ...expected.shape])
+  expectNear(what, await got.data(), await expected.data(), { rtol: 0, atol: 0 })
+}
+
 export async function checkCase(op: OpSchema, c: GoldenCase): Promise<void> {
   await checkForward(op, c, loaded(c), title(c))
   await checkGradients(op, c, title(c))
@@ -136,6 +168,7 @@ export async function checkCase(op: OpSchema, c: GoldenCase): Promise<void> {
     await checkForward(op, c, mapTensors(loaded(c), permuted), `${title(c)}, permuted inputs`)
     await checkForward(op, c, mapTensors(loaded(c), strided), `${title(c)}, strided inputs`)
   }
+  await checkCaptured(op, c)
   if (c.differences) await checkDifferences(op, c)
   if (op.lowered && op.kernels.includes('cpu')) {
     await withMode({ lower: true }, async () => {
