@@ -139,7 +139,7 @@ export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tenso
     native.generator(...after)
     result.backward(new Tensor(handles[0]!))
     if (currentRecording()) native.captureRegion(region)
-    return [...again.map(t => native.grad(t.handle)), ...anchor.map(() => -1)].map(h => (h < 0 ? -1 : h))
+    return [...again.map(t => t.grad?.handle ?? -1), ...anchor.map(() => -1)]
   }
   const all = [...inputs, ...anchor]
   if (

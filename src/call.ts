@@ -1,24 +1,21 @@
 import { type DType, dtypeIndex } from './dtype'
 import { AnnealError } from './errors'
 import { currentMode } from './mode'
-import { native, throwLast } from './native'
+import { native, scratch, throwLast } from './native'
 import { Tensor } from './tensor'
 
 /** What ops take as input: number and boolean literals do not change the dtype of tensors beside them. */
 export type TensorLike = Tensor | number | boolean
 
-// Calls pass numbers to the native library through this array; see native/node/call.cpp for the layout.
-const scratch = new Float64Array(1 << 17)
-native.bind(scratch)
-
 const absent = -1
 const numberLiteral = -2
 const booleanLiteral = -3
 
+let mode = currentMode() // of the call that has begun: it is looked up once
+
 /** Starts a call; gives the place of the first input. */
 export function begin(): number {
-  const { grad, lower } = currentMode()
-  scratch[0] = (grad ? 1 : 0) + (lower ? 2 : 0)
+  mode = currentMode()
   return 1
 }
 
@@ -126,13 +123,22 @@ function skip(p: number): number {
 
 /** Runs op number `id`, whose inputs and attributes have been put; gives its only output. */
 export function run(id: number): Tensor {
-  if (native.call(id) < 0) throwLast()
-  return new Tensor(scratch[0]!)
+  call(id)
+  return new Tensor(scratch[1]!, mode)
 }
 
 /** Runs an op with several outputs. */
 export function runAll(id: number): Tensor[] {
-  return resultsOf(native.call(id))
+  return resultsOf(call(id))
+}
+
+/** Gives the number of outputs, whose handles follow in `scratch`. */
+function call(id: number): number {
+  scratch[0] = 4 * id + (mode.grad ? 1 : 0) + (mode.lower ? 2 : 0)
+  native.call()
+  const count = scratch[0]!
+  if (count < 0) throwLast()
+  return count
 }
 
 /** Describes the tensor behind `handle`. */
@@ -157,9 +163,9 @@ export function putCall(tensors: readonly Tensor[], numbers: readonly number[]):
   for (const n of numbers) scratch[p++] = n
 }
 
-/** The tensors that a native call left, which gave their `count`. */
+/** The tensors that a native call left after their `count`. */
 export function resultsOf(count: number): Tensor[] {
   if (count < 0) throwLast()
-  const handles = scratch.slice(0, count)
-  return Array.from(handles, handle => new Tensor(handle))
+  const inMode = currentMode()
+  return Array.from({ length: count }, (_, i) => new Tensor(scratch[i + 1]!, inMode))
 }

@@ -215,9 +215,20 @@ export function outsideCapture<R>(fn: () => R): R {
   }
 }
 
+const identities = new WeakMap<Parameter, number>()
+let nextIdentity = 0
+
+/** A number of this parameter's own. Handles are used again when their tensors are gone. */
+function identityOf(parameter: Parameter): number {
+  const known = identities.get(parameter)
+  if (known !== undefined) return known
+  identities.set(parameter, nextIdentity)
+  return nextIdentity++
+}
+
 /** What a call's arguments look like but for the values of tensors, which go to `tensors` in order. */
 function structureOf(value: unknown, tensors: Tensor[]): string {
-  if (value instanceof Parameter) return `parameter ${value.handle}`
+  if (value instanceof Parameter) return `parameter ${identityOf(value)}`
   if (value instanceof Tensor) {
     tensors.push(value)
     return 'tensor'

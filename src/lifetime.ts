@@ -1,15 +1,32 @@
-import { currentMode, withMode } from './mode'
-import { native } from './native'
+import { currentMode, type Mode, type Owner, withMode } from './mode'
+import { native, scratch } from './native'
 import type { Tensor } from './tensor'
 
-// Finalizers come in batches, after a collection. A handle carries its slot's generation, so that one that was disposed of
-// before is not freed twice: nothing has to be unregistered.
+let stacks: Map<number, string> | undefined
+
+// Finalizers come in batches, after a collection, and their handles are passed on in batches too.
+const finalized: number[] = []
 const finalizers = new FinalizationRegistry<number>(handle => {
-  native.free(handle)
-  stacks?.delete(handle)
+  if (finalized.push(handle) === 1) queueMicrotask(releaseFinalized)
 })
 
-let stacks: Map<number, string> | undefined
+function releaseFinalized() {
+  release(finalized)
+  finalized.length = 0
+}
+
+/** Frees tensors of which no JavaScript object is left, or none that knows its handle: the handles are used again. */
+function release(handles: readonly number[]) {
+  for (let done = 0; done < handles.length; ) {
+    let count = 0
+    while (count < scratch.length && done < handles.length) scratch[count++] = handles[done++]!
+    native.release(count)
+  }
+  if (stacks) for (const handle of handles) stacks.delete(handle)
+}
+
+// The handle of a tensor whose own has been given to another: that of no tensor.
+const noHandle = 2 ** 31 - 1
 
 const tensorsPerTurn = 8192
 let sinceTurn = 0
@@ -25,15 +42,81 @@ export function turnDue(): Promise<void> | undefined {
 }
 
 /** @internal */
-export function noteCreated(tensor: Tensor): void {
+export function noteCreated(tensor: Tensor, { scope }: Mode): void {
   sinceTurn++
-  finalizers.register(tensor, tensor.handle)
+  if (scope) scope.add(tensor)
+  else finalizers.register(tensor, tensor.handle)
   if (stacks) stacks.set(tensor.handle, new Error().stack!.split('\n').slice(3).join('\n'))
 }
 
-/** @internal */
-export function noteDisposed(tensor: Tensor): void {
+/** @internal Frees a tensor's memory. Its handle stays its own. */
+export function free(tensor: Tensor): void {
   stacks?.delete(tensor.handle)
+  scratch[0] = tensor.handle
+  native.free(1)
+}
+
+/**
+ * The tensors made in a scope. While a scope is sure to end, which it is until it awaits, its tensors need no finalizers:
+ * registering them costs about as much as a small op.
+ */
+class Scope implements Owner {
+  #fresh: Tensor[] = [] // without finalizers
+  #registered: Tensor[] = []
+  #state: 'running' | 'awaiting' | 'ended' = 'running'
+
+  add(tensor: Tensor, registered = false) {
+    if (this.#state === 'running' && !registered) {
+      this.#fresh.push(tensor)
+      return
+    }
+    if (!registered) finalizers.register(tensor, tensor.handle)
+    if (this.#state !== 'ended') this.#registered.push(tensor)
+  }
+
+  remove(tensor: Tensor) {
+    if (take(this.#fresh, tensor)) finalizers.register(tensor, tensor.handle)
+    else take(this.#registered, tensor)
+  }
+
+  /** From now on the scope may never end, and then what nobody holds is left to finalizers. */
+  await() {
+    this.#state = 'awaiting'
+    for (const tensor of this.#fresh) this.add(tensor)
+    this.#fresh = []
+  }
+
+  /** Frees all but what `result` holds, which `outer` takes over. */
+  end(result: unknown, outer: Owner | undefined) {
+    const kept = new Set<unknown>()
+    collect(result, kept)
+    const gone: number[] = []
+    for (const tensor of this.#fresh) {
+      if (!kept.has(tensor)) {
+        gone.push(tensor.handle)
+        tensor.handle = noHandle
+      } else if (outer) {
+        outer.add(tensor)
+      } else {
+        finalizers.register(tensor, tensor.handle)
+      }
+    }
+    release(gone)
+    for (const tensor of this.#registered) {
+      if (kept.has(tensor)) outer?.add(tensor, true)
+      else free(tensor)
+    }
+    this.#state = 'ended'
+    this.#fresh = []
+    this.#registered = []
+  }
+}
+
+/** Takes `tensor`, which is likely to be among the last, out of `list`. */
+function take(list: Tensor[], tensor: Tensor): boolean {
+  const at = list.lastIndexOf(tensor)
+  if (at >= 0) list.splice(at, 1)
+  return at >= 0
 }
 
 /**
@@ -41,36 +124,29 @@ export function noteDisposed(tensor: Tensor): void {
  * in arrays and plain objects). Scopes nest: what an inner scope returns belongs to the outer one.
  */
 export function scope<R>(fn: () => R): R {
-  const owned = new Set<Tensor>()
-  const finish = (result: unknown, outer: Set<{ dispose(): void }> | undefined) => {
-    const kept = new Set<unknown>()
-    collect(result, kept)
-    for (const tensor of owned) {
-      if (!kept.has(tensor)) tensor.dispose()
-      else outer?.add(tensor)
-    }
-  }
+  const owner = new Scope()
   const outer = currentMode().scope
   let result: R
   try {
-    result = withMode({ scope: owned as Set<{ dispose(): void }> }, fn)
+    result = withMode({ scope: owner }, fn)
   } catch (error) {
-    finish(undefined, outer)
+    owner.end(undefined, outer)
     throw error
   }
   if (result instanceof Promise) {
+    owner.await()
     return result.then(
       value => {
-        finish(value, outer)
+        owner.end(value, outer)
         return value
       },
       error => {
-        finish(undefined, outer)
+        owner.end(undefined, outer)
         throw error
       },
     ) as R
   }
-  finish(result, outer)
+  owner.end(result, outer)
   return result
 }
 
@@ -83,7 +159,7 @@ function collect(value: unknown, into: Set<unknown>): void {
 
 /** Takes a tensor out of the scopes that it was made in: it then lives until it is disposed of or collected. */
 export function keep<T extends Tensor>(tensor: T): T {
-  currentMode().scope?.delete(tensor)
+  currentMode().scope?.remove(tensor)
   return tensor
 }
 

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Tensor } from './tensor'
 
 /**
  * What follows the flow of a program, across `await`: whether gradients are recorded, whether ops that have both run their
@@ -7,7 +8,13 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 export interface Mode {
   readonly grad: boolean
   readonly lower: boolean
-  readonly scope: Set<{ dispose(): void }> | undefined
+  readonly scope: Owner | undefined
+}
+
+/** Whoever is to dispose of tensors. */
+export interface Owner {
+  add(tensor: Tensor, registered?: boolean): void
+  remove(tensor: Tensor): void
 }
 
 const storage = new AsyncLocalStorage<Mode>()

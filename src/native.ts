@@ -51,7 +51,7 @@ export interface GraphDescription {
 
 /** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */
 export interface NativeAddon {
-  call(id: number): number
+  call(): void
   bind(scratch: Float64Array): void
   lastError(): { code: ErrorCode; message: string }
   fromData(data: ArrayBufferView, dtype: number): number
@@ -60,7 +60,8 @@ export interface NativeAddon {
   readSync(handle: number): ArrayBuffer | undefined
   describe(handle: number): boolean
   assign(target: number, source: number, convert: boolean): boolean
-  free(handle: number): void
+  free(count: number): void
+  release(count: number): void
   elements(handle: number, begin: number, count: number): number
   mapTensors(path: string, offsets: number[], dtypes: number[], shapes: number[][]): number[] | undefined
   requireGrad(handle: number, on: boolean): boolean
@@ -103,6 +104,10 @@ export interface NativeAddon {
 
 /** The native library, loaded once per environment. */
 export const native = loadNative() as NativeAddon
+
+/** Calls pass numbers to the native library, and get them back, through this array; see native/node/call.cpp. */
+export const scratch = new Float64Array(1 << 17)
+native.bind(scratch)
 
 // process.exit() ends the process without tearing this environment down: kernels must not run on meanwhile.
 if (isMainThread) process.once('exit', () => native.quiesce())

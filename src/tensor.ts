@@ -2,7 +2,7 @@ import { describe, putShape } from './call'
 import { currentRecording, refuseWhileCapturing } from './capturing'
 import { type DType, dtypeIndex, dtypeOf, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
 import { AnnealError, type ErrorCode } from './errors'
-import { keep, noteCreated, noteDisposed, turnDue } from './lifetime'
+import { free, keep, noteCreated, turnDue } from './lifetime'
 import { currentMode } from './mode'
 import { checked, native, throwLast } from './native'
 
@@ -30,14 +30,13 @@ function rejected(error: unknown): never {
  */
 export class Tensor {
   /** @internal */
-  readonly handle: number
+  handle: number
   #spec: { dtype: number; requiresGrad: boolean; shape: number[] } | undefined
 
   /** @internal Tensors are made by `tensor()` and by ops. */
-  constructor(handle: number) {
+  constructor(handle: number, mode = currentMode()) {
     this.handle = handle
-    noteCreated(this)
-    currentMode().scope?.add(this)
+    noteCreated(this, mode)
   }
 
   #described() {
@@ -194,8 +193,7 @@ export class Tensor {
 
   /** Frees the memory now, unless another tensor shares it. Using the tensor afterwards is an error. */
   dispose(): void {
-    noteDisposed(this)
-    native.free(this.handle)
+    free(this)
   }
 
   [Symbol.dispose](): void {
@@ -345,14 +343,14 @@ export class Parameter extends Tensor {
    * @throws ERR_SHAPE unless shape and dtype are the same.
    */
   assign(value: Tensor): void {
-    if (!native.assign(this.handle, checked(native.detach(value.handle)), false)) throwLast()
+    if (!native.assign(this.handle, value.detach().handle, false)) throwLast()
   }
 
   /** Converts the value to another dtype, in place; a collected gradient is dropped. */
   convert(dtype: DType): void {
     if (dtype === this.dtype) return
     this.grad = undefined
-    if (!native.assign(this.handle, checked(native.detach(this.cast(dtype).handle)), true)) throwLast()
+    if (!native.assign(this.handle, this.cast(dtype).detach().handle, true)) throwLast()
     this.forgetSpec()
   }
 }

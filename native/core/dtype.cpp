@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::array<std::string_view, kDTypes> kNames = {"float32", "float64", "float16", "bfloat16", "int8",
                                                           "uint8",   "int32",   "int64",   "bool"};
-constexpr std::array<size_t, kDTypes> kSizes = {4, 8, 2, 2, 1, 1, 4, 8, 1};
 
 }  // namespace
 
@@ -21,8 +20,6 @@ const char* codeName(Code code) {
 }
 
 std::string_view name(DType dtype) { return kNames[size_t(dtype)]; }
-
-size_t itemSize(DType dtype) { return kSizes[size_t(dtype)]; }
 
 DType dtypeNamed(std::string_view wanted) {
   for (int i = 0; i < kDTypes; ++i)

@@ -10,7 +10,10 @@ enum class DType : uint8_t { Float32, Float64, Float16, BFloat16, Int8, UInt8, I
 inline constexpr int kDTypes = 9;
 
 std::string_view name(DType dtype);
-size_t itemSize(DType dtype);
+constexpr size_t itemSize(DType dtype) {
+  constexpr uint8_t sizes[kDTypes] = {4, 8, 2, 2, 1, 1, 4, 8, 1};
+  return sizes[size_t(dtype)];
+}
 /// The dtype of that name; throws an Error (DType) that lists the names.
 DType dtypeNamed(std::string_view name);
 inline std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name(dtype); }

@@ -1,11 +1,13 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 namespace anneal {
 
-/// The base of objects that count their references. The destructor is called when the last Ref goes.
+/// The base of objects that count their references. When the last Ref goes they are deleted, or do what `unreferenced`
+/// says.
 class RefCounted {
  public:
   RefCounted() = default;
@@ -20,6 +22,7 @@ class RefCounted {
   template <class T>
   friend class Ref;
   virtual ~RefCounted() = default;
+  virtual void unreferenced() { delete this; }
 
  private:
   mutable std::atomic<int> count_{0};
@@ -29,7 +32,11 @@ template <class T>
 class Ref {
  public:
   Ref() = default;
-  explicit Ref(T* object) : object_(object) { retain(); }
+  explicit Ref(T* object) : object_(object) {
+    // Nobody else knows an object without references.
+    if (object && object->references() == 0) object->count_.store(1, std::memory_order_relaxed);
+    else retain();
+  }
   Ref(const Ref& other) : object_(other.object_) { retain(); }
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   Ref& operator=(Ref other) noexcept {
@@ -37,8 +44,7 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (object_ && object_->count_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      delete static_cast<const RefCounted*>(object_);
+    if (object_) release(object_);
   }
 
   T* get() const { return object_; }
@@ -50,6 +56,13 @@ class Ref {
  private:
   void retain() const {
     if (object_) object_->count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  static void release(T* object) {
+    RefCounted* c = const_cast<std::remove_const_t<T>*>(object);
+    // The only reference cannot be copied meanwhile; an atomic subtraction would be dear.
+    if (c->count_.load(std::memory_order_acquire) == 1) c->count_.store(0, std::memory_order_relaxed);
+    else if (c->count_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    c->unreferenced();
   }
   T* object_ = nullptr;
 };

@@ -21,7 +21,8 @@ bool isContiguous(const Shape& shape, const Strides& strides) {
 }
 
 Shape broadcast(std::string_view op, const Shape& a, const Shape& b) {
-  if (a == b) return a;
+  if (a == b || b.rank() == 0) return a;
+  if (a.rank() == 0) return b;
   const Shape& longer = a.rank() >= b.rank() ? a : b;
   const Shape& shorter = a.rank() >= b.rank() ? b : a;
   Shape out = longer;

@@ -23,6 +23,11 @@ class Dims {
     for (int64_t v : values) values_[size_t(rank_++)] = v;
   }
   explicit Dims(const Ints& values) : Dims(std::span<const int64_t>(values)) {}
+  Dims(const Dims& other) { copy(other); }
+  Dims& operator=(const Dims& other) {
+    copy(other);
+    return *this;
+  }
   static Dims filled(int rank, int64_t value) {
     Dims d;
     for (int i = 0; i < rank; ++i) d.push(value);
@@ -64,8 +69,14 @@ class Dims {
   }
 
  private:
+  /// Only what is used, one by one: a vector load of values that were just stored one by one would wait for them.
+  void copy(const Dims& other) {
+    rank_ = other.rank_;
+    const volatile int64_t* from = other.values_.data();
+    for (int i = 0; i < rank_; ++i) values_[size_t(i)] = from[i];
+  }
+  int rank_ = 0;  // first, beside the values that a short list uses
   std::array<int64_t, kMaxRank> values_;
-  int rank_ = 0;
 };
 
 using Shape = Dims;

@@ -5,23 +5,14 @@
 
 namespace anneal {
 
-Storage::Storage(Device& device, const Spec& spec, bool hostWrites)
-    : device_(device),
-      block_(device.allocate(spec, hostWrites)),
-      data_(block_->data),
-      bytes_(size_t(spec.size()) * itemSize(spec.dtype)) {
-  // A task clears the fault of what it writes; what the host writes has no task.
-  if (!hostWrites) return;
-  block_->fault = nullptr;
-  allowAccess(data_, bytes_);
+ForeignBlock::ForeignBlock(Device& device, std::byte* data, size_t bytes, std::shared_ptr<void> keepalive)
+    : Block(Kind::Foreign), device_(device), keepalive_(std::move(keepalive)) {
+  this->data = data;
+  this->bytes = bytes;
 }
 
-Storage::Storage(Device& device, std::byte* foreign, size_t bytes, std::shared_ptr<void> keepalive)
-    : device_(device), data_(foreign), bytes_(bytes), keepalive_(std::move(keepalive)) {}
-
-Storage::~Storage() {
-  if (block_) device_.release(block_);
-  // Queued tasks may still read foreign memory: it goes when the stream has passed this point.
+ForeignBlock::~ForeignBlock() {
+  // Queued tasks may still read the memory: it goes when the stream has passed this point.
   if (keepalive_ && !device_.idle()) device_.enqueue([kept = std::move(keepalive_)] {});
 }
 
@@ -34,8 +25,8 @@ Ref<TensorImpl> copyOf(const TensorImpl& from) {
   impl->offset = from.offset;
   impl->device = from.device;
   impl->storage = from.storage;
-  impl->scalar = from.scalar;
   impl->isScalar = from.isScalar;
+  if (from.isScalar) impl->scalar = from.scalar;
   impl->weak = from.weak;
   return impl;
 }
@@ -50,7 +41,7 @@ Tensor Tensor::specOnly() const {
   impl->strides = contiguousStrides(shape());
   impl->device = impl_->device;
   impl->weak = impl_->weak;
-  return Tensor(impl);
+  return Tensor(std::move(impl));
 }
 
 Tensor Tensor::alias(const Shape& shape, const Strides& strides, int64_t offset) const {
@@ -59,22 +50,26 @@ Tensor Tensor::alias(const Shape& shape, const Strides& strides, int64_t offset)
   impl->strides = strides;
   impl->offset = offset;
   impl->weak = false;
-  return Tensor(impl);
+  return Tensor(std::move(impl));
 }
 
 View Tensor::view() const {
   View v;
+  view(v);
+  return v;
+}
+
+void Tensor::view(View& v) const {
   v.shape = shape();
   v.strides = strides();
   v.dtype = dtype();
   v.weak = impl_->weak;
-  if (impl_->storage) {
-    v.memory = impl_->storage->data() + impl_->offset * int64_t(itemSize(dtype()));
-    v.block = impl_->storage->block();
-  } else {
+  if (Block* block = impl_->storage.get()) {
+    v.memory = block->data + impl_->offset * int64_t(itemSize(dtype()));
+    if (block->kind == Block::Kind::Pooled) v.block = block;
+  } else if (impl_->isScalar) {
     v.scalar = impl_->scalar;
   }
-  return v;
 }
 
 Tensor emptyTensor(const Spec& spec, Device& device, bool hostWrites) {
@@ -82,8 +77,13 @@ Tensor emptyTensor(const Spec& spec, Device& device, bool hostWrites) {
   impl->spec = spec;
   impl->strides = contiguousStrides(spec.shape);
   impl->device = &device;
-  impl->storage = makeRef<Storage>(device, spec, hostWrites);
-  return Tensor(impl);
+  impl->storage = device.allocate(spec, hostWrites);
+  if (hostWrites) {
+    // A task clears the fault of what it writes; what the host writes has no task.
+    impl->storage->fault = nullptr;
+    allowAccess(impl->storage->data, impl->storage->bytes);
+  }
+  return Tensor(std::move(impl));
 }
 
 Tensor scalarTensor(double value, DType dtype, bool weak) {
@@ -92,6 +92,7 @@ Tensor scalarTensor(double value, DType dtype, bool weak) {
   impl->device = &device();
   impl->isScalar = true;
   impl->weak = weak;
+  impl->scalar = {};
   visitType(dtype, [&]<class T>(TypeTag<T>) {
     T stored;
     if constexpr (std::is_same_v<T, Half>) stored = toHalf(float(value));
@@ -99,7 +100,7 @@ Tensor scalarTensor(double value, DType dtype, bool weak) {
     else stored = T(value);
     std::memcpy(impl->scalar.data(), &stored, sizeof stored);
   });
-  return Tensor(impl);
+  return Tensor(std::move(impl));
 }
 
 Tensor keyTensor(int64_t seed, int64_t offset) {
@@ -110,7 +111,7 @@ Tensor keyTensor(int64_t seed, int64_t offset) {
   impl->isScalar = true;
   std::memcpy(impl->scalar.data(), &seed, sizeof seed);
   std::memcpy(impl->scalar.data() + sizeof seed, &offset, sizeof offset);
-  return Tensor(impl);
+  return Tensor(std::move(impl));
 }
 
 }  // namespace anneal

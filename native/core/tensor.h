@@ -15,33 +15,26 @@ class Leaf;
 
 /// A value in the graph of a capture (see graph/capture.h), whose numbers start at 1.
 struct Symbol {
-  uint64_t capture = 0;  // 0: real memory
+  uint64_t capture = 0;
   int value = -1;
 };
 
-/// The memory behind one or more tensors. Foreign memory (a mapped file) is kept by `keepalive` instead of a block.
-class Storage : public RefCounted {
+/// Memory that no pool owns, such as a mapped file, which `keepalive` keeps.
+class ForeignBlock : public Block {
  public:
-  Storage(Device& device, const Spec& spec, bool hostWrites);
-  Storage(Device& device, std::byte* foreign, size_t bytes, std::shared_ptr<void> keepalive);
-  /// No memory, but the name of a value in the graph of a capture.
-  Storage(Device& device, Symbol symbol) : device_(device), data_(nullptr), bytes_(0), symbol_(symbol) {}
-  ~Storage() override;
-
-  Device& device() const { return device_; }
-  std::byte* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
-  Block* block() const { return block_; }
-  bool foreign() const { return block_ == nullptr; }
-  const Symbol& symbol() const { return symbol_; }
+  ForeignBlock(Device& device, std::byte* data, size_t bytes, std::shared_ptr<void> keepalive);
+  ~ForeignBlock() override;
 
  private:
   Device& device_;
-  Block* block_ = nullptr;
-  std::byte* data_;
-  size_t bytes_;
   std::shared_ptr<void> keepalive_;
-  Symbol symbol_;
+};
+
+/// No memory, but the name of a value in the graph of a capture.
+class SymbolicBlock : public Block {
+ public:
+  explicit SymbolicBlock(Symbol symbol) : Block(Kind::Symbolic), symbol(symbol) {}
+  const Symbol symbol;
 };
 
 /// Where a tensor stands in the record of differentiable operations: an output of a node, or a leaf that collects.
@@ -53,15 +46,15 @@ struct Provenance {
 };
 
 struct TensorImpl : public RefCounted {
-  Spec spec;
-  Strides strides;
-  int64_t offset = 0;  // in elements
-  Device* device = nullptr;
-  Ref<Storage> storage;  // none: a scalar held in place, or a tensor known by shape only
-  alignas(16) std::array<std::byte, 16> scalar{};
+  Ref<Block> storage;     // none: a scalar held in place, or a tensor known by shape only
   bool isScalar = false;  // the value is in `scalar`
   bool weak = false;      // a number literal, which does not promote the dtype of tensors of its kind
+  int64_t offset = 0;     // in elements
+  Device* device = nullptr;
   Provenance provenance;
+  Spec spec;
+  Strides strides;
+  alignas(16) std::array<std::byte, 16> scalar;
 };
 
 /// A handle to an immutable n-dimensional value. Copies share it.
@@ -82,7 +75,9 @@ class Tensor {
   Device& device() const { return *impl_->device; }
   bool contiguous() const { return isContiguous(shape(), strides()); }
   bool shapeOnly() const { return !impl_->storage && !impl_->isScalar; }
-  bool symbolic() const { return impl_->storage && impl_->storage->symbol().capture != 0; }
+  bool symbolic() const { return impl_->storage && impl_->storage->kind == Block::Kind::Symbolic; }
+  /// Of a symbolic tensor.
+  const Symbol& symbol() const { return static_cast<const SymbolicBlock&>(*impl_->storage).symbol; }
   bool requiresGrad() const { return bool(impl_->provenance); }
   TensorImpl* impl() const { return impl_.get(); }
 
@@ -93,6 +88,8 @@ class Tensor {
   /// The same memory seen through another shape; strides and offset in elements.
   Tensor alias(const Shape& shape, const Strides& strides, int64_t offset) const;
   View view() const;
+  /// Makes `v`, which is new, a view of this tensor.
+  void view(View& v) const;
 
  private:
   Ref<TensorImpl> impl_;

@@ -52,7 +52,7 @@ void Capture::requireAlive(const Tensor& t) {
   if (!t.symbolic()) [[likely]]
     return;
   const Capture* now = current();
-  require(now && t.impl()->storage->symbol().capture == now->serial_, Code::State,
+  require(now && t.symbol().capture == now->serial_, Code::State,
           "the tensor was made while compile() captured a function and has no value outside of it; return it from the "
           "function");
 }
@@ -64,7 +64,7 @@ Tensor Capture::symbol(int value, bool weak) {
   impl->strides = contiguousStrides(spec.shape);
   impl->device = graph_->device;
   impl->weak = weak;
-  impl->storage = makeRef<Storage>(*graph_->device, Symbol{serial_, value});
+  impl->storage = Ref<Block>(new SymbolicBlock({serial_, value}));
   return Tensor(impl);
 }
 
@@ -106,7 +106,7 @@ Tensor Capture::constant(const Tensor& t) {
 
 int Capture::valueOf(const Tensor& t) {
   requireAlive(t);
-  return t.impl()->storage->symbol().value;
+  return t.symbol().value;
 }
 
 Operand Capture::operand(const Tensor& t) const {
@@ -120,9 +120,9 @@ Operand Capture::operand(const Tensor& t) const {
   o.view.dtype = t.dtype();
   o.view.weak = t.impl()->weak;
   if (t.symbolic()) {
-    o.value = t.impl()->storage->symbol().value;
+    o.value = t.symbol().value;
     o.offset = t.impl()->offset * int64_t(itemSize(t.dtype()));
-  } else {
+  } else if (t.impl()->isScalar) {
     o.view.scalar = t.impl()->scalar;
   }
   return o;

@@ -175,33 +175,33 @@ Tensor Program::boundTo(int v, Inputs arguments, std::span<const double> numbers
 }
 
 /// Memory for what outlives the run. Until here nothing has changed.
-void Program::takeMemory(Execution& run, std::vector<Ref<Storage>>& owned) const {
+void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
   const Graph& g = *compiled_->graph;
   owned.resize(g.values.size());
   for (int v : compiled_->owned) {
-    Ref<Storage>& memory = owned[size_t(v)];
+    Ref<Block>& memory = owned[size_t(v)];
     const int cell = compiled_->plan.places[size_t(v)].cell;
     if (cell >= 0) {
       const auto& old = g.cells[size_t(cell)].impl->storage;
-      if (old && old->references() == 1 && !old->foreign()) memory = old;
+      if (old && old->references() == 1 && old->kind == Block::Kind::Pooled) memory = old;
     }
     if (!memory) {
-      memory = makeRef<Storage>(*g.device, g.values[size_t(v)].spec, false);
-      run.writes.push_back(memory->block());
+      memory = g.device->allocate(g.values[size_t(v)].spec, false);
+      run.writes.push_back(memory.get());
     }
-    run.bases[size_t(v)] = memory->data();
+    run.bases[size_t(v)] = memory->data;
   }
   for (const Cell& c : g.cells) {
     if (c.written < 0 || compiled_->plan.places[size_t(c.written)].home != Plan::Home::Own) continue;
-    const Ref<Storage>& memory = owned[size_t(c.written)];
+    const Ref<Block>& memory = owned[size_t(c.written)];
     if (!memory || memory == c.impl->storage) continue;
     settle(*c.impl);
     const View old = Tensor(c.impl).view();
-    if (old.memory) run.kept.push_back({old.memory, memory->block(), size_t(old.size()) * itemSize(old.dtype)});
+    if (old.memory) run.kept.push_back({old.memory, memory.get(), size_t(old.size()) * itemSize(old.dtype)});
   }
 }
 
-Tensors Program::outputs(const Tensors& bound, const std::vector<Ref<Storage>>& owned) const {
+Tensors Program::outputs(const Tensors& bound, const std::vector<Ref<Block>>& owned) const {
   Tensors out;
   for (const Operand& o : compiled_->graph->outputs) {
     const auto v = size_t(o.value);
@@ -222,7 +222,7 @@ Tensors Program::outputs(const Tensors& bound, const std::vector<Ref<Storage>>& 
 }
 
 /// Gives cells and leaves what the run leaves behind.
-void Program::leaveState(const std::vector<Ref<Storage>>& owned) const {
+void Program::leaveState(const std::vector<Ref<Block>>& owned) const {
   const Graph& g = *compiled_->graph;
   for (const Cell& c : g.cells) {
     if (c.written < 0) continue;
@@ -261,16 +261,15 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
     if (view.block) run->reads.push_back(view.block);
     run->bases[size_t(v)] = view.memory ? view.memory : run->scalars.emplace_back(view.scalar).data();
   }
-  std::vector<Ref<Storage>> owned;
+  std::vector<Ref<Block>> owned;
   takeMemory(*run, owned);
   const size_t arenaBytes = compiled_->plan.arena;
-  Block* arena = arenaBytes ? g.device->allocate({{int64_t(arenaBytes)}, DType::UInt8}, false) : nullptr;
+  const Ref<Block> arena = arenaBytes ? g.device->allocate({{int64_t(arenaBytes)}, DType::UInt8}, false) : Ref<Block>();
   if (arena)
     for (int v : compiled_->inArena) run->bases[size_t(v)] = arena->data + compiled_->plan.places[size_t(v)].offset;
   Tensors results = outputs(bound, owned);
   if (compiled_->small && g.device->idle()) run->perform();
   else g.device->enqueue([run] { run->perform(); });
-  if (arena) g.device->release(arena);
   leaveState(owned);
   return results;
 }

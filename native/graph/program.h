@@ -35,9 +35,9 @@ class Program {
   struct Compiled;
   struct Execution;
   Tensor boundTo(int value, Inputs arguments, std::span<const double> numbers) const;
-  void takeMemory(Execution& run, std::vector<Ref<Storage>>& owned) const;
-  Tensors outputs(const Tensors& bound, const std::vector<Ref<Storage>>& owned) const;
-  void leaveState(const std::vector<Ref<Storage>>& owned) const;
+  void takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const;
+  Tensors outputs(const Tensors& bound, const std::vector<Ref<Block>>& owned) const;
+  void leaveState(const std::vector<Ref<Block>>& owned) const;
   std::shared_ptr<Compiled> compiled_;
 };
 

@@ -47,15 +47,15 @@ Tensor mappedTensor(const std::shared_ptr<MappedFile>& file, uint64_t offset, co
   std::byte* data = file->data() + offset;
   if (bytes == 0 || offset % itemSize(spec.dtype) != 0) {
     Tensor copy = emptyTensor(spec, device(), true);
-    if (bytes) std::memcpy(copy.impl()->storage->data(), data, bytes);
+    if (bytes) std::memcpy(copy.impl()->storage->data, data, bytes);
     return copy;
   }
   auto impl = makeRef<TensorImpl>();
   impl->spec = spec;
   impl->strides = contiguousStrides(spec.shape);
   impl->device = &device();
-  impl->storage = makeRef<Storage>(device(), data, bytes, file);
-  return Tensor(impl);
+  impl->storage = Ref<Block>(new ForeignBlock(device(), data, bytes, file));
+  return Tensor(std::move(impl));
 }
 
 }  // namespace anneal

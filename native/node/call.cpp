@@ -15,8 +15,8 @@ Tensor readInput(Environment& env, Reader& in) {
   return env.at(handle);
 }
 
-/// The attributes as JavaScript gave them; calls that give none share one object.
-AttrsRef readAttributes(Environment& env, const Row& row, Reader& in) {
+/// The attributes as JavaScript gave them, in `attrs`; calls that give none share one object.
+const AttrsRef& readAttributes(Environment& env, const Row& row, Reader& in, AttrsRef& given) {
   std::shared_ptr<void> attrs;
   for (const Field& f : row.fields) {
     if (in.next() != 0) {
@@ -26,42 +26,42 @@ AttrsRef readAttributes(Environment& env, const Row& row, Reader& in) {
       require(!f.required, Code::Value, row.name, ": attribute '", f.name, "' is missing");
     }
   }
-  return attrs ? attrs : env.defaultsOf(row);
+  if (!attrs) return env.defaultsOf(row);
+  return given = std::move(attrs);
 }
 
-/// Scratch in: mode bits (1: record gradients, 2: prefer compositions to kernels); each input (a variadic one after its
-/// count); each attribute after its presence. Scratch out: the handles of the outputs. Returns how many, or -1 after an
-/// error.
-double call(Environment& env, int id) {
+/// Scratch in: the op's id times 4 and mode bits (1: record gradients, 2: prefer compositions to kernels); each input
+/// (a variadic one after its count); each attribute after its presence. Scratch out: how many outputs, and their
+/// handles; or -1 after an error.
+double call(Environment& env) {
   return env.guarded(-1.0, [&] {
-    const Row& row = Registry::get().row(id);
     Reader in(env.scratch);
-    auto mode = int(in.next());
-    env.context.gradEnabled = mode & 1;
-    env.context.preferLower = mode & 2;
-    Tensors inputs;
-    inputs.reserve(row.inputs.size());
+    auto head = int(in.next());
+    const Row& row = Registry::get().row(head >> 2);
+    env.context.gradEnabled = head & 1;
+    env.context.preferLower = head & 2;
+    Tensors inputs = std::move(env.spareInputs);
     for (size_t i = 0; i < row.inputs.size(); ++i) {
       auto count = row.variadic(i) ? int64_t(in.next()) : 1;
       for (int64_t k = 0; k < count; ++k) inputs.push_back(readInput(env, in));
     }
-    AttrsRef attrs = readAttributes(env, row, in);
-    Tensors outputs = dispatch(row, inputs, attrs);
-    require(outputs.size() <= env.scratchSize, Code::Internal, row.name, ": too many outputs");
-    for (size_t i = 0; i < outputs.size(); ++i) env.scratch[i] = env.add(std::move(outputs[i]));
+    AttrsRef given;
+    Tensors outputs = dispatch(row, inputs, readAttributes(env, row, in, given));
+    require(outputs.size() < env.scratchSize, Code::Internal, row.name, ": too many outputs");
+    for (size_t i = 0; i < outputs.size(); ++i) env.scratch[i + 1] = env.add(std::move(outputs[i]));
+    inputs.clear();
+    env.spareInputs = std::move(inputs);
     return double(outputs.size());
   });
 }
 
+/// Numbers pass through scratch alone: Node-API's own take longer than a small op.
 napi_value callOp(napi_env js, napi_callback_info info) {
-  size_t count = 1;
-  napi_value argument = nullptr, result = nullptr;
   void* data = nullptr;
-  napi_get_cb_info(js, info, &count, &argument, nullptr, &data);
-  int32_t id = -1;
-  napi_get_value_int32(js, argument, &id);
-  napi_create_int32(js, int32_t(call(*static_cast<Environment*>(data), id)), &result);
-  return result;
+  napi_get_cb_info(js, info, nullptr, nullptr, nullptr, &data);
+  auto& env = *static_cast<Environment*>(data);
+  env.scratch[0] = call(env);
+  return nullptr;
 }
 
 }  // namespace

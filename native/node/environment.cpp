@@ -6,15 +6,15 @@
 
 namespace anneal::node {
 namespace {
-constexpr double kSlots = 0x1p24;  // handles keep the slot below this, the generation above
+constexpr size_t kMostSlots = (size_t(1) << 31) - 1;  // V8 keeps numbers below 2^31 in place; the last is never used
 constexpr int64_t kReport = int64_t(1) << 22;
 
 /// What a tensor takes, with what describes it: of small ones that is the most. A broadcast view holds no more than the
 /// memory behind it.
 int64_t bytesOf(const Tensor& t) {
-  constexpr auto kDescription = int64_t(sizeof(TensorImpl) + sizeof(Storage) + sizeof(Block));
+  constexpr auto kDescription = int64_t(sizeof(TensorImpl) + sizeof(Block));
   const auto& storage = t.impl()->storage;
-  return kDescription + (storage ? std::min(t.size() * int64_t(itemSize(t.dtype())), int64_t(storage->bytes())) : 0);
+  return kDescription + (storage ? std::min(t.size() * int64_t(itemSize(t.dtype())), int64_t(storage->bytes)) : 0);
 }
 }  // namespace
 
@@ -44,36 +44,30 @@ void Environment::account(int64_t bytes) {
 
 double Environment::add(Tensor tensor) {
   account(bytesOf(tensor));
-  uint32_t index;
+  ++live_;
   if (freeSlots_.empty()) {
-    index = uint32_t(slots_.size());
-    require(index < kSlots, Code::Memory, "too many live tensors: ", index);
-    slots_.emplace_back();
-  } else {
-    index = freeSlots_.back();
-    freeSlots_.pop_back();
+    require(slots_.size() < kMostSlots, Code::Memory, "too many live tensors: ", slots_.size());
+    slots_.push_back(std::move(tensor));
+    return double(slots_.size() - 1);
   }
-  slots_[index].tensor = std::move(tensor);
-  return double(slots_[index].generation) * kSlots + index;
+  const uint32_t index = freeSlots_.back();
+  freeSlots_.pop_back();
+  slots_[index] = std::move(tensor);
+  return double(index);
 }
 
-Environment::Slot& Environment::slot(double handle) {
-  auto whole = uint64_t(handle);
-  auto index = whole & (uint64_t(kSlots) - 1);
-  require(handle >= 0 && index < slots_.size() && slots_[index].generation == whole / uint64_t(kSlots) &&
-              slots_[index].tensor,
-          Code::State, "the tensor was disposed");
-  return slots_[index];
+const Tensor& Environment::cell(double handle) {
+  require(handle >= 0 && handle < double(slots_.size()) && slots_[size_t(handle)], Code::State,
+          "the tensor was disposed");
+  return slots_[size_t(handle)];
 }
 
 const Tensor& Environment::at(double handle) {
-  const Tensor& t = slot(handle).tensor;
+  const Tensor& t = cell(handle);
   if (context.capture) return context.capture->seen(t);
   Capture::requireAlive(t);
   return t;
 }
-
-Tensor& Environment::cell(double handle) { return slot(handle).tensor; }
 
 const AttrsRef& Environment::defaultsOf(const Row& row) {
   if (size_t(row.id) >= defaults_.size()) defaults_.resize(size_t(row.id) + 1);
@@ -83,14 +77,16 @@ const AttrsRef& Environment::defaultsOf(const Row& row) {
 }
 
 void Environment::free(double handle) {
-  auto whole = uint64_t(handle);
-  auto index = whole & (uint64_t(kSlots) - 1);
-  if (handle < 0 || index >= slots_.size() || slots_[index].generation != whole / uint64_t(kSlots)) return;
-  Tensor gone = std::move(slots_[index].tensor);
+  if (!(handle >= 0 && handle < double(slots_.size())) || !slots_[size_t(handle)]) return;
+  Tensor gone = std::move(slots_[size_t(handle)]);
   account(-bytesOf(gone));
-  slots_[index].tensor = Tensor();
-  slots_[index].generation = (slots_[index].generation + 1) & 0xfffffffu;
-  freeSlots_.push_back(uint32_t(index));
+  --live_;
+}
+
+void Environment::release(double handle) {
+  if (!(handle >= 0 && handle < double(slots_.size()))) return;
+  free(handle);
+  freeSlots_.push_back(uint32_t(handle));
 }
 
 void Environment::defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle) {

@@ -15,8 +15,8 @@
 namespace anneal::node {
 
 /// What one JavaScript environment (main thread or worker) owns: its tensors by handle, its gradient mode and
-/// generator. A handle is a number: the slot, and above it the slot's generation, so that a late finalizer cannot free
-/// a successor.
+/// generator. A handle is the number of a slot, which stays taken until whoever held the handle is gone for good: a
+/// handle whose tensor was disposed of never names another.
 class Environment {
  public:
   explicit Environment(Napi::Env env);
@@ -27,11 +27,13 @@ class Environment {
   /// The tensor as calls take it: while a function is captured, the graph's name for it.
   const Tensor& at(double handle);
   /// The tensor itself: the cell, where it is one.
-  Tensor& cell(double handle);
+  const Tensor& cell(double handle);
+  /// Lets go of the tensor; `release` also gives the handle to the next.
   void free(double handle);
+  void release(double handle);
   /// The attributes of a call that gives none.
   const AttrsRef& defaultsOf(const Row& row);
-  int64_t live() const { return int64_t(slots_.size() - freeSlots_.size()); }
+  int64_t live() const { return live_; }
 
   /// Runs `work`; an anneal::Error is kept for lastError() and `onError` returned.
   template <class R, class F>
@@ -71,19 +73,16 @@ class Environment {
   Capture* paused = nullptr;  // a capture that calls do not go to at the moment
   std::unordered_map<int, Program> programs;
   int nextProgram = 0;
+  Tensors spareInputs;  // empty: memory for the inputs of the next call
 
  private:
-  struct Slot {
-    Tensor tensor;
-    uint32_t generation = 0;
-  };
   using Settle = std::function<void(Napi::Env)>;
   static void onSettle(Napi::Env env, Napi::Function, Environment* self, Settle* settle);
   using Completions = Napi::TypedThreadSafeFunction<Environment, Settle, &Environment::onSettle>;
 
-  Slot& slot(double handle);
-  std::vector<Slot> slots_;
+  std::vector<Tensor> slots_;
   std::vector<uint32_t> freeSlots_;
+  int64_t live_ = 0;
   std::vector<AttrsRef> defaults_;  // by the row's id
   Completions completions_;
   // What is to be settled. It refers to JavaScript values, so it lives and dies on this environment's thread: the

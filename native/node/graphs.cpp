@@ -95,8 +95,8 @@ Napi::Value programFits(const Info& info) {
   }));
 }
 
-/// runProgram(id): arguments and then numbers in scratch; leaves the results' handles there and gives their count, or
-/// -1 after an error.
+/// runProgram(id): arguments and then numbers in scratch; leaves the results' handles there, after a place for their
+/// count, which it gives; or -1 after an error.
 Napi::Value runProgram(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Number::New(info.Env(), env.guarded(-1, [&] {
@@ -104,8 +104,8 @@ Napi::Value runProgram(const Info& info) {
     Reader in(env.scratch);
     Tensors arguments = argumentsFrom(env, in);
     Tensors results = program.run(arguments, {in.at(), program.numbers()});
-    require(results.size() <= env.scratchSize, Code::Internal, "compile: too many results");
-    for (size_t i = 0; i < results.size(); ++i) env.scratch[i] = env.add(std::move(results[i]));
+    require(results.size() < env.scratchSize, Code::Internal, "compile: too many results");
+    for (size_t i = 0; i < results.size(); ++i) env.scratch[i + 1] = env.add(std::move(results[i]));
     return int(results.size());
   }));
 }

@@ -30,7 +30,7 @@ Napi::Value fromData(const Info& info) {
             " has ", spec.size(), " elements; the data has ", array.ByteLength() / itemSize(spec.dtype));
     Tensor t = emptyTensor(spec, device(), true);
     if (array.ByteLength())
-      std::memcpy(t.impl()->storage->data(), static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
+      std::memcpy(t.impl()->storage->data, static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
                   array.ByteLength());
     return env.add(t);
   });
@@ -173,15 +173,17 @@ Napi::Value assign(const Info& info) {
   return Napi::Boolean::New(info.Env(), ok);
 }
 
-/// free(handle), which every tensor's finalizer calls: without the wrapper's cost.
-napi_value freeHandle(napi_env js, napi_callback_info info) {
-  size_t count = 1;
+/// free(count), release(count): does so to as many handles in scratch; without the wrapper's cost.
+template <void (Environment::*let)(double)>
+napi_value letGo(napi_env js, napi_callback_info info) {
+  size_t arguments = 1;
   napi_value argument;
   void* data = nullptr;
-  double handle = -1;
-  napi_get_cb_info(js, info, &count, &argument, nullptr, &data);
-  napi_get_value_double(js, argument, &handle);
-  static_cast<Environment*>(data)->free(handle);
+  int32_t count = 0;
+  napi_get_cb_info(js, info, &arguments, &argument, nullptr, &data);
+  napi_get_value_int32(js, argument, &count);
+  auto& env = *static_cast<Environment*>(data);
+  for (int32_t i = 0; i < count; ++i) (env.*let)(env.scratch[i]);
   return nullptr;
 }
 
@@ -194,9 +196,12 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   exports.Set("readSync", Napi::Function::New(env, readSync));
   exports.Set("describe", Napi::Function::New(env, describe));
   exports.Set("assign", Napi::Function::New(env, assign));
-  napi_value free;
-  napi_create_function(env, "free", NAPI_AUTO_LENGTH, freeHandle, &Environment::of(Napi::Env(env)), &free);
-  exports.Set("free", Napi::Value(env, free));
+  napi_value function;
+  Environment* self = &Environment::of(Napi::Env(env));
+  if (napi_create_function(env, "free", NAPI_AUTO_LENGTH, letGo<&Environment::free>, self, &function) == napi_ok)
+    exports.Set("free", Napi::Value(env, function));
+  if (napi_create_function(env, "release", NAPI_AUTO_LENGTH, letGo<&Environment::release>, self, &function) == napi_ok)
+    exports.Set("release", Napi::Value(env, function));
 }
 
 }  // namespace anneal::node

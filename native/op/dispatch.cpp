@@ -24,8 +24,8 @@ Device& deviceOf(const Row& row, Inputs in) {
 }
 
 /// Whether the call is to be recorded. Outputs of an op that is not differentiable are cut off from the record.
-bool recording(Inputs in) {
-  return Context::current().gradEnabled &&
+bool recording(const Context& context, Inputs in) {
+  return context.gradEnabled &&
          std::any_of(in.begin(), in.end(), [](const Tensor& t) { return t && t.requiresGrad(); });
 }
 
@@ -44,7 +44,8 @@ Tensor outputFor(const Row& row, const Spec& spec, Inputs in, size_t i, Device& 
   if (donor >= 0 && in[size_t(donor)]) {
     const Tensor& t = in[size_t(donor)];
     const auto& storage = t.impl()->storage;
-    if (storage && storage->references() == 1 && !storage->foreign() && t.spec() == spec && t.contiguous())
+    if (storage && storage->references() == 1 && storage->kind == Block::Kind::Pooled && t.spec() == spec &&
+        t.contiguous())
       return t.alias(spec.shape, t.strides(), t.impl()->offset);
   }
   return emptyTensor(spec, device);
@@ -52,21 +53,22 @@ Tensor outputFor(const Row& row, const Spec& spec, Inputs in, size_t i, Device& 
 
 Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs, Device& device) {
   thread_local std::vector<View> spare;  // of the last task that ran here: most need no memory for their views
-  Task task{.row = &row, .attrs = attrs, .views = std::move(spare), .inputs = in.size(), .small = false};
-  task.views.clear();
-  task.views.reserve(in.size() + specs.size());
+  std::vector<View> views = std::move(spare);
+  views.clear();
+  views.reserve(in.size() + specs.size());
   Tensors materialised;  // keeps contiguous copies until the task is queued
   double cost = 0;
   for (const Tensor& t : in) {
+    View& view = views.emplace_back();
     if (!t) {
-      task.views.emplace_back().defined = false;
+      view.defined = false;
       continue;
     }
     if (row.anyStrides || t.contiguous()) {
-      task.views.push_back(t.view());
+      t.view(view);
     } else {
       materialised.push_back(ops::contiguous(t));
-      task.views.push_back(materialised.back().view());
+      materialised.back().view(view);
     }
     cost += double(t.size());
   }
@@ -74,13 +76,13 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
   out.reserve(specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
     out.push_back(outputFor(row, specs[i], in, i, device));
-    task.views.push_back(out.back().view());
+    out.back().view(views.emplace_back());
     cost += double(specs[i].size());
   }
-  if (row.cost) cost = row.cost(attrs.get(), task.in(), task.out());
-  task.small = cost <= kSmall;
-  device.submit(std::move(task));
-  spare = std::move(task.views);  // NOLINT(bugprone-use-after-move): a task that ran at once is still whole
+  const std::span<const View> ins(views.data(), in.size()), outs(views.data() + in.size(), specs.size());
+  if (row.cost) cost = row.cost(attrs.get(), ins, outs);
+  if (cost <= kSmall && device.runNow(row, attrs.get(), ins, outs)) spare = std::move(views);
+  else device.submit({.row = &row, .attrs = attrs, .views = std::move(views), .inputs = in.size()});
   return out;
 }
 
@@ -109,7 +111,7 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     completed = seenBy(*context.capture, in);
     in = completed;
   }
-  bool record = recording(in);
+  bool record = recording(context, in);
   Device& device = deviceOf(row, in);
   const bool kernel = row.view || row.kernels[size_t(device.type())];
   if ((record && row.gradient == Gradient::Lower) || !kernel || (context.preferLower && row.lower)) {

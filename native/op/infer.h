@@ -37,6 +37,11 @@ class Promotion {
 };
 
 inline DType promoted(Inputs in) {
+  // Most calls have one dtype, and no literals: that is the result.
+  if (std::all_of(in.begin(), in.end(),
+                  [&](const Tensor& t) { return t && !t.impl()->weak && t.dtype() == in[0].dtype(); }) &&
+      !in.empty())
+    return in[0].dtype();
   Promotion p;
   for (const Tensor& t : in)
     if (t) p.add(t.dtype(), t.rank(), t.impl()->weak);
@@ -53,7 +58,7 @@ inline DType promoted(std::span<const View> in) {
 inline Shape broadcastAll(std::string_view op, Inputs in) {
   Shape shape;
   for (const Tensor& t : in)
-    if (t) shape = broadcast(op, shape, t.shape());
+    if (t && t.shape() != shape) shape = broadcast(op, shape, t.shape());
   return shape;
 }
 

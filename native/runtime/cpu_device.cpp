@@ -31,14 +31,36 @@ std::byte* allocateMemory(size_t bytes) {
 }
 
 /// Lets a task write its outputs. What it then leaves unwritten is NaN, as a float, and not what was there before.
-void allowOutputs(const Task& task) {
-  const auto in = task.in();
-  for (const View& v : task.out()) {
+void allowOutputs(std::span<const View> in, std::span<const View> out) {
+  for (const View& v : out) {
     if (std::any_of(in.begin(), in.end(), [&](const View& i) { return i.block == v.block; })) continue;  // in place
     const size_t bytes = size_t(v.size()) * itemSize(v.dtype);
     allowAccess(v.memory, bytes);
     std::memset(v.memory, 0xff, bytes);
   }
+}
+
+/// Runs a kernel. A failure marks the outputs' blocks, and is handed on by kernels that read marked blocks.
+void runKernel(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
+  if constexpr (kTracksAccess) allowOutputs(in, out);
+  std::shared_ptr<const Error> fault;
+  for (const View& v : in)
+    if (v.block && v.block->fault) [[unlikely]]
+      fault = v.block->fault;
+  if (!fault) [[likely]] {
+    try {
+      row.kernels[size_t(DeviceType::Cpu)](attrs, in, out);
+    } catch (const Error& e) {
+      fault = std::make_shared<const Error>(e);
+    } catch (const std::bad_alloc&) {
+      fault = std::make_shared<const Error>(Code::Memory, row.name + ": out of memory for working space");
+    } catch (const std::exception& e) {
+      fault = std::make_shared<const Error>(Code::Internal, row.name + ": " + e.what());
+    }
+  }
+  for (const View& v : out)
+    if (v.block && (fault || v.block->fault)) [[unlikely]]
+      v.block->fault = fault;
 }
 
 size_t physicalMemory() { return size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE)); }
@@ -52,25 +74,25 @@ CpuDevice::CpuDevice()
                          .free = [](std::byte* p, size_t) { std::free(p); },
                          .submitted = [this] { return submitted_.load(std::memory_order_acquire); },
                          .completed = [this] { return completed_.load(std::memory_order_acquire); },
-                         .synchronize = [this] { synchronize(); }},
+                         .synchronize = [this] { synchronize(); },
+                         .released = kTracksAccess ? std::function<void(std::byte*, size_t)>(
+                                                         [this](auto... block) { forbid(block...); })
+                                                   : nullptr},
             physicalMemory()) {
   Registry::get().rows();
   std::thread([this] { loop(); }).detach();  // lives as long as the process
 }
 
-void CpuDevice::release(Block* block) {
-  if constexpr (kTracksAccess) {
-    // Queued tasks may still use the block; no later one may, until it holds another tensor.
-    auto forbid = [data = block->data, bytes = block->capacity] { forbidAccess(data, bytes); };
-    if (idle()) forbid();
-    else enqueue(forbid);
-  }
-  pool_.release(block);
+/// Queued tasks may still use the memory; no later one may, until it holds another tensor.
+void CpuDevice::forbid(std::byte* data, size_t bytes) {
+  if (idle()) forbidAccess(data, bytes);
+  else enqueue([data, bytes] { forbidAccess(data, bytes); });
 }
 
-void CpuDevice::submit(Task&& task) {
-  if (task.small && idle()) return runTask(task);
-  push({std::move(task), nullptr});
+bool CpuDevice::runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
+  if (!idle()) return false;
+  runKernel(row, attrs, in, out);
+  return true;
 }
 
 void CpuDevice::enqueue(std::function<void()> function) { push({{}, std::move(function)}); }
@@ -142,7 +164,7 @@ void CpuDevice::loop() {
         std::unique_lock running(running_);
         if (quiet_.load()) resume_.wait(running, [&] { return waiters_.load() > 0; });
         if (job.function) job.function();
-        else runTask(job.task);
+        else runKernel(*job.task.row, job.task.attrs.get(), job.task.in(), job.task.out());
         job = {};
       }
       completed_.fetch_add(1, std::memory_order_release);
@@ -153,29 +175,6 @@ void CpuDevice::loop() {
     }
     batch.clear();
   }
-}
-
-void runTask(const Task& task) {
-  if constexpr (kTracksAccess) allowOutputs(task);
-  std::shared_ptr<const Error> fault;
-  for (const View& v : task.in())
-    if (v.block && v.block->fault) [[unlikely]]
-      fault = v.block->fault;
-  if (!fault) [[likely]] {
-    const auto& kernel = task.row->kernels[size_t(DeviceType::Cpu)];
-    try {
-      kernel(task.attrs.get(), task.in(), task.out());
-    } catch (const Error& e) {
-      fault = std::make_shared<const Error>(e);
-    } catch (const std::bad_alloc&) {
-      fault = std::make_shared<const Error>(Code::Memory, task.row->name + ": out of memory for working space");
-    } catch (const std::exception& e) {
-      fault = std::make_shared<const Error>(Code::Internal, task.row->name + ": " + e.what());
-    }
-  }
-  for (const View& v : task.out())
-    if (v.block && (fault || v.block->fault)) [[unlikely]]
-      v.block->fault = fault;
 }
 
 Device& device(DeviceType type) {

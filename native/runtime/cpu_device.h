@@ -16,13 +16,13 @@ class CpuDevice : public Device {
   CpuDevice();
   DeviceType type() const override { return DeviceType::Cpu; }
   std::string name() const override { return "cpu"; }
-  Block* allocate(const Spec& spec, bool hostWrites) override { return pool_.allocate(spec, hostWrites); }
-  void release(Block* block) override;
+  Ref<Block> allocate(const Spec& spec, bool hostWrites) override { return pool_.allocate(spec, hostWrites); }
   MemoryStats memory() const override { return pool_.stats(); }
   void resetPeak() override { pool_.resetPeak(); }
   void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }
   void emptyCache() override { pool_.trim(); }
-  void submit(Task&& task) override;
+  void submit(Task&& task) override { push({std::move(task), nullptr}); }
+  bool runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) override;
   void enqueue(std::function<void()> function) override;
   void synchronize() override;
   void quiesce() override;
@@ -31,6 +31,7 @@ class CpuDevice : public Device {
   }
 
  private:
+  void forbid(std::byte* data, size_t bytes);
   struct Job {
     Task task;
     std::function<void()> function;
@@ -52,8 +53,5 @@ class CpuDevice : public Device {
   std::atomic<bool> quiet_{false};  // tasks run only while there are waiters
   Pool pool_;
 };
-
-/// Runs a task's kernel now. A failure marks the outputs' blocks, and is handed on by tasks that read marked blocks.
-void runTask(const Task& task);
 
 }  // namespace anneal

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/ref.h"
 #include "core/spec.h"
 #include "runtime/task.h"
 
@@ -15,14 +16,17 @@ namespace anneal {
 enum class DeviceType : uint8_t { Cpu, Cuda };
 inline constexpr int kDeviceTypes = 2;
 
-/// A piece of memory owned by a device's pool. `fault` belongs to the device's stream: it holds the error of the task
-/// that should have written the block, and travels to whatever reads it.
-struct Block {
+/// The memory behind one or more tensors. It belongs to a device's pool, to which it returns with its last reference,
+/// or else is foreign, or symbolic: without memory. `fault` belongs to the device's stream: it holds the error of the
+/// task that should have written the block, and travels to whatever reads it.
+struct Block : public RefCounted {
+  enum class Kind : uint8_t { Pooled, Foreign, Symbolic };
+  explicit Block(Kind of) : kind(of) {}
+  const Kind kind;
   std::byte* data = nullptr;
-  size_t capacity = 0;
-  uint64_t freedAt = 0;  // the stream's count of submissions when the block went back to the pool
+  size_t bytes = 0;     // as asked for
+  size_t capacity = 0;  // as allocated, of a pooled one
   std::shared_ptr<const Error> fault;
-  Spec spec;  // of the tensor it was allocated for, to be named when memory runs out
 };
 
 struct MemoryStats {
@@ -44,15 +48,16 @@ class Device {
 
   /// Uninitialised memory for a tensor of `spec`, 64-byte aligned. With `hostWrites` no queued task still uses it, so
   /// the caller may fill it at once. Throws an Error (Memory) that lists the largest live tensors.
-  virtual Block* allocate(const Spec& spec, bool hostWrites) = 0;
-  virtual void release(Block* block) = 0;
+  virtual Ref<Block> allocate(const Spec& spec, bool hostWrites) = 0;
   virtual MemoryStats memory() const = 0;
   virtual void resetPeak() = 0;
   virtual void setMemoryLimit(size_t bytes) = 0;
   virtual void emptyCache() = 0;
 
-  /// Queues a task; small ones run at once when the stream is idle.
+  /// Queues a task.
   virtual void submit(Task&& task) = 0;
+  /// Runs a cheap kernel on the calling thread if nothing is queued. False: it is to be submitted.
+  virtual bool runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) = 0;
   /// Queues a function to run on the stream's own thread after all that was submitted before it.
   virtual void enqueue(std::function<void()> function) = 0;
   /// Waits until all that was submitted is done.

@@ -48,8 +48,8 @@ void Pool::List::remove(Entry* entry) {
   (entry->after ? entry->after->before : last) = entry->before;
 }
 
-Block* Pool::allocate(const Spec& spec, bool hostWrites) {
-  size_t bytes = roundUp(size_t(spec.size()) * itemSize(spec.dtype));
+Ref<Block> Pool::allocate(const Spec& spec, bool hostWrites) {
+  const size_t asked = size_t(spec.size()) * itemSize(spec.dtype), bytes = roundUp(asked);
   std::unique_lock lock(mutex_);
   Entry* block = reuse(bytes, hostWrites);
   if (!block) block = create(bytes);
@@ -63,12 +63,14 @@ Block* Pool::allocate(const Spec& spec, bool hostWrites) {
     block = create(bytes);
   }
   if (!block) failOutOfMemory(spec, bytes);
-  live_.push(block);
-  block->spec = spec;
+  block->live = true;
+  block->bytes = asked;
+  block->dtype = spec.dtype;
+  block->shape = spec.shape;
   stats_.used += block->capacity;
   stats_.peak = std::max(stats_.peak, stats_.used);
   ++stats_.blocks;
-  return block;
+  return Ref<Block>(block);
 }
 
 Pool::Entry* Pool::reuse(size_t bytes, bool hostWrites) {
@@ -106,16 +108,18 @@ Pool::Entry* Pool::create(size_t bytes) {
   std::byte* data = source_.allocate(bytes);
   if (!data) return nullptr;
   ++stats_.misses;
-  auto* entry = new Entry;
+  auto* entry = new Entry(*this);
   entry->data = data;
   entry->capacity = bytes;
+  entry->place = entries_.size();
+  entries_.push_back(entry);
   return entry;
 }
 
-void Pool::release(Block* block) {
-  auto* entry = static_cast<Entry*>(block);
+void Pool::release(Entry* entry) {
+  if (source_.released) source_.released(entry->data, entry->capacity);
   std::lock_guard lock(mutex_);
-  live_.remove(entry);
+  entry->live = false;
   entry->freedAt = source_.submitted();
   stats_.used -= entry->capacity;
   stats_.pooled += entry->capacity;
@@ -163,18 +167,21 @@ void Pool::trimLocked() {
 void Pool::discard(Entry* entry) {
   stats_.pooled -= entry->capacity;
   source_.free(entry->data, entry->capacity);
+  entries_[entry->place] = entries_.back();
+  entries_[entry->place]->place = entry->place;
+  entries_.pop_back();
   delete entry;
 }
 
 void Pool::failOutOfMemory(const Spec& spec, size_t bytes) {
-  std::vector<const Block*> largest;
-  for (const Entry* e = live_.first; e; e = e->after) largest.push_back(e);
+  std::vector<const Entry*> largest;
+  std::copy_if(entries_.begin(), entries_.end(), std::back_inserter(largest), [](auto* e) { return e->live; });
   size_t shown = std::min<size_t>(5, largest.size());
   std::partial_sort(largest.begin(), largest.begin() + int64_t(shown), largest.end(),
                     [](auto* a, auto* b) { return a->capacity > b->capacity; });
   std::ostringstream list;
   for (size_t i = 0; i < shown; ++i)
-    list << (i ? ", " : "") << largest[i]->spec << " (" << megabytes(largest[i]->capacity) << ")";
+    list << (i ? ", " : "") << largest[i]->dtype << largest[i]->shape << " (" << megabytes(largest[i]->capacity) << ")";
   fail(Code::Memory, "out of memory: ", spec, " needs ", megabytes(bytes), "; ", megabytes(stats_.used),
        " are in use by ", stats_.blocks, " tensors, the limit is ",
        stats_.limit ? megabytes(stats_.limit) : std::string("what the system gives"),

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "runtime/device.h"
 
@@ -16,13 +17,13 @@ class Pool {
     std::function<void(std::byte*, size_t bytes)> free;
     std::function<uint64_t()> submitted, completed;  // the stream's progress
     std::function<void()> synchronize;
+    std::function<void(std::byte*, size_t bytes)> released;  // if given: hears of blocks that come back
   };
   Pool(Source source, size_t limit) : source_(std::move(source)) { stats_.limit = limit; }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  Block* allocate(const Spec& spec, bool hostWrites);
-  void release(Block* block);
+  Ref<Block> allocate(const Spec& spec, bool hostWrites);
   MemoryStats stats() const;
   void resetPeak();
   void setLimit(size_t bytes);
@@ -30,9 +31,17 @@ class Pool {
   void trim();
 
  private:
-  /// Every block is on exactly one list: moving it costs no allocation.
   struct Entry : Block {
-    Entry *before = nullptr, *after = nullptr;
+    explicit Entry(Pool& owner) : Block(Kind::Pooled), pool(owner) {}
+    void unreferenced() override { pool.release(this); }
+    uint64_t freedAt = 0;  // the stream's count of submissions when the block came back
+    Pool& pool;
+    Entry *before = nullptr, *after = nullptr;  // on a list of free small blocks
+    size_t place = 0;                           // in entries_
+    bool live = false;
+    // Of the tensor it was allocated for, to be named when memory runs out.
+    DType dtype = DType::Float32;
+    Shape shape;
   };
   struct List {
     Entry *first = nullptr, *last = nullptr;
@@ -41,6 +50,7 @@ class Pool {
   };
   static constexpr size_t kSizes = 95;  // of small blocks: see sizeIndex
 
+  void release(Entry* entry);
   Entry* reuse(size_t bytes, bool hostWrites);
   Entry* reuseSmall(size_t bytes, bool hostWrites, uint64_t completed);
   Entry* reuseLarge(size_t bytes, bool hostWrites, uint64_t completed);
@@ -53,7 +63,7 @@ class Pool {
   mutable std::mutex mutex_;
   std::array<List, kSizes> small_;  // free, the last released first
   std::multimap<size_t, Entry*> large_;
-  List live_;
+  std::vector<Entry*> entries_;  // all there are
   MemoryStats stats_;
 };
 

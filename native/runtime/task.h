@@ -19,9 +19,9 @@ struct View {
   Strides strides;
   DType dtype = DType::Float32;
   alignas(16) std::array<std::byte, 16> scalar{};
-  Block* block = nullptr;
-  bool weak = false;    // a number literal: see Promotion in op/infer.h
-  bool defined = true;  // false: an optional input that was not given
+  Block* block = nullptr;  // of a device's pool
+  bool weak = false;       // a number literal: see Promotion in op/infer.h
+  bool defined = true;     // false: an optional input that was not given
 
   void* data() const { return memory ? memory : const_cast<std::byte*>(scalar.data()); }
   template <class T>
@@ -46,7 +46,6 @@ struct Task {
   std::shared_ptr<const void> attrs;
   std::vector<View> views;  // inputs, then outputs
   size_t inputs = 0;
-  bool small = false;  // cheap enough to run on the calling thread
 
   std::span<const View> in() const { return {views.data(), inputs}; }
   std::span<const View> out() const { return {views.data() + inputs, views.size() - inputs}; }
