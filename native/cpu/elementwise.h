@@ -55,15 +55,22 @@ inline void scatter(const void* in, DType from, const View& to, std::byte* at, i
 /// out = in, converted.
 void convertTensor(const View& in, const View& out);
 
-/// The kernel of an elementwise op whose functor is F; the numbers that F is built from come of
+/// What an elementwise op whose functor is F computes; the numbers that F is built from come of
 /// `attrs.params(double*)`.
 template <class F, class A>
-void mapKernel(const Call<A>& call) {
+Pointwise pointwise(const A& attrs) {
   static const LoopSet set = loops<F>();
-  DType compute = computeType(set.boolResult ? promoted(call.in) : call.out[0].dtype);
-  double params[8] = {};
-  if constexpr (requires { call.attrs.params(params); }) call.attrs.params(params);
-  mapTiles(set, params, compute, call.in, call.out[0]);
+  Pointwise p{.loops = &set};
+  if constexpr (requires { attrs.params(p.params.data()); }) attrs.params(p.params.data());
+  return p;
+}
+
+/// Its kernel.
+template <class F, class A>
+void mapKernel(const Call<A>& call) {
+  const Pointwise p = pointwise<F>(call.attrs);
+  DType compute = computeType(p.loops->boolResult ? promoted(call.in) : call.out[0].dtype);
+  mapTiles(*p.loops, p.params.data(), compute, call.in, call.out[0]);
 }
 
 }  // namespace anneal::cpu

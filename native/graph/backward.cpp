@@ -23,9 +23,10 @@ class Pass {
   }
 
   void seed(const Tensor& root, const Tensor& seed) {
-    require(root.requiresGrad(), Code::Gradient,
-            "backward: the tensor does not depend on anything that requires a gradient, or was made inside noGrad() or by "
-            "a compiled function, inside of which backward() is to be called");
+    require(
+        root.requiresGrad(), Code::Gradient,
+        "backward: the tensor does not depend on anything that requires a gradient, or was made inside noGrad() or by "
+        "a compiled function, inside of which backward() is to be called");
     require(seed.defined() || root.size() == 1, Code::Shape,
             "backward: a gradient can be implied only for one element; this "
             "tensor has the shape ",

@@ -37,6 +37,7 @@ struct Operation {
   std::vector<Operand> operands;  // inputs, then outputs
   size_t inputs = 0;
   double cost = 0;
+  std::string note;  // of an operation that passes have made: what it stands for
   int region = 0;  // recomputed parts have regions of their own, so that they are not shared with the first computation
 
   std::span<Operand> in() { return {operands.data(), inputs}; }

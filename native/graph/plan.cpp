@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "graph/passes/passes.h"
 
@@ -81,6 +82,22 @@ bool inPlace(const Graph& graph, const Times& times, const Cell& cell) {
   return reads == 1 && !keeps;
 }
 
+/// The input whose place the only result of an elementwise operation may take, because nobody reads it later; or -1.
+int overwritten(const Graph& graph, const Times& times, const Plan& plan, int i) {
+  const Operation& op = graph.operations[size_t(i)];
+  if (!op.row->overwrites || op.out().size() != 1) return -1;
+  const Operand& to = op.out()[0];
+  for (const Operand& from : op.in()) {
+    if (from.value < 0 || plan.places[size_t(from.value)].home != Plan::Home::Arena) continue;
+    const Value &source = graph.values[size_t(from.value)], &target = graph.values[size_t(to.value)];
+    const auto uses =
+        std::count_if(op.in().begin(), op.in().end(), [&](const Operand& o) { return o.value == from.value; });
+    if (uses == 1 && times.read[size_t(from.value)] == i && from.whole(source) && source.spec == target.spec)
+      return from.value;
+  }
+  return -1;
+}
+
 }  // namespace
 
 Plan planMemory(const Graph& graph) {
@@ -96,14 +113,31 @@ Plan planMemory(const Graph& graph) {
   for (size_t c = 0; c < graph.cells.size(); ++c)
     if (graph.cells[c].written >= 0 && inPlace(graph, times, graph.cells[c]))
       plan.places[size_t(graph.cells[c].written)].cell = int(c);
-  std::vector<Lifetime> lives;
-  for (size_t v = 0; v < graph.values.size(); ++v) {
-    if (times.written[v] < 0 || plan.places[v].home != Plan::Home::None) continue;
-    plan.places[v].home = Plan::Home::Arena;
-    const size_t bytes = (graph.values[v].bytes() + kAlignment - 1) / kAlignment * kAlignment;
-    lives.push_back({int(v), bytes, times.written[v], std::max(times.read[v], times.written[v])});
+  for (size_t v = 0; v < graph.values.size(); ++v)
+    if (times.written[v] >= 0 && plan.places[v].home == Plan::Home::None) plan.places[v].home = Plan::Home::Arena;
+  // Results that take the place of an input live on under its name.
+  std::vector<int> root(graph.values.size());
+  std::iota(root.begin(), root.end(), 0);
+  for (size_t i = 0; i < graph.operations.size(); ++i) {
+    const int from = overwritten(graph, times, plan, int(i));
+    const int to = from < 0 ? -1 : graph.operations[i].out()[0].value;
+    if (to >= 0 && plan.places[size_t(to)].home == Plan::Home::Arena) root[size_t(to)] = root[size_t(from)];
   }
-  plan.arena = arrange(std::move(lives), plan.places);
+  std::map<int, Lifetime> lives;
+  for (size_t v = 0; v < graph.values.size(); ++v) {
+    if (plan.places[v].home != Plan::Home::Arena) continue;
+    const size_t bytes = (graph.values[v].bytes() + kAlignment - 1) / kAlignment * kAlignment;
+    const int first = times.written[v], last = std::max(times.read[v], first);
+    auto [life, added] = lives.try_emplace(root[v], Lifetime{root[v], bytes, first, last});
+    if (added) continue;
+    life->second.first = std::min(life->second.first, first);
+    life->second.last = std::max(life->second.last, last);
+  }
+  std::vector<Lifetime> list;
+  for (const auto& [value, life] : lives) list.push_back(life);
+  plan.arena = arrange(std::move(list), plan.places);
+  for (size_t v = 0; v < graph.values.size(); ++v)
+    if (plan.places[v].home == Plan::Home::Arena) plan.places[v].offset = plan.places[size_t(root[v])].offset;
   return plan;
 }
 

@@ -35,6 +35,7 @@ void optimize(Graph& graph) {
   passes::simplify(graph);
   passes::shareCommon(graph);
   passes::removeDead(graph);
+  passes::fuseElementwise(graph);
 }
 
 std::shared_ptr<const Error> outOfMemory(const Operation& operation) {
@@ -297,7 +298,7 @@ std::vector<Description> Program::describe() const {
       f.print(step.operation->attrs.get(), attributes);
       comma = ", ";
     }
-    d.attributes = attributes.str();
+    d.attributes = step.operation->note.empty() ? attributes.str() : step.operation->note;
     for (const Operand& o : step.operation->operands)
       if (o.view.defined) d.bytes += double(o.view.size()) * double(itemSize(o.view.dtype));
     out.push_back(std::move(d));

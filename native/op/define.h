@@ -43,9 +43,11 @@ struct Definition {
   bool method = true;
   bool internal = false;
   bool anyStrides = false;
+  bool overwrites = false;
   bool random = false;
   int (*donor)(size_t output, size_t inputs) = nullptr;
   double (*cost)(const A&, std::span<const View>, std::span<const View>) = nullptr;
+  Pointwise (*pointwise)(const A&) = nullptr;  // set by mapOp
 };
 
 /// A defined op, callable from C++: `softmax(x, {.axis = 1})`. Inputs come first; an undefined Tensor stands for an
@@ -64,6 +66,7 @@ class Op {
     row->method = d.method;
     row->internal = d.internal;
     row->anyStrides = d.anyStrides;
+    row->overwrites = d.overwrites;
     row->random = d.random;
     row->donor = d.donor;
     row->gradient =
@@ -79,6 +82,7 @@ class Op {
         return f(*static_cast<const A*>(a), in, out);
       };
     }
+    if (d.pointwise) row->pointwise = [f = d.pointwise](const void* a) { return f(*static_cast<const A*>(a)); };
     row_ = row.get();
     Registry::get().add(std::move(row));
   }

@@ -16,6 +16,16 @@ using Inputs = std::span<const Tensor>;
 using Specs = std::vector<Spec>;
 using AttrsRef = std::shared_ptr<const void>;
 
+namespace cpu {
+struct LoopSet;
+}
+
+/// What an elementwise op computes of each element, for those who join several of them.
+struct Pointwise {
+  const cpu::LoopSet* loops = nullptr;
+  std::array<double, 8> params{};
+};
+
 /// What a gradient sees of the forward call. A value is there if the row's `saves` lists it; shape and dtype always
 /// are.
 struct VjpCall {
@@ -48,6 +58,7 @@ class Row {
   bool method = true;       // offered as a method of the first input
   bool internal = false;    // not offered to JavaScript users (gradient helpers)
   bool anyStrides = false;  // kernels read inputs of any strides; else they get contiguous ones
+  bool overwrites = false;  // kernels may write their only output over an input of its shape and dtype
   bool random = false;      // the last input is a key, drawn from the environment's generator when absent
   /// The input whose memory an output may take over when nobody else holds it, or -1. The caller gives that input up:
   /// its handle is to be pointed at the output.
@@ -60,6 +71,7 @@ class Row {
   std::function<Tensors(const VjpCall&)> vjp;         // gradients of the inputs
   std::function<double(const void*, std::span<const View>, std::span<const View>)> cost;  // about scalar operations
 
+  std::function<Pointwise(const void*)> pointwise;  // of elementwise ops
   using Kernel = std::function<void(const void*, std::span<const View>, std::span<const View>)>;
   std::array<Kernel, kDeviceTypes> kernels;
 

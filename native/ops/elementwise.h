@@ -36,7 +36,8 @@ Op<A> mapOp(Definition<A> d) {
       F::floats;
     }
   ? inferFloatMap<A> : inferMap<A>;
-  d.anyStrides = true;
+  d.anyStrides = d.overwrites = true;
+  d.pointwise = cpu::pointwise<F, A>;
   Implement<A>(d.name, DeviceType::Cpu, cpu::mapKernel<F, A>);
   return Op<A>(std::move(d));
 }

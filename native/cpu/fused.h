@@ -1,0 +1,24 @@
+#pragma once
+#include "cpu/elementwise.h"
+
+namespace anneal::cpu {
+
+/// A chain of elementwise operations over one shape, in registers of a tile each: inputs first, then results.
+struct Chain {
+  struct Instruction {
+    Loop loop;
+    std::array<double, 8> params;
+    int inputs;
+    std::array<int, 3> from;  // registers
+    int to;
+  };
+  DType compute = DType::Float32;  // of all registers and outputs
+  int inputs = 0, registers = 0;
+  std::vector<Instruction> instructions;
+  std::vector<int> outputs;  // registers
+};
+
+/// Computes a chain tile by tile: inputs of any dtype and strides that broadcast to the outputs, which are contiguous.
+void runChain(const Chain& chain, std::span<const View> in, std::span<const View> out);
+
+}  // namespace anneal::cpu

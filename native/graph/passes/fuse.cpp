@@ -1,0 +1,187 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "cpu/fused.h"
+#include "graph/passes/passes.h"
+
+namespace anneal::passes {
+namespace {
+
+constexpr size_t kMostInputs = 12, kMostOutputs = 4, kMostInstructions = 24;
+// Operations that may lie between the members of a group: moving one further would keep its inputs alive for longer.
+constexpr int kReach = 12;
+
+struct Joined {
+  cpu::Chain chain;
+};
+
+void joinedCpu(const Call<Joined>& call) { cpu::runChain(call.attrs.chain, call.in, call.out); }
+
+const Op<Joined> joined({.name = "fusedElementwise",
+                         .doc = "A chain of elementwise operations in one pass; made when a graph is planned.",
+                         .inputs = {"tensors..."},
+                         .outputs = {"results..."},
+                         .nonDifferentiable = true,
+                         .method = false,
+                         .internal = true,
+                         .anyStrides = true,
+                         .overwrites = true});
+const Implement<Joined> joinedOnCpu("fusedElementwise", DeviceType::Cpu, joinedCpu);
+
+/// Whether the operation computes in the type of its result, which a chain does throughout.
+bool joinable(const Graph& graph, const Operation& op) {
+  if (graph.device->type() != DeviceType::Cpu || !op.row->pointwise || op.out().size() != 1) return false;
+  const DType dtype = op.out()[0].view.dtype;
+  if (dtype != DType::Float32 && dtype != DType::Float64) return false;
+  return !op.row->pointwise(op.attrs.get()).loops->boolResult;
+}
+
+/// Operations that are to become one, at the place of the last.
+struct Group {
+  std::vector<int> members;
+  Spec spec;
+};
+
+class Fusion {
+ public:
+  explicit Fusion(Graph& graph)
+      : graph_(graph), writer_(graph.values.size(), -1), readers_(graph.values.size()), kept_(graph.values.size()) {
+    for (size_t i = 0; i < graph.operations.size(); ++i) {
+      for (const Operand& o : graph.operations[i].in())
+        if (o.value >= 0) readers_[size_t(o.value)].push_back(int(i));
+      for (const Operand& o : graph.operations[i].out()) writer_[size_t(o.value)] = int(i);
+    }
+    forEachResult(graph, [&](int value) { kept_[size_t(value)] = true; });
+    groupOf_.assign(graph.operations.size(), -1);
+  }
+
+  void run() {
+    for (size_t i = 0; i < graph_.operations.size(); ++i)
+      if (joinable(graph_, graph_.operations[i])) place(int(i));
+    std::vector<Operation> rest;
+    for (size_t i = 0; i < graph_.operations.size(); ++i) {
+      const int g = groupOf_[i];
+      if (g < 0 || groups_[size_t(g)].members.size() == 1) rest.push_back(std::move(graph_.operations[i]));
+      else if (groups_[size_t(g)].members.back() == int(i)) rest.push_back(join(groups_[size_t(g)]));
+    }
+    graph_.operations = std::move(rest);
+  }
+
+ private:
+  /// Puts an operation into the group of one of its producers, or into a new one.
+  void place(int i) {
+    const Operation& op = graph_.operations[size_t(i)];
+    const Spec spec = graph_.values[size_t(op.out()[0].value)].spec;
+    for (const Operand& o : op.in()) {
+      if (o.value < 0 || writer_[size_t(o.value)] < 0) continue;
+      const int g = groupOf_[size_t(writer_[size_t(o.value)])];
+      if (g < 0 || !fits(groups_[size_t(g)], g, i, spec)) continue;
+      groups_[size_t(g)].members.push_back(i);
+      groupOf_[size_t(i)] = g;
+      return;
+    }
+    groupOf_[size_t(i)] = int(groups_.size());
+    groups_.push_back({{i}, spec});
+  }
+
+  bool fits(const Group& group, int g, int i, const Spec& spec) const {
+    if (group.spec != spec || group.members.size() >= kMostInstructions || i - group.members.back() > kReach)
+      return false;
+    std::set<int> inputs;
+    size_t outputs = 0;
+    auto members = group.members;
+    members.push_back(i);
+    auto inside = [&](int reader) { return reader == i || groupOf_[size_t(reader)] == g; };
+    for (int m : members) {
+      const Operation& op = graph_.operations[size_t(m)];
+      for (const Operand& o : op.in()) {
+        const bool ours = o.value >= 0 && writer_[size_t(o.value)] >= 0 && inside(writer_[size_t(o.value)]);
+        // What the group makes it reads as it lies.
+        if (ours && !o.whole(graph_.values[size_t(o.value)])) return false;
+        if (!ours && o.value >= 0) inputs.insert(o.value);
+      }
+      const int value = op.out()[0].value;
+      bool escapes = kept_[size_t(value)];
+      for (int reader : readers_[size_t(value)]) {
+        if (inside(reader)) continue;
+        if (reader < i) return false;  // it would read what is not there yet
+        escapes = true;
+      }
+      outputs += escapes;
+    }
+    return inputs.size() <= kMostInputs && outputs <= kMostOutputs;
+  }
+
+  Operation join(const Group& group) {
+    auto attrs = std::make_shared<Joined>();
+    cpu::Chain& chain = attrs->chain;
+    chain.compute = group.spec.dtype;
+    Operation whole{.row = &joined.row(), .attrs = attrs};
+    std::map<int, int> registerOf;  // by value made inside
+    // Inputs that are read in the same way share a register.
+    auto inputRegister = [&](const Operand& o) {
+      for (size_t k = 0; k < whole.operands.size(); ++k) {
+        const Operand& known = whole.operands[k];
+        const bool same = known.value == o.value && known.offset == o.offset && known.view.dtype == o.view.dtype &&
+                          known.view.shape == o.view.shape && known.view.strides == o.view.strides &&
+                          (o.value >= 0 || known.view.scalar == o.view.scalar);
+        if (same) return int(k);
+      }
+      whole.operands.push_back(o);
+      return int(whole.operands.size()) - 1;
+    };
+    for (int m : group.members)
+      for (const Operand& o : graph_.operations[size_t(m)].in())
+        if (o.value < 0 || !inside(group, o.value)) inputRegister(o);
+    whole.inputs = whole.operands.size();
+    chain.inputs = chain.registers = int(whole.inputs);
+    std::vector<Operand> outputs;
+    for (int m : group.members) {
+      const Operation& op = graph_.operations[size_t(m)];
+      const Pointwise p = op.row->pointwise(op.attrs.get());
+      cpu::Chain::Instruction instruction{
+          .loop = p.loops->of(chain.compute), .params = p.params, .inputs = int(op.inputs), .from = {}, .to = 0};
+      for (size_t k = 0; k < op.inputs; ++k) {
+        const Operand& o = op.in()[k];
+        instruction.from[k] = o.value >= 0 && inside(group, o.value) ? registerOf.at(o.value) : inputRegister(o);
+      }
+      const int value = op.out()[0].value;
+      instruction.to = registerOf[value] = chain.registers++;
+      chain.instructions.push_back(instruction);
+      whole.note += (whole.note.empty() ? "" : " ") + op.row->name;
+      whole.cost += op.cost;
+      whole.region = op.region;
+      if (!escapes(group, value)) continue;
+      chain.outputs.push_back(instruction.to);
+      outputs.push_back(op.out()[0]);
+    }
+    whole.operands.insert(whole.operands.end(), outputs.begin(), outputs.end());
+    return whole;
+  }
+
+  bool inside(const Group& group, int value) const {
+    const int writer = writer_[size_t(value)];
+    return writer >= 0 && std::find(group.members.begin(), group.members.end(), writer) != group.members.end();
+  }
+
+  bool escapes(const Group& group, int value) const {
+    if (kept_[size_t(value)]) return true;
+    return std::any_of(readers_[size_t(value)].begin(), readers_[size_t(value)].end(), [&](int reader) {
+      return std::find(group.members.begin(), group.members.end(), reader) == group.members.end();
+    });
+  }
+
+  Graph& graph_;
+  std::vector<int> writer_;
+  std::vector<std::vector<int>> readers_;
+  std::vector<bool> kept_;  // left behind by a run
+  std::vector<Group> groups_;
+  std::vector<int> groupOf_;
+};
+
+}  // namespace
+
+void fuseElementwise(Graph& graph) { Fusion(graph).run(); }
+
+}  // namespace anneal::passes
