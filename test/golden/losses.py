@@ -33,6 +33,18 @@ case("crossEntropyParts", [rand(3, 4), ints(3, high=4)], {}, lambda x, y: (F.cro
 case("crossEntropyGrad", [rand(3, 4), ints(3, high=4), None, rand(3, seed=8), rand(3, low=1), values(2.0), values(3.0)], {},
      lambda x, y, w, l, r, d, g: (g / d) * (r[:, None] * t.exp(x - l[:, None]) - F.one_hot(y, 4)), dtypes=("float32", "float64"), grad=False)
 
+def linear_ce(x, w, y, b=None, **options):
+    return ce((x @ w.T + (0 if b is None else b)).reshape(-1, w.shape[0]), y.reshape(-1), **options)
+
+
+for r in ("mean", "sum"):
+    a = {"reduction": r}
+    case("linearCrossEntropy", [rand(5, 3), rand(4, 3), ints(5, high=4), rand(4)], a, lambda x, w, y, b, r=r: linear_ce(x, w, y, b, reduction=r), rtol=1e-5, atol=2e-6)
+    case("linearCrossEntropy", [rand(2, 3, 2), rand(5, 2), values([[0, 4, -100], [1, -100, 2]], "int32"), None], {**a, "labelSmoothing": 0.2},
+         lambda x, w, y, _, r=r: linear_ce(x, w, y, reduction=r, label_smoothing=0.2), dtypes=("float32", "float64"), rtol=1e-5, atol=2e-6)
+    case("linearCrossEntropy", [rand(70, 3), rand(9, 3), ints(70, high=9), rand(9)], {**a, "ignoreIndex": 1}, lambda x, w, y, b, r=r: linear_ce(x, w, y, b, reduction=r, ignore_index=1), dtypes=("float32",), second=False, rtol=1e-5, atol=1e-5)
+case("linearCrossEntropy", [rand(3, 2), rand(4, 2), ints(3, high=4), None], {"reduction": "none"}, lambda x, w, y, _: linear_ce(x, w, y, reduction="none"), dtypes=("float32", "float64"))
+
 PAIR = [rand(3, 4), rand(3, 4)]
 for r in REDUCTIONS:
     a = {"reduction": r}
