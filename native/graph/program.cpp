@@ -4,9 +4,11 @@
 #include <chrono>
 #include <cstring>
 
+#include "core/access.h"
 #include "graph/passes/passes.h"
 #include "ops/views.h"
 #include "runtime/context.h"
+#include "runtime/cpu_device.h"
 
 namespace anneal {
 namespace {
@@ -84,6 +86,7 @@ struct Program::Execution {
     if (!fault) [[likely]]
       return;
     for (const Kept& k : kept) {
+      allowAccess(k.to->data, k.bytes);
       std::memcpy(k.to->data, k.from, k.bytes);
       k.to->fault = nullptr;
     }
@@ -100,8 +103,10 @@ struct Program::Execution {
       }
       const auto start = profile ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
       try {
-        const std::span<const View> views(step.views);
-        (*step.kernel)(operation.attrs.get(), views.first(operation.inputs), views.subspan(operation.inputs));
+        const std::span<const View> views(step.views), in = views.first(operation.inputs),
+                                                       out = views.subspan(operation.inputs);
+        if constexpr (kTracksAccess) allowOutputs(in, out);
+        (*step.kernel)(operation.attrs.get(), in, out);
       } catch (const Error& e) {
         return std::make_shared<const Error>(e);
       } catch (const std::bad_alloc&) {

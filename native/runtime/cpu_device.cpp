@@ -30,16 +30,6 @@ std::byte* allocateMemory(size_t bytes) {
   return static_cast<std::byte*>(memory);
 }
 
-/// Lets a task write its outputs. What it then leaves unwritten is NaN, as a float, and not what was there before.
-void allowOutputs(std::span<const View> in, std::span<const View> out) {
-  for (const View& v : out) {
-    if (std::any_of(in.begin(), in.end(), [&](const View& i) { return i.block == v.block; })) continue;  // in place
-    const size_t bytes = size_t(v.size()) * itemSize(v.dtype);
-    allowAccess(v.memory, bytes);
-    std::memset(v.memory, 0xff, bytes);
-  }
-}
-
 /// Runs a kernel. A failure marks the outputs' blocks, and is handed on by kernels that read marked blocks.
 void runKernel(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
   if constexpr (kTracksAccess) allowOutputs(in, out);
@@ -68,6 +58,16 @@ size_t physicalMemory() { return size_t(sysconf(_SC_PHYS_PAGES)) * size_t(syscon
 }  // namespace
 
 bool onStreamThread() { return streamThread; }
+
+void allowOutputs(std::span<const View> in, std::span<const View> out) {
+  for (const View& v : out) {
+    const auto below = [&](const View& i) { return i.memory == v.memory && i.size() > 0; };
+    if (std::any_of(in.begin(), in.end(), below)) continue;  // it is written in place
+    const size_t bytes = size_t(v.size()) * itemSize(v.dtype);
+    allowAccess(v.memory, bytes);
+    std::memset(v.memory, 0xff, bytes);
+  }
+}
 
 CpuDevice::CpuDevice()
     : pool_(Pool::Source{.allocate = allocateMemory,

@@ -54,4 +54,8 @@ class CpuDevice : public Device {
   Pool pool_;
 };
 
+/// For builds that track access: lets the kernel that comes next write its outputs. What it leaves unwritten is NaN, as
+/// a float, and not what was there before.
+void allowOutputs(std::span<const View> in, std::span<const View> out);
+
 }  // namespace anneal
