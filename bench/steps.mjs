@@ -13,10 +13,10 @@ export function stepOf({ network: name, train, options }, model) {
   }
   const optimizer = optimizerOf(model.parameters())
   const step = (...examples) => {
-    optimizer.zeroGrad()
     const value = loss(model, ...examples)
     value.backward()
     optimizer.step()
+    optimizer.zeroGrad() // at the end, so that gradients are not kept over the next forward pass
     return value
   }
   return [step, batch(options)]
