@@ -11,7 +11,7 @@ import {
   sgdUpdate,
 } from '../internal.generated'
 import { native, throwLast } from '../native'
-import { zeros } from '../ops.generated'
+import { full } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
@@ -29,7 +29,7 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
 
   protected initialStates(parameter: Parameter, settings: O): Record<string, Tensor> {
     const dtype = parameter.dtype === 'float64' ? 'float64' : 'float32'
-    const start = () => zeros(parameter.shape, { dtype }).add(this.initial(settings))
+    const start = () => full(parameter.shape, this.initial(settings), { dtype })
     return Object.fromEntries(this.stateNames.map(name => [name, start()]))
   }
 
