@@ -10,7 +10,7 @@ namespace anneal {
 namespace {
 
 constexpr size_t kStep = 16, kSizes = 32;
-constexpr uint32_t kMost = 1 << 16;  // kept of one size; a thread that only frees must not hoard
+constexpr uint32_t kMost = 1 << 18;  // kept of one size; a thread that only frees must not hoard
 
 struct Free {
   Free* next;

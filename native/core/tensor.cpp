@@ -16,6 +16,8 @@ ForeignBlock::~ForeignBlock() {
   if (keepalive_ && !device_.idle()) device_.enqueue([kept = std::move(keepalive_)] {});
 }
 
+TensorImpl::TensorImpl() {}  // NOLINT(modernize-use-equals-default): that would clear all of it first
+
 namespace {
 
 Ref<TensorImpl> copyOf(const TensorImpl& from) {

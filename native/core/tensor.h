@@ -46,6 +46,7 @@ struct Provenance {
 };
 
 struct TensorImpl : public RefCounted {
+  TensorImpl();
   Ref<Block> storage;     // none: a scalar held in place, or a tensor known by shape only
   bool isScalar = false;  // the value is in `scalar`
   bool weak = false;      // a number literal, which does not promote the dtype of tensors of its kind

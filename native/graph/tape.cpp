@@ -53,6 +53,8 @@ namespace {
 
 Ref<Node> nodeFor(Inputs in, Tensors& out) {
   auto node = makeRef<Node>();
+  node->edges.reserve(in.size());
+  node->outSpecs.reserve(out.size());
   for (const Tensor& t : in) node->edges.push_back(t ? t.impl()->provenance : Provenance{});
   for (size_t i = 0; i < out.size(); ++i) {
     node->outSpecs.push_back(out[i].spec());
@@ -68,6 +70,8 @@ void record(const Row& row, const AttrsRef& attrs, Inputs in, Tensors& out) {
     return std::find(list.begin(), list.end(), int(i)) != list.end();
   };
   Tensors savedIn, savedOut;
+  savedIn.reserve(in.size());
+  savedOut.reserve(out.size());
   for (size_t i = 0; i < in.size(); ++i)
     savedIn.push_back(kept(in[i], row.saves.allInputs || reads(row.saves.inputs, i)));
   for (size_t i = 0; i < out.size(); ++i) savedOut.push_back(kept(out[i], reads(row.saves.outputs, i)));

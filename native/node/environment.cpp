@@ -65,7 +65,8 @@ const Tensor& Environment::cell(double handle) {
 const Tensor& Environment::at(double handle) {
   const Tensor& t = cell(handle);
   if (context.capture) return context.capture->seen(t);
-  Capture::requireAlive(t);
+  if (t.symbolic()) [[unlikely]]
+    Capture::requireAlive(t);
   return t;
 }
 

@@ -57,63 +57,64 @@ Tensor readable(Environment& env, double handle) {
 
 size_t byteLength(const Tensor& t) { return size_t(t.size()) * itemSize(t.dtype()); }
 
-void rejectWithLast(Napi::Env js, Environment& env, Napi::Promise::Deferred& deferred) {
-  Napi::Error error = Napi::Error::New(js, env.message);
-  error.Set("code", env.code);
-  deferred.Reject(error.Value());
+using Fault = std::shared_ptr<const Error>;
+using Deferred = Napi::Promise::Deferred;
+
+void settle(Napi::Env js, const Deferred& deferred, const Fault& fault, const Napi::Value& value) {
+  if (fault) deferred.Reject(Environment::errorOf(js, *fault));
+  else deferred.Resolve(value);
+}
+
+/// Settles `deferred` with `value(js)` when `look`, which gives the fault of what it looks at, has run on the stream.
+template <class Look, class Value>
+void settleAfter(Environment& env, Device& device, const Deferred& deferred, Look look, Value value) {
+  auto fault = std::make_shared<Fault>();
+  env.defer(
+      device, [look, fault] { *fault = look(); },
+      [fault, deferred, value](Napi::Env js) { settle(js, deferred, *fault, *fault ? js.Undefined() : value(js)); });
+}
+
+/// A promise that `start` sees to, and that is rejected with what it throws.
+template <class Start>
+Napi::Value promised(const Info& info, Start start) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  auto deferred = Deferred::New(js);
+  bool started = env.guarded(false, [&] {
+    start(env, deferred);
+    return true;
+  });
+  if (!started) {
+    Napi::Error error = Napi::Error::New(js, env.message);
+    error.Set("code", env.code);
+    deferred.Reject(error.Value());
+  }
+  return deferred.Promise();
 }
 
 /// read(handle): a promise of an ArrayBuffer with the values in row-major order.
 Napi::Value read(const Info& info) {
-  Napi::Env js = info.Env();
-  Environment& env = Environment::of(js);
-  auto deferred = Napi::Promise::Deferred::New(js);
-  bool queued = env.guarded(false, [&] {
+  return promised(info, [&](Environment& env, const Deferred& deferred) {
     Tensor t = readable(env, number(info, 0));
-    auto buffer = Napi::ArrayBuffer::New(js, byteLength(t));
-    if (byteLength(t) <= kCopyNow && t.device().idle()) {
-      auto fault = copyOut(t, buffer.Data());
-      if (fault) deferred.Reject(Environment::errorOf(js, *fault));
-      else deferred.Resolve(buffer);
-      return true;
-    }
+    auto buffer = Napi::ArrayBuffer::New(info.Env(), byteLength(t));
+    auto copy = [t, target = buffer.Data()] { return copyOut(t, target); };
+    if (byteLength(t) <= kCopyNow && t.device().idle()) return settle(info.Env(), deferred, copy(), buffer);
     auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(Napi::Persistent(buffer));
-    auto fault = std::make_shared<std::shared_ptr<const Error>>();
-    env.defer(
-        t.device(), [t, target = buffer.Data(), fault] { *fault = copyOut(t, target); },
-        [kept, fault, deferred](Napi::Env js) {
-          if (*fault) deferred.Reject(Environment::errorOf(js, **fault));
-          else deferred.Resolve(kept->Value());
-          kept->Reset();
-        });
-    return true;
+    settleAfter(env, t.device(), deferred, copy, [kept](Napi::Env) -> Napi::Value { return kept->Value(); });
   });
-  if (!queued) rejectWithLast(js, env, deferred);
-  return deferred.Promise();
 }
 
 /// ready(handle): a promise that the value has been computed.
 Napi::Value ready(const Info& info) {
-  Napi::Env js = info.Env();
-  Environment& env = Environment::of(js);
-  auto deferred = Napi::Promise::Deferred::New(js);
-  bool queued = env.guarded(false, [&] {
+  return promised(info, [&](Environment& env, const Deferred& deferred) {
     Tensor t = env.at(number(info, 0)).detach();
     require(!t.symbolic(), Code::State, "compile: a captured function cannot wait; return the tensor instead");
-    auto fault = std::make_shared<std::shared_ptr<const Error>>();
-    env.defer(
-        t.device(),
-        [t, fault] {
-          if (Block* block = t.view().block) *fault = block->fault;
-        },
-        [fault, deferred](Napi::Env js) {
-          if (*fault) deferred.Reject(Environment::errorOf(js, **fault));
-          else deferred.Resolve(js.Undefined());
-        });
-    return true;
+    auto look = [t] {
+      Block* block = t.view().block;
+      return block ? block->fault : nullptr;
+    };
+    settleAfter(env, t.device(), deferred, look, [](Napi::Env js) { return js.Undefined(); });
   });
-  if (!queued) rejectWithLast(js, env, deferred);
-  return deferred.Promise();
 }
 
 /// readSync(handle): the same at once, blocking; undefined after an error.

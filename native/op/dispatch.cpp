@@ -59,24 +59,24 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
   Tensors materialised;  // keeps contiguous copies until the task is queued
   double cost = 0;
   for (const Tensor& t : in) {
-    View& view = views.emplace_back();
+    View view;  // emplace_back() would clear all of it first
     if (!t) {
       view.defined = false;
-      continue;
-    }
-    if (row.anyStrides || t.contiguous()) {
+    } else if (row.anyStrides || t.contiguous()) {
       t.view(view);
     } else {
       materialised.push_back(ops::contiguous(t));
       materialised.back().view(view);
     }
+    views.push_back(view);
+    if (!t) continue;
     cost += double(t.size());
   }
   Tensors out;
   out.reserve(specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
     out.push_back(outputFor(row, specs[i], in, i, device));
-    out.back().view(views.emplace_back());
+    views.push_back(out.back().view());
     cost += double(specs[i].size());
   }
   const std::span<const View> ins(views.data(), in.size()), outs(views.data() + in.size(), specs.size());
