@@ -3,6 +3,7 @@
 #include <array>
 
 #include "cpu/convert.h"
+#include "cpu/copy.h"
 #include "cpu/parallel.h"
 #include "cpu/workspace.h"
 
@@ -112,6 +113,41 @@ void convWeights(const ConvShape& s, const View& x, const View& grad, const View
   if (s.empty()) return fillRows(dw, kNone, false);
   compute(s, {x, grad, kNone}, dw,
           [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.weights(shape, in[0], in[1], out); });
+}
+
+void convInference(const ConvShape& s, const View& x, const View& weight, bool packed, const View& bias,
+                   const ConvAfter& after, const View& y) {
+  const bool library = !s.empty() && s.work() > kSmallConv && ConvOneDnn::takes(y.dtype);
+  if (library) {
+    if (after.residual.defined && after.residual.data() != y.data()) copy(after.residual, y);
+    return ConvOneDnn{y.dtype}.inference(s, x.data(), weight.data(), packed, bias.defined ? bias.data() : nullptr,
+                                         after.residual.defined, after.relu, y.data());
+  }
+  View plain = y;
+  const bool over = after.residual.defined && after.residual.data() == y.data();
+  if (over) plain.memory = static_cast<std::byte*>(workspace(Purpose::ConvResult, size_t(y.size()) * sizeof(double)));
+  convForward(s, x, weight, bias, plain);
+  visitType(y.dtype, [&]<class T>(TypeTag<T>) {
+    using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
+    parallelFor(y.size(), 32768, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        C value = convertTo<C>(plain.as<T>()[i]);
+        if (after.residual.defined) value += convertTo<C>(after.residual.as<T>()[i]);
+        y.as<T>()[i] = convertTo<T>(after.relu && value < 0 ? C(0) : value);
+      }
+    });
+  });
+}
+
+int64_t packedConvSize(const ConvShape& s, DType dtype) {
+  if (s.groups != 1 || s.empty() || s.work() <= kSmallConv || dtype != DType::Float32 || !ConvOneDnn::takes(dtype))
+    return 0;
+  auto blocks = [](int64_t n) { return (n + 15) / 16 * 16; };
+  return blocks(s.outChannels) * blocks(s.inChannels) * s.kernel.product() + 1024;
+}
+
+void packConvWeights(const ConvShape& s, const View& weight, const View& packed) {
+  ConvOneDnn{weight.dtype}.pack(s, weight.data(), packed.data(), size_t(packed.size()) * itemSize(packed.dtype));
 }
 
 }  // namespace anneal::cpu

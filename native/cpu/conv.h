@@ -27,6 +27,18 @@ void convData(const ConvShape& s, const View& grad, const View& weight, const Vi
 /// The gradient of the weight from x and the gradient of y.
 void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw);
 
+/// What follows a convolution in one pass: the addition of a tensor of the result's shape, and a ReLU.
+struct ConvAfter {
+  View residual{.defined = false};
+  bool relu = false;
+};
+/// convForward for weights that do not change: `packed` says that they come from packConvWeights.
+void convInference(const ConvShape& s, const View& x, const View& weight, bool packed, const View& bias,
+                   const ConvAfter& after, const View& y);
+/// Elements (float32) that suffice for the packed weight; 0 where packing brings nothing.
+int64_t packedConvSize(const ConvShape& s, DType dtype);
+void packConvWeights(const ConvShape& s, const View& weight, const View& packed);
+
 /// Work up to which a convolution is computed on the calling thread: what dispatch runs at once.
 inline constexpr double kSmallConv = 8192;
 
@@ -91,6 +103,10 @@ struct ConvOneDnn {
   void forward(const ConvShape& s, const void* x, const void* weight, const void* bias, void* y) const;
   void data(const ConvShape& s, const void* grad, const void* weight, void* dx) const;
   void weights(const ConvShape& s, const void* x, const void* grad, void* dw) const;
+  /// `y` holds the residual already where there is one. A packed weight begins with a line that says how it lies.
+  void inference(const ConvShape& s, const void* x, const void* weight, bool packed, const void* bias, bool residual,
+                 bool relu, void* y) const;
+  void pack(const ConvShape& s, const void* weight, void* packed, size_t bytes) const;
 };
 
 }  // namespace anneal::cpu

@@ -1,3 +1,4 @@
+#include <cstring>
 #include <optional>
 
 #include "cpu/conv.h"
@@ -70,24 +71,38 @@ Key keyOf(Kind kind, const ConvShape& s, DType dtype, bool bias) {
              s.before, s.after);
 }
 
-dnnl::convolution_forward::primitive_desc forwardDesc(const Descriptors& d) {
-  const auto kind = dnnl::prop_kind::forward_training;
+dnnl::convolution_forward::primitive_desc forwardDesc(const Descriptors& d,
+                                                      const dnnl::primitive_attr& attributes = userScratchpad(),
+                                                      dnnl::prop_kind kind = dnnl::prop_kind::forward_training) {
   const auto direct = algorithm::convolution_direct;
   using Desc = dnnl::convolution_forward::desc;
   Desc desc = d.bias.data.ndims
                   ? Desc(kind, direct, d.x, d.weightAny, d.bias, d.y, d.stride, d.dilation, d.before, d.after)
                   : Desc(kind, direct, d.x, d.weightAny, d.y, d.stride, d.dilation, d.before, d.after);
-  return {desc, userScratchpad(), engine()};
+  return {desc, attributes, engine()};
 }
 
-Conv makeForward(const ConvShape& s, Type type, bool bias) {
-  Descriptors d(s, type, bias, s.outChannels);
-  auto desc = forwardDesc(d);
+Conv makeForward(const Descriptors& d, const dnnl::convolution_forward::primitive_desc& desc, bool bias) {
   std::vector<Prepared::Argument> arguments{
       {DNNL_ARG_SRC, d.x}, {DNNL_ARG_WEIGHTS, desc.weights_desc()}, {DNNL_ARG_DST, d.y}};
   if (bias) arguments.push_back({DNNL_ARG_BIAS, d.bias});
   return {Prepared(dnnl::convolution_forward(desc), desc.scratchpad_desc(), arguments),
           reorderOf(d.weight, desc.weights_desc()), desc.weights_desc().get_size()};
+}
+
+Conv makeForward(const ConvShape& s, Type type, bool bias) {
+  Descriptors d(s, type, bias, s.outChannels);
+  return makeForward(d, forwardDesc(d), bias);
+}
+
+Conv makeInference(const ConvShape& s, Type type, bool bias, bool residual, bool relu) {
+  dnnl::primitive_attr attributes = userScratchpad();
+  dnnl::post_ops post;
+  if (residual) post.append_sum(1);
+  if (relu) post.append_eltwise(1, algorithm::eltwise_relu, 0, 0);
+  attributes.set_post_ops(post);
+  Descriptors d(s, type, bias, s.outChannels);
+  return makeForward(d, forwardDesc(d, attributes, dnnl::prop_kind::forward_inference), bias);
 }
 
 Conv makeData(const ConvShape& s, Type type) {
@@ -110,6 +125,9 @@ Conv makeWeights(const ConvShape& s, Type type) {
           reorderOf(desc.diff_weights_desc(), d.weight), desc.diff_weights_desc().get_size()};
 }
 
+// How a packed weight lies after its first line: as the primitive of its shape wants it, or as it came.
+constexpr size_t kLine = 64, kPlain = 0, kBlocked = 1;
+
 /// The weight as the primitive wants it.
 const void* packed(Conv& conv, const void* weight) {
   if (!conv.reorder) return weight;
@@ -127,6 +145,43 @@ void ConvOneDnn::forward(const ConvShape& s, const void* x, const void* weight, 
   weight = packed(conv, weight);
   if (bias) conv.primitive.run({x, weight, y, bias});
   else conv.primitive.run({x, weight, y});
+}
+
+namespace {
+
+Conv& inferenceConv(const ConvShape& s, DType dtype, bool bias, bool residual, bool relu) {
+  Key key = keyOf(Kind::ConvolutionInference, s, dtype, bias);
+  key.add(residual);
+  key.add(relu);
+  return cached(key, [&] { return makeInference(s, dataType(dtype), bias, residual, relu); });
+}
+
+}  // namespace
+
+void ConvOneDnn::inference(const ConvShape& s, const void* x, const void* weight, bool isPacked, const void* bias,
+                           bool residual, bool relu, void* y) const {
+  Conv& conv = inferenceConv(s, dtype, bias, residual, relu);
+  if (isPacked) {
+    const auto* line = static_cast<const std::byte*>(weight);
+    size_t format;
+    std::memcpy(&format, line, sizeof format);
+    weight = line + kLine;
+    if (format == kPlain) weight = packed(conv, weight);
+  } else {
+    weight = packed(conv, weight);
+  }
+  if (bias) conv.primitive.run({x, weight, y, bias});
+  else conv.primitive.run({x, weight, y});
+}
+
+void ConvOneDnn::pack(const ConvShape& s, const void* weight, void* to, size_t bytes) const {
+  Conv& conv = inferenceConv(s, dtype, true, false, true);
+  auto* line = static_cast<std::byte*>(to);
+  const bool blocked = conv.reorder && conv.packed + kLine <= bytes;
+  const size_t format = blocked ? kBlocked : kPlain;
+  std::memcpy(line, &format, sizeof format);
+  if (blocked) conv.reorder->run({weight, line + kLine});
+  else std::memcpy(line + kLine, weight, size_t(s.outChannels * s.depth()) * itemSize(dtype));
 }
 
 void ConvOneDnn::data(const ConvShape& s, const void* grad, const void* weight, void* dx) const {
@@ -147,6 +202,8 @@ bool ConvOneDnn::takes(DType) { return false; }
 void ConvOneDnn::forward(const ConvShape&, const void*, const void*, const void*, void*) const {}
 void ConvOneDnn::data(const ConvShape&, const void*, const void*, void*) const {}
 void ConvOneDnn::weights(const ConvShape&, const void*, const void*, void*) const {}
+void ConvOneDnn::inference(const ConvShape&, const void*, const void*, bool, const void*, bool, bool, void*) const {}
+void ConvOneDnn::pack(const ConvShape&, const void*, void*, size_t) const {}
 #endif
 
 }  // namespace anneal::cpu

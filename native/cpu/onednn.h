@@ -120,6 +120,7 @@ enum class Kind {
   Convolution,
   ConvolutionData,
   ConvolutionWeights,
+  ConvolutionInference,
   Deconvolution,
   Pooling,
   PoolingBackward,

@@ -14,6 +14,7 @@ struct Value {
     Constant,  // `index` into Graph::constants
     Number,    // `index` of the numbers that JavaScript passes to every run
     Key,       // of a random operation, `index` counts from where the generator stands when the run begins
+    Kept,      // of the prologue: computed anew only when a cell that it depends on has changed
   };
   Kind kind = Kind::Result;
   Spec spec;
@@ -68,6 +69,7 @@ struct LeafState {
 /// What a captured function computes: operations in order, and what it leaves behind.
 struct Graph {
   std::vector<Value> values;
+  std::vector<Operation> prologue;  // what depends on cells and constants only
   std::vector<Operation> operations;
   std::vector<Spec> arguments;
   std::vector<Cell> cells;

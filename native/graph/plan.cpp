@@ -82,12 +82,15 @@ bool inPlace(const Graph& graph, const Times& times, const Cell& cell) {
   return reads == 1 && !keeps;
 }
 
-/// The input whose place the only result of an elementwise operation may take, because nobody reads it later; or -1.
+/// The input whose place the only result of an operation may take, because nobody reads it later; or -1.
 int overwritten(const Graph& graph, const Times& times, const Plan& plan, int i) {
   const Operation& op = graph.operations[size_t(i)];
-  if (!op.row->overwrites || op.out().size() != 1) return -1;
+  if ((!op.row->overwrites && !op.row->donor) || op.out().size() != 1) return -1;
   const Operand& to = op.out()[0];
-  for (const Operand& from : op.in()) {
+  const int only = op.row->donor ? op.row->donor(0, op.inputs) : -1;
+  for (size_t k = 0; k < op.inputs; ++k) {
+    const Operand& from = op.in()[k];
+    if (only >= 0 && int(k) != only) continue;
     if (from.value < 0 || plan.places[size_t(from.value)].home != Plan::Home::Arena) continue;
     const Value &source = graph.values[size_t(from.value)], &target = graph.values[size_t(to.value)];
     const auto uses =

@@ -1,8 +1,10 @@
 #include "graph/program.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <set>
 
 #include "core/access.h"
 #include "graph/passes/passes.h"
@@ -37,7 +39,16 @@ void optimize(Graph& graph) {
   passes::simplify(graph);
   passes::shareCommon(graph);
   passes::removeDead(graph);
+  passes::fuseConvolutions(graph);
+  passes::hoist(graph);
   passes::fuseElementwise(graph);
+}
+
+/// A number that no other value in this environment's memory has; it is taken away when the memory is written over.
+uint64_t stampOf(Block& block) {
+  thread_local uint64_t last = 0;
+  if (block.stamp == 0) block.stamp = ++last;
+  return block.stamp;
 }
 
 std::shared_ptr<const Error> outOfMemory(const Operation& operation) {
@@ -56,8 +67,14 @@ struct Program::Compiled {
   };
   std::unique_ptr<Graph> graph;
   Plan plan;
-  std::vector<Step> steps;
-  std::vector<int> outside, owned, inArena;  // values, by where they lie
+  std::vector<Step> prologue, steps;
+  std::vector<int> outside, owned, inArena, kept;  // values, by where they lie
+  // The prologue's results, by value, and what the cells held that they are of. A run that fails makes them stale.
+  std::vector<Ref<Block>> keptMemory;
+  std::vector<bool> lasting;  // by value: whether it is read after the prologue
+  std::vector<size_t> prologueCells;
+  std::vector<uint64_t> stamps;
+  std::atomic<bool> stale{true};
   bool small = true;
   std::atomic<bool> profile{false};
 };
@@ -75,13 +92,17 @@ struct Program::Execution {
   std::vector<std::array<std::byte, 16>> scalars;
   std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
   std::vector<Kept> kept;
+  bool withPrologue = false;
 
   void perform() {
     std::shared_ptr<const Error> fault;
     for (const Block* b : reads)
       if (b->fault) [[unlikely]]
         fault = b->fault;
-    if (!fault) fault = compute();
+    const bool profile = compiled->profile.exchange(false);
+    if (!fault && withPrologue) fault = compute(compiled->prologue, profile);
+    if (fault && withPrologue) compiled->stale.store(true);
+    if (!fault) fault = compute(compiled->steps, profile);
     for (Block* b : writes) b->fault = fault;
     if (!fault) [[likely]]
       return;
@@ -93,9 +114,8 @@ struct Program::Execution {
   }
 
  private:
-  std::shared_ptr<const Error> compute() {
-    const bool profile = compiled->profile.exchange(false);
-    for (auto& step : compiled->steps) {
+  std::shared_ptr<const Error> compute(std::vector<Compiled::Step>& steps, bool profile) {
+    for (auto& step : steps) {
       const Operation& operation = *step.operation;
       for (size_t i = 0; i < step.views.size(); ++i) {
         const Operand& o = operation.operands[i];
@@ -125,22 +145,39 @@ Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Comp
   Compiled& c = *compiled_;
   c.plan = planMemory(*graph);
   double total = 0;
-  for (const Operation& operation : graph->operations) {
-    std::vector<View> views;
-    for (const Operand& o : operation.operands) views.push_back(o.view);
-    c.steps.push_back({.kernel = &operation.row->kernels[size_t(graph->device->type())],
+  auto stepsOf = [&](const std::vector<Operation>& operations, std::vector<Compiled::Step>& steps) {
+    for (const Operation& operation : operations) {
+      std::vector<View> views;
+      for (const Operand& o : operation.operands) views.push_back(o.view);
+      steps.push_back({.kernel = &operation.row->kernels[size_t(graph->device->type())],
                        .operation = &operation,
                        .views = std::move(views)});
-    c.small &= operation.cost <= kSmallOperation;
-    total += operation.cost;
-  }
+      c.small &= operation.cost <= kSmallOperation;
+      total += operation.cost;
+    }
+  };
+  stepsOf(graph->prologue, c.prologue);
+  stepsOf(graph->operations, c.steps);
   c.small &= total <= kSmallProgram;
   for (size_t v = 0; v < graph->values.size(); ++v) {
     const auto home = c.plan.places[v].home;
-    if (home == Plan::Home::Outside) c.outside.push_back(int(v));
+    if (graph->values[v].kind == Value::Kind::Kept) c.kept.push_back(int(v));
+    else if (home == Plan::Home::Outside) c.outside.push_back(int(v));
     else if (home == Plan::Home::Own) c.owned.push_back(int(v));
     else if (home == Plan::Home::Arena) c.inArena.push_back(int(v));
   }
+  c.keptMemory.resize(graph->values.size());
+  c.lasting.resize(graph->values.size());
+  for (const Operation& operation : graph->operations)
+    for (const Operand& o : operation.in())
+      if (o.value >= 0) c.lasting[size_t(o.value)] = true;
+  std::set<size_t> cells;
+  for (const Operation& operation : graph->prologue)
+    for (const Operand& o : operation.in())
+      if (o.value >= 0 && graph->values[size_t(o.value)].kind == Value::Kind::Cell)
+        cells.insert(size_t(graph->values[size_t(o.value)].index));
+  c.prologueCells.assign(cells.begin(), cells.end());
+  c.stamps.resize(cells.size());
   c.graph = std::move(graph);
 }
 
@@ -175,6 +212,7 @@ Tensor Program::boundTo(int v, Inputs arguments, std::span<const double> numbers
     case Value::Kind::Constant: return g.constants[i];
     case Value::Kind::Number: return scalarTensor(numbers[i], DType::Float64);
     case Value::Kind::Key: return keyTensor(generator.seed, generator.offset + value.index);
+    case Value::Kind::Kept:
     case Value::Kind::Result: break;
   }
   fail(Code::Internal, "compile: a result is not bound from outside");
@@ -207,6 +245,33 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
   }
 }
 
+/// New memory for the prologue's results where a cell that it reads has changed; then it is to run. Those that only the
+/// prologue reads are given back to `passing`. The last that may fail before a run.
+bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const {
+  Compiled& c = *compiled_;
+  std::vector<uint64_t> stamps;
+  for (size_t cell : c.prologueCells) {
+    const auto& storage = c.graph->cells[cell].impl->storage;
+    stamps.push_back(storage ? stampOf(*storage) : 0);
+  }
+  const bool known = std::find(stamps.begin(), stamps.end(), 0) == stamps.end();
+  const bool changed = !c.kept.empty() && (c.stale.exchange(true) || !known || stamps != c.stamps);
+  for (int v : c.kept) {
+    Ref<Block>& memory = c.keptMemory[size_t(v)];
+    if (changed) {
+      memory = c.graph->device->allocate(c.graph->values[size_t(v)].spec, false);
+      run.writes.push_back(memory.get());
+    } else if (memory) {
+      run.reads.push_back(memory.get());
+    }
+    run.bases[size_t(v)] = memory ? memory->data : nullptr;
+    if (!c.lasting[size_t(v)]) passing.push_back(std::move(memory));
+  }
+  c.stamps = std::move(stamps);
+  c.stale.store(false);
+  return changed;
+}
+
 Tensors Program::outputs(const Tensors& bound, const std::vector<Ref<Block>>& owned) const {
   Tensors out;
   for (const Operand& o : compiled_->graph->outputs) {
@@ -233,6 +298,7 @@ void Program::leaveState(const std::vector<Ref<Block>>& owned) const {
   for (const Cell& c : g.cells) {
     if (c.written < 0) continue;
     c.impl->storage = owned[size_t(c.written)];
+    c.impl->storage->stamp = 0;
     c.impl->strides = contiguousStrides(c.spec.shape);
     c.impl->offset = 0;
     c.impl->isScalar = false;
@@ -273,6 +339,8 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
   const Ref<Block> arena = arenaBytes ? g.device->allocate({{int64_t(arenaBytes)}, DType::UInt8}, false) : Ref<Block>();
   if (arena)
     for (int v : compiled_->inArena) run->bases[size_t(v)] = arena->data + compiled_->plan.places[size_t(v)].offset;
+  std::vector<Ref<Block>> passing;
+  run->withPrologue = renewKept(*run, passing);
   Tensors results = outputs(bound, owned);
   if (compiled_->small && g.device->idle()) run->perform();
   else g.device->enqueue([run] { run->perform(); });
@@ -284,14 +352,14 @@ std::vector<Description> Program::describe() const {
   const Graph& g = *compiled_->graph;
   std::vector<Description> out;
   auto named = [&](const Operand& o) {
-    static constexpr const char* kinds[] = {"%", "argument", "cell", "gradient", "constant", "number", "key"};
+    static constexpr const char* kinds[] = {"%", "argument", "cell", "gradient", "constant", "number", "key", "kept %"};
     if (!o.view.defined) return std::string("none");
     if (o.value < 0) return text(o.view.dtype, " literal");
     const Value& v = g.values[size_t(o.value)];
-    const bool result = v.kind == Value::Kind::Result;
+    const bool result = v.kind == Value::Kind::Result || v.kind == Value::Kind::Kept;
     return text(kinds[size_t(v.kind)], result ? int64_t(o.value) : v.index, ' ', o.view.dtype, o.view.shape);
   };
-  for (const auto& step : compiled_->steps) {
+  auto add = [&](const Compiled::Step& step) {
     Description d{
         .name = step.operation->row->name, .operations = step.operation->cost, .nanoseconds = step.nanoseconds};
     for (const Operand& o : step.operation->in()) d.inputs.push_back(named(o));
@@ -307,7 +375,9 @@ std::vector<Description> Program::describe() const {
     for (const Operand& o : step.operation->operands)
       if (o.view.defined) d.bytes += double(o.view.size()) * double(itemSize(o.view.dtype));
     out.push_back(std::move(d));
-  }
+  };
+  for (const auto& step : compiled_->prologue) add(step);
+  for (const auto& step : compiled_->steps) add(step);
   return out;
 }
 

@@ -36,6 +36,7 @@ class Program {
   struct Execution;
   Tensor boundTo(int value, Inputs arguments, std::span<const double> numbers) const;
   void takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const;
+  bool renewKept(Execution& run, std::vector<Ref<Block>>& passing) const;
   Tensors outputs(const Tensors& bound, const std::vector<Ref<Block>>& owned) const;
   void leaveState(const std::vector<Ref<Block>>& owned) const;
   std::shared_ptr<Compiled> compiled_;

@@ -45,8 +45,10 @@ Tensor outputFor(const Row& row, const Spec& spec, Inputs in, size_t i, Device& 
     const Tensor& t = in[size_t(donor)];
     const auto& storage = t.impl()->storage;
     if (storage && storage->references() == 1 && storage->kind == Block::Kind::Pooled && t.spec() == spec &&
-        t.contiguous())
+        t.contiguous()) {
+      storage->stamp = 0;
       return t.alias(spec.shape, t.strides(), t.impl()->offset);
+    }
   }
   return emptyTensor(spec, device);
 }

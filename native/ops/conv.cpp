@@ -54,7 +54,8 @@ void setOutput(const std::string& op, ConvShape& s) {
   }
 }
 
-/// The convolution of data of the shape `x` with a weight of the shape `w`.
+}  // namespace
+
 ConvShape convShape(const std::string& op, const Conv& a, const Shape& x, const Shape& w) {
   const int rank = x.rank() - 2;
   ConvShape s{.batch = x[0], .inChannels = x.back(), .outChannels = w[0], .groups = a.groups};
@@ -68,6 +69,8 @@ ConvShape convShape(const std::string& op, const Conv& a, const Shape& x, const 
   setOutput(op, s);
   return s;
 }
+
+namespace {
 
 void checkOperands(const std::string& op, int rank, const Tensor& x, const Tensor& weight, const Tensor& bias,
                    int64_t channels) {

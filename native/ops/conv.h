@@ -1,4 +1,5 @@
 #pragma once
+#include "cpu/conv.h"
 #include "op/define.h"
 
 namespace anneal::ops {
@@ -11,6 +12,9 @@ struct Conv {
   bool same = false;
 };
 extern const Op<Conv> conv1d, conv2d, conv3d;
+
+/// The sizes of the convolution of data of the shape `x` with a weight of the shape `weight`; errors name `op`.
+cpu::ConvShape convShape(const std::string& op, const Conv& attrs, const Shape& x, const Shape& weight);
 
 struct ConvTranspose {
   Ints stride{1}, padding{0}, outputPadding{0}, dilation{1};

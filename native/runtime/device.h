@@ -26,6 +26,7 @@ struct Block : public RefCounted {
   std::byte* data = nullptr;
   size_t bytes = 0;     // as asked for
   size_t capacity = 0;  // as allocated, of a pooled one
+  uint64_t stamp = 0;   // tells this value from others that the memory has held; 0: not asked for yet (see stampOf)
   std::shared_ptr<const Error> fault;
 };
 

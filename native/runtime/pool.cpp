@@ -65,6 +65,7 @@ Ref<Block> Pool::allocate(const Spec& spec, bool hostWrites) {
   if (!block) failOutOfMemory(spec, bytes);
   block->live = true;
   block->bytes = asked;
+  block->stamp = 0;
   block->dtype = spec.dtype;
   block->shape = spec.shape;
   stats_.used += block->capacity;

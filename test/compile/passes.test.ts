@@ -1,4 +1,16 @@
-import { checkpoint, compile, manualSeed, nn, ones, optim, Parameter, randomNormal, type Tensor, tensor } from 'anneal'
+import {
+  checkpoint,
+  compile,
+  manualSeed,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  Parameter,
+  randomNormal,
+  type Tensor,
+  tensor,
+} from 'anneal'
 import { describe, expect, test } from 'vitest'
 
 const flat = async (t: Tensor) => Array.from(await t.data(), Number)
@@ -119,4 +131,76 @@ test('results that live at different times share memory', async () => {
   const run = compile((a: Tensor) => model.reduce((t, m) => m.forward(t.cumsum(0)), a).sum())
   const { arenaBytes } = await run.explain(randomNormal([size]))
   expect(arenaBytes).toBeLessThanOrEqual(2 * 4 * size + 64)
+})
+
+/** A residual block as of ResNet, whose statistics are not those that it starts with. */
+class Block extends nn.Module {
+  readonly first = new nn.Conv2d(16, 8, 1, { bias: false })
+  readonly norm = new nn.BatchNorm2d(8)
+  readonly second = new nn.Conv2d(8, 16, 3, { padding: 1 })
+  readonly last = new nn.BatchNorm2d(16)
+
+  forward(x: Tensor): Tensor {
+    const inner = this.norm.forward(this.first.forward(x)).relu()
+    return this.last.forward(this.second.forward(inner)).add(x).relu()
+  }
+}
+
+describe('what depends on weights only is computed when these change', () => {
+  async function expectNear(got: Tensor, expected: Tensor) {
+    const [a, b] = [await flat(got), await flat(expected)]
+    for (const [i, value] of b.entries())
+      expect(Math.abs(a[i]! - value)).toBeLessThan(1e-5 * Math.max(1, Math.abs(value)))
+  }
+
+  test('batch norms go into convolutions, with additions and ReLUs', async () => {
+    manualSeed(2)
+    const block = new Block()
+    const x = randomNormal([2, 6, 6, 16])
+    for (let i = 0; i < 3; i++) block.forward(randomNormal([4, 6, 6, 16]).mul(2).add(1))
+    block.eval()
+    const run = compile((a: Tensor) => block.forward(a))
+    await noGrad(async () => {
+      const { operations } = await run.explain(x)
+      const found = operations.filter(op => op.name === 'convInference').map(op => op.attributes)
+      expect(found).toEqual(['conv2d batchNorm relu', 'conv2d batchNorm add relu'])
+      expect(operations.some(op => op.name === 'batchNorm' || op.name === 'relu')).toBe(false)
+      for (let i = 0; i < 2; i++) await expectNear(run(x), block.forward(x))
+      block.second.weight.assign(randomNormal([16, 3, 3, 8]))
+      await expectNear(run(x), block.forward(x))
+      block.norm.runningMean!.assign(ones([8]))
+      await expectNear(run(x), block.forward(x))
+    })
+    expect(run.graphs).toBe(1)
+  })
+
+  test('also where an optimizer updates them in place', async () => {
+    const block = new Block().eval() as Block
+    const optimizer = new optim.SGD(block.parameters(), { lr: 0.1 })
+    const predict = compile((a: Tensor) => block.forward(a))
+    const train = compile((a: Tensor) => {
+      const loss = block.forward(a).square().mean()
+      loss.backward()
+      optimizer.step()
+      optimizer.zeroGrad()
+    })
+    const x = randomNormal([2, 6, 6, 16])
+    for (let i = 0; i < 4; i++) {
+      train(x)
+      await noGrad(async () => expectNear(predict(x), block.forward(x)))
+    }
+  })
+
+  test('a chain of products of weights', async () => {
+    const [a, b] = [new Parameter(randomNormal([3, 4])), new Parameter(randomNormal([4, 5]))]
+    const run = compile((x: Tensor) => x.matmul(a.matmul(b).exp()))
+    const x = randomNormal([2, 3])
+    for (let i = 0; i < 3; i++) {
+      await expectNear(
+        noGrad(() => run(x)),
+        x.matmul(a.matmul(b).exp()),
+      )
+      if (i === 1) a.assign(randomNormal([3, 4]))
+    }
+  })
 })

@@ -4,6 +4,16 @@
 
 namespace anneal::passes {
 
+Uses::Uses(const Graph& graph)
+    : writer(graph.values.size(), -1), readers(graph.values.size()), kept(graph.values.size()) {
+  for (size_t i = 0; i < graph.operations.size(); ++i) {
+    for (const Operand& o : graph.operations[i].in())
+      if (o.value >= 0) readers[size_t(o.value)].push_back(int(i));
+    for (const Operand& o : graph.operations[i].out()) writer[size_t(o.value)] = int(i);
+  }
+  forEachResult(graph, [&](int value) { kept[size_t(value)] = true; });
+}
+
 void removeDead(Graph& graph) {
   std::vector<bool> needed(graph.values.size());
   forEachResult(graph, [&](int value) { needed[size_t(value)] = true; });

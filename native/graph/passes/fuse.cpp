@@ -46,13 +46,7 @@ struct Group {
 class Fusion {
  public:
   explicit Fusion(Graph& graph)
-      : graph_(graph), writer_(graph.values.size(), -1), readers_(graph.values.size()), kept_(graph.values.size()) {
-    for (size_t i = 0; i < graph.operations.size(); ++i) {
-      for (const Operand& o : graph.operations[i].in())
-        if (o.value >= 0) readers_[size_t(o.value)].push_back(int(i));
-      for (const Operand& o : graph.operations[i].out()) writer_[size_t(o.value)] = int(i);
-    }
-    forEachResult(graph, [&](int value) { kept_[size_t(value)] = true; });
+      : graph_(graph), uses_(graph), writer_(uses_.writer), readers_(uses_.readers), kept_(uses_.kept) {
     groupOf_.assign(graph.operations.size(), -1);
   }
 
@@ -173,9 +167,10 @@ class Fusion {
   }
 
   Graph& graph_;
-  std::vector<int> writer_;
-  std::vector<std::vector<int>> readers_;
-  std::vector<bool> kept_;  // left behind by a run
+  const Uses uses_;
+  const std::vector<int>& writer_;
+  const std::vector<std::vector<int>>& readers_;
+  const std::vector<bool>& kept_;
   std::vector<Group> groups_;
   std::vector<int> groupOf_;
 };

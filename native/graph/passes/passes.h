@@ -17,6 +17,23 @@ void shareCommon(Graph& graph);
 /// Joins elementwise operations that follow each other into one pass over memory.
 void fuseElementwise(Graph& graph);
 
+/// Folds batch norms with given statistics into the convolutions before them, and joins these with additions and ReLUs.
+void fuseConvolutions(Graph& graph);
+/// Moves what depends on unchanging cells only to the prologue.
+void hoist(Graph& graph);
+
+/// Who writes and reads each value.
+struct Uses {
+  std::vector<int> writer;                // the operation, or -1
+  std::vector<std::vector<int>> readers;  // operations, once for each operand
+  std::vector<bool> kept;                 // left behind by a run
+  explicit Uses(const Graph& graph);
+  /// The only operation that reads the value, if nothing else refers to it; or -1.
+  int onlyReader(int value) const {
+    return kept[size_t(value)] || readers[size_t(value)].size() != 1 ? -1 : readers[size_t(value)][0];
+  }
+};
+
 /// Everything that a run leaves behind: `visit` gets the values that outputs, cells and gradients take, to be changed.
 template <class G, class F>
 void forEachResult(G& graph, F&& visit) {
