@@ -17,7 +17,8 @@ async function calibrate(peer, workload) {
   const [first, second] = [await peer.ask(workload, 1), await peer.ask(workload, 1)]
   const error = first.error ?? second.error
   if (error) return { error }
-  const check = workload.train ? [first.check, second.check].flat() : first.check
+  const checks = [first.check, workload.train ? second.check : undefined].flat()
+  const check = checks.filter(value => typeof value === 'number')
   let iterations = 1
   for (let last = second; last.seconds < sampleSeconds; last = await peer.ask(workload, iterations)) {
     iterations = Math.ceil(
@@ -32,7 +33,10 @@ async function sample(peer, workload, result) {
   if (!peer.running) for (let i = 0; i < 2; i++) await peer.ask(workload, 1)
   await sleep(20) // until the threads of the one before sleep
   const { seconds, peak, error } = await peer.ask(workload, result.iterations)
-  if (error) throw new Error(`${workload.name}: ${peer.id} failed: ${error}`)
+  if (error) {
+    result.error = error
+    return
+  }
   result.times.push(seconds / result.iterations)
   result.peak = Math.max(peak ?? 0, result.peak ?? 0) || undefined
 }
@@ -53,16 +57,15 @@ export async function measure(peers, workload, { repeats, budget = Infinity, alo
       results[peer.id] = await calibrate(peer, workload)
     })
   }
-  const able = peers.filter(peer => !results[peer.id].error)
+  const able = () => peers.filter(peer => !results[peer.id].error)
   const end = performance.now() + budget * 1000
   for (let repeat = 0; repeat < repeats && (repeat === 0 || performance.now() < end); repeat++) {
-    for (const peer of able) await turn(peer, () => sample(peer, workload, results[peer.id]))
+    for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id]))
   }
   for (const peer of peers) await peer.end()
-  for (const { id } of able) {
-    const result = results[id]
-    result.median = median(result.times)
-    result.minimum = Math.min(...result.times)
+  for (const [id, result] of Object.entries(results)) {
+    if (result.error) results[id] = { error: result.error }
+    else Object.assign(result, { median: median(result.times), minimum: Math.min(...result.times) })
   }
   return results
 }

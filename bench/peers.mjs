@@ -44,7 +44,7 @@ const contenders = {
   ortInt8: {
     title: 'onnxruntime int8',
     rounded: true,
-    does: ({ int8 }) => int8,
+    does: ({ int8 }) => Boolean(int8),
     ...script('peers/ort.py', { BENCH_INT8 }),
   },
   tfjs: {

@@ -41,13 +41,14 @@ function listed(option, known) {
 /** How far the first results of a contender may be from Anneal's, in parts of the largest. */
 const tolerances = { float32: 1e-4, rounded: 0.25 }
 
-function requireAgreement({ name, results, tolerance = tolerances.float32 }) {
-  for (const [id, result] of Object.entries(results)) {
+/** What is wrong with the first results, as text. */
+function disagreements({ name, results, tolerance = tolerances.float32 }) {
+  return Object.entries(results).flatMap(([id, result]) => {
     result.difference = difference(result, results.anneal)
     const allowed = contender(id).rounded ? tolerances.rounded : tolerance
-    if (!(result.difference > allowed || Number.isNaN(result.difference))) continue
-    throw new Error(`${name}: ${id} gives ${result.check}; Anneal gives ${results.anneal.check}`)
-  }
+    if (!(result.difference > allowed || Number.isNaN(result.difference))) return []
+    return [`${name}: ${id} gives ${result.check}; Anneal gives ${results.anneal.check}`]
+  })
 }
 
 async function compare(names, workload, environment, about) {
@@ -64,8 +65,8 @@ async function compare(names, workload, environment, about) {
     const { error } = workload.results[peer.id]
     if (error) console.error(`  ${contender(peer.id).title}: ${error}`)
   }
-  requireAgreement(workload)
   workload.lead = lead(workload.results)
+  return disagreements(workload)
 }
 
 async function timerLateness(environment) {
@@ -98,8 +99,9 @@ async function runSet(set, only) {
   const about = new Map()
   const before = load()
   const limits = workloads.some(({ network }) => network) ? await ceilings(environment) : undefined
+  const problems = []
   for (const workload of workloads) {
-    await compare(names, workload, environment, about)
+    problems.push(...(await compare(names, workload, environment, about)))
     if (workload.network) workload.floor = floor(workload, workload.parameters, limits)
   }
   const run = {
@@ -120,6 +122,7 @@ async function runSet(set, only) {
     `${[...found.flatMap(([title, rows]) => [title, ...textTable(rows), '']), ...head].join('\n')}\n`,
   )
   const page = found.flatMap(([title, rows]) => [`${title}:`, '', ...markdownTable(rows), ''])
+  if (problems.length) throw new Error(`results differ:\n${problems.join('\n')}`)
   if (options.save) save(set, run, [...conditions(run), '', ...page, ...latencyLines(run.latency)].join('\n').trimEnd())
 }
 

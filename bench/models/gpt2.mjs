@@ -2,7 +2,7 @@
 import { anneal } from '../anneal.mjs'
 import { adamW, asPublished, choices } from './inputs.mjs'
 
-const { arange, linear, losses, nn, reshape } = anneal
+const { arange, linearCrossEntropy, nn } = anneal
 const [size, heads, vocabulary, positions] = [768, 12, 50257, 1024]
 
 class Block extends nn.Module {
@@ -29,17 +29,17 @@ class Gpt2 extends nn.Module {
     this.norm = new nn.LayerNorm(size)
   }
 
-  /** Indices [N, T] to logits [N, T, vocabulary]; the head is the embedding of the tokens. */
+  /** Indices [N, T] to the values [N, T, size] before the head, which is the embedding of the tokens. */
   forward(x) {
     const places = this.places.forward(arange(x.shape[1], { dtype: 'int32' }))
     const hidden = this.blocks.reduce((h, block) => block.forward(h), this.tokens.forward(x).add(places))
-    return linear(this.norm.forward(hidden), this.tokens.weight)
+    return this.norm.forward(hidden)
   }
 }
 
 export default {
   model: ({ layers }) => asPublished(new Gpt2(layers)),
   batch: ({ batch, sequence }) => [1, 2].map(number => choices([batch, sequence], number, vocabulary)),
-  loss: (model, x, y) => losses.crossEntropy(reshape(model.forward(x), [-1, vocabulary]), reshape(y, [-1])),
+  loss: (model, x, y) => linearCrossEntropy(model.forward(x), model.tokens.weight, y),
   optimizer: adamW,
 }
