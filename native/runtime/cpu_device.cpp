@@ -61,9 +61,9 @@ bool onStreamThread() { return streamThread; }
 
 void allowOutputs(std::span<const View> in, std::span<const View> out) {
   for (const View& v : out) {
-    const auto below = [&](const View& i) { return i.memory == v.memory && i.size() > 0; };
-    if (std::any_of(in.begin(), in.end(), below)) continue;  // it is written in place
     const size_t bytes = size_t(v.size()) * itemSize(v.dtype);
+    const auto below = [&](const View& i) { return i.memory == v.memory && i.size() > 0; };
+    if (bytes == 0 || std::any_of(in.begin(), in.end(), below)) continue;  // nothing is written, or in place
     allowAccess(v.memory, bytes);
     std::memset(v.memory, 0xff, bytes);
   }
