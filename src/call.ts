@@ -1,6 +1,6 @@
 import { type DType, dtypeIndex } from './dtype'
 import { AnnealError } from './errors'
-import { currentMode } from './mode'
+import { currentMode, modeBits } from './mode'
 import { native, scratch, throwLast } from './native'
 import { Tensor } from './tensor'
 
@@ -134,7 +134,7 @@ export function runAll(id: number): Tensor[] {
 
 /** Gives the number of outputs, whose handles follow in `scratch`. */
 function call(id: number): number {
-  scratch[0] = 4 * id + (mode.grad ? 1 : 0) + (mode.lower ? 2 : 0)
+  scratch[0] = 16 * id + modeBits(mode)
   native.call()
   const count = scratch[0]!
   if (count < 0) throwLast()

@@ -3,7 +3,7 @@ import { currentRecording, type Recording, refuseWhileCapturing, withRecording }
 import { AnnealError } from './errors'
 import { type GraphDescription, printGraph, writeGraphPage } from './explain'
 import { scope } from './lifetime'
-import { currentMode } from './mode'
+import { currentMode, modeBits } from './mode'
 import { native, throwLast } from './native'
 import { Parameter, Tensor } from './tensor'
 
@@ -43,7 +43,7 @@ const graphsOf = new FinalizationRegistry<Set<number>>(ids => {
 interface Entry {
   readonly id: number
   readonly structure: string
-  readonly grad: boolean
+  readonly mode: number
   readonly recording: Recording
   readonly result: (tensors: readonly Tensor[]) => unknown
 }
@@ -76,13 +76,13 @@ export function compile<A extends readonly unknown[], R>(
   }
 
   function entryFor(args: A, inputs: readonly Tensor[], structure: string): Entry {
-    const { grad } = currentMode()
+    const mode = modeBits(currentMode())
     for (const [i, entry] of entries.entries()) {
-      if (entry.structure !== structure || entry.grad !== grad || !fits(entry, inputs)) continue
+      if (entry.structure !== structure || entry.mode !== mode || !fits(entry, inputs)) continue
       if (i > 0) entries = [entry, ...entries.filter(other => other !== entry)]
       return entry
     }
-    const entry: Entry = { structure, grad, ...capture(fn, args, inputs) }
+    const entry: Entry = { structure, mode, ...capture(fn, args, inputs) }
     ids.add(entry.id)
     drop(entries.slice(capacity - 1))
     entries = [entry, ...entries.slice(0, capacity - 1)]

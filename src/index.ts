@@ -1,3 +1,4 @@
+export { type AutocastOptions, autocast } from './autocast'
 export * from './autograd'
 export type { TensorLike } from './call'
 export { type CompiledFunction, type CompileOptions, compile, type Explanation } from './compile'

@@ -8,6 +8,8 @@ import type { Tensor } from './tensor'
 export interface Mode {
   readonly grad: boolean
   readonly lower: boolean
+  /** The 16-bit dtype that products are computed in. */
+  readonly autocast: 'bfloat16' | 'float16' | undefined
   readonly scope: Owner | undefined
 }
 
@@ -20,7 +22,13 @@ export interface Owner {
 const storage = new AsyncLocalStorage<Mode>()
 let everUsed = false
 
-const outermost: Mode = { grad: true, lower: false, scope: undefined }
+const outermost: Mode = { grad: true, lower: false, autocast: undefined, scope: undefined }
+
+/** A mode as calls pass it on: see native/node/call.cpp. */
+export function modeBits({ grad, lower, autocast }: Mode): number {
+  const low = autocast === undefined ? 0 : autocast === 'bfloat16' ? 4 : 8
+  return (grad ? 1 : 0) + (lower ? 2 : 0) + low
+}
 
 /** The mode here; looked up only in programs that have ever changed it, since the look-up is dear. */
 export function currentMode(): Mode {

@@ -1,6 +1,7 @@
 #include <map>
 
 #include "graph/capture.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/creation.h"
 #include "ops/reduce.h"
@@ -139,6 +140,7 @@ Tensors runPass(const Tensors& roots, const Tensors& seeds, const Tensors& wante
                 BackwardOptions options) {
   options.retainGraph |= options.createGraph;
   GradMode mode(options.createGraph);
+  AutocastOff exact;  // gradients have the precision of what they are of
   Pass pass(wanted, collect, options);
   for (size_t i = 0; i < roots.size(); ++i) pass.seed(roots[i], i < seeds.size() ? seeds[i] : Tensor());
   return pass.run();

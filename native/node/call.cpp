@@ -30,16 +30,18 @@ const AttrsRef& readAttributes(Environment& env, const Row& row, Reader& in, Att
   return given = std::move(attrs);
 }
 
-/// Scratch in: the op's id times 4 and mode bits (1: record gradients, 2: prefer compositions to kernels); each input
+/// Scratch in: the op's id times 16 and mode bits (1: record gradients, 2: prefer compositions to kernels, 4 and 8:
+/// compute products in bfloat16 or float16); each input
 /// (a variadic one after its count); each attribute after its presence. Scratch out: how many outputs, and their
 /// handles; or -1 after an error.
 double call(Environment& env) {
   return env.guarded(-1.0, [&] {
     Reader in(env.scratch);
     auto head = int(in.next());
-    const Row& row = Registry::get().row(head >> 2);
+    const Row& row = Registry::get().row(head >> 4);
     env.context.gradEnabled = head & 1;
     env.context.preferLower = head & 2;
+    env.context.autocast = head & 4 ? DType::BFloat16 : (head & 8 ? DType::Float16 : DType::Float32);
     Tensors inputs = std::move(env.spareInputs);
     for (size_t i = 0; i < row.inputs.size(); ++i) {
       auto count = row.variadic(i) ? int64_t(in.next()) : 1;

@@ -2,6 +2,7 @@
 
 #include "graph/capture.h"
 #include "graph/tape.h"
+#include "op/precision.h"
 #include "op/row.h"
 #include "ops/views.h"
 #include "runtime/context.h"
@@ -112,6 +113,13 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   if (context.capture) {
     completed = seenBy(*context.capture, in);
     in = completed;
+  }
+  if (context.autocast != DType::Float32) [[unlikely]] {
+    if (const Precision precision = precisionOf(row); precision != Precision::Keep) {
+      const Tensors cast = recast(in, precision, context.autocast);
+      AutocastOff off;
+      return dispatch(row, cast, attrs);
+    }
   }
   bool record = recording(context, in);
   Device& device = deviceOf(row, in);

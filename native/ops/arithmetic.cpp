@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/convert.h"
+#include "op/precision.h"
 #include "ops/elementwise.h"
 #include "ops/logic.h"
 #include "ops/math.h"
@@ -289,5 +290,7 @@ const Op<Scaled> addcdiv({.name = "addcdiv",
                           .lower = [](const Args<Scaled>& c) {
                             return Tensors{c.in[0] + c.in[1] / c.in[2] * c.attrs.value};
                           }});
+
+const ComputeIn precision(Precision::Full, {"pow"});
 
 }  // namespace anneal::ops

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "cpu/attention.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/comparison.h"
 #include "ops/creation.h"
@@ -218,5 +219,7 @@ const Op<Flash> flashAttentionGrad({.name = "flashAttentionGrad",
                                     .lower = lowerFlashGrad,
                                     .internal = true,
                                     .cost = flashCost});
+
+const ComputeIn precision(Precision::Low, {"scaledDotProductAttention"});
 
 }  // namespace anneal::ops

@@ -1,6 +1,7 @@
 #include "ops/conv.h"
 
 #include "cpu/conv.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/reduce.h"
 #include "ops/spatial.h"
@@ -326,5 +327,8 @@ Op<ConvTranspose> makeTranspose(const std::string& kernel) {
 const Op<ConvTranspose> convTranspose1d = makeTranspose<1>("kernel");
 const Op<ConvTranspose> convTranspose2d = makeTranspose<2>("kernel height, kernel width");
 const Op<ConvTranspose> convTranspose3d = makeTranspose<3>("kernel depth, kernel height, kernel width");
+
+const ComputeIn precision(Precision::Low,
+                          {"conv1d", "conv2d", "conv3d", "convTranspose1d", "convTranspose2d", "convTranspose3d"});
 
 }  // namespace anneal::ops

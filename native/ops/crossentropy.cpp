@@ -5,6 +5,7 @@
 #include "cpu/elementwise.h"
 #include "cpu/parallel.h"
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/creation.h"
 #include "ops/reduce.h"
@@ -261,5 +262,7 @@ const Op<CrossEntropy> crossEntropyGrad({.name = "crossEntropyGrad",
                                          .saves = kSaveInputs,
                                          .internal = true,
                                          .cost = partsCost});
+
+const ComputeIn precision(Precision::Full, {"crossEntropy"});
 
 }  // namespace anneal::ops

@@ -7,6 +7,7 @@
 #include "cpu/ctc.h"
 #include "cpu/parallel.h"
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/logic.h"
 #include "ops/operators.h"
 #include "ops/reduce.h"
@@ -187,5 +188,7 @@ const Op<CtcLoss> ctcLossGrad({.name = "ctcLossGrad",
                                .nonDifferentiable = true,
                                .internal = true,
                                .cost = partsCost});
+
+const ComputeIn precision(Precision::Full, {"ctcLoss"});
 
 }  // namespace anneal::ops

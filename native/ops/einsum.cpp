@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/matmul.h"
 #include "ops/reduce.h"
@@ -277,5 +278,7 @@ const Op<Einsum> einsum(
      .attrs = {required<&Einsum::equation>("equation", "for example 'bij,bjk->bik'")},
      .lower = lowerEinsum,
      .method = false});
+
+const ComputeIn precision(Precision::Low, {"einsum"});
 
 }  // namespace anneal::ops

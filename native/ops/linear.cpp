@@ -2,6 +2,7 @@
 
 #include "cpu/convert.h"
 #include "cpu/workspace.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/matmul.h"
 #include "ops/products.h"
@@ -83,5 +84,7 @@ const Op<None> linear(
      .anyStrides = true,
      .cost = [](const None&, std::span<const View> in,
                 std::span<const View> out) { return productCost(in[0].shape.back(), out[0]); }});
+
+const ComputeIn precision(Precision::Low, {"linear"});
 
 }  // namespace anneal::ops

@@ -8,6 +8,7 @@
 #include "cpu/parallel.h"
 #include "cpu/workspace.h"
 #include "graph/tape.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/linear.h"
 #include "ops/views.h"
@@ -198,5 +199,7 @@ const Op<LinearCrossEntropy> linearCrossEntropyParts(
      .cost = [](const LinearCrossEntropy&, std::span<const View> in, std::span<const View>) {
        return double(in[0].size()) * double(in[1].shape[0]) + 16384;
      }});
+
+const ComputeIn precision(Precision::Full, {"linearCrossEntropy"});
 
 }  // namespace anneal::ops

@@ -1,6 +1,7 @@
 #include "ops/losses.h"
 
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/activation.h"
 #include "ops/indexing.h"
 #include "ops/logic.h"
@@ -214,5 +215,9 @@ const Op<TripletLoss> tripletMarginLoss(
        Tensor near = distance(c.in[0], c.in[1], c.attrs.p), far = distance(c.in[0], c.in[2], c.attrs.p);
        return Tensors{reduced(relu(near - far + c.attrs.margin), c.attrs.reduction)};
      }});
+
+const ComputeIn precision(Precision::Full,
+                          {"mseLoss", "maeLoss", "huberLoss", "binaryCrossEntropyWithLogits", "nllLoss", "klDivergence",
+                           "focalLoss", "cosineSimilarity", "cosineEmbeddingLoss", "tripletMarginLoss"});
 
 }  // namespace anneal::ops

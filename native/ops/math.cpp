@@ -1,5 +1,6 @@
 #include "ops/math.h"
 
+#include "op/precision.h"
 #include "ops/elementwise.h"
 #include "ops/operators.h"
 
@@ -103,5 +104,8 @@ const Op<None> frac({.name = "frac",
                      .doc = "What `trunc` takes off `x`, with its sign.",
                      .inputs = {"x"},
                      .lower = [](const Args<None>& c) { return Tensors{c.in[0] - trunc(c.in[0])}; }});
+
+const ComputeIn precision(Precision::Full, {"exp", "expm1", "log", "log1p", "log2", "log10", "rsqrt", "reciprocal",
+                                            "erfinv", "tan", "acos", "asin", "cosh", "sinh"});
 
 }  // namespace anneal::ops

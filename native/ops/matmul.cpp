@@ -1,5 +1,6 @@
 #include "ops/matmul.h"
 
+#include "op/precision.h"
 #include "ops/products.h"
 #include "ops/views.h"
 
@@ -86,5 +87,7 @@ const Op<None> matmul(
      .cost = [](const None&, std::span<const View> in, std::span<const View> out) {
        return productCost(in[0].shape.back(), out[0]);
      }});
+
+const ComputeIn precision(Precision::Low, {"matmul"});
 
 }  // namespace anneal::ops

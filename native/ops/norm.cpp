@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "cpu/norm.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/creation.h"
 #include "ops/math.h"
@@ -379,5 +380,8 @@ const Op<NormalizeRows> normalizeRowsGradient(
      .infer = inferRowsGradient,
      .lower = lowerRowsGradient,
      .internal = true});
+
+const ComputeIn precision(Precision::Full,
+                          {"batchNormTrain", "batchNorm", "groupNorm", "instanceNorm", "layerNorm", "rmsNorm"});
 
 }  // namespace anneal::ops

@@ -1,5 +1,6 @@
 #include "ops/recurrent.h"
 
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/join.h"
 #include "ops/matmul.h"
@@ -279,5 +280,7 @@ const Op<Direction> lstm(
            return layerOf(c.op, Tensors(c.in.begin(), c.in.end()), {Cell::Lstm, c.attrs.reverse}, 3);
          },
      .method = false});
+
+const ComputeIn precision(Precision::Low, {"rnn", "lstm", "gru"});
 
 }  // namespace anneal::ops

@@ -5,6 +5,7 @@
 #include "cpu/elementwise.h"
 #include "cpu/reduce.h"
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/comparison.h"
 #include "ops/creation.h"
@@ -224,5 +225,7 @@ const Op<SumTo> sumTo(
        Tensor y = axes.empty() ? c.in[0] : sum(c.in[0], {.axis = axes, .keepDims = true});
        return Tensors{reshape(y, {.shape = to.ints()})};
      }});
+
+const ComputeIn precision(Precision::Full, {"sum", "mean", "prod", "logSumExp"});
 
 }  // namespace anneal::ops

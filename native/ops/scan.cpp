@@ -2,6 +2,7 @@
 
 #include "cpu/scan.h"
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/creation.h"
 #include "ops/join.h"
 #include "ops/operators.h"
@@ -116,5 +117,7 @@ const Op<Cumulative> linearScan(
      .saves = {.inputs = {0}, .outputs = {0}},
      .internal = true,
      .cost = scanCost});
+
+const ComputeIn precision(Precision::Full, {"cumsum", "cumprod"});
 
 }  // namespace anneal::ops

@@ -2,6 +2,7 @@
 
 #include "cpu/softmax.h"
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/math.h"
 #include "ops/reduce.h"
@@ -110,5 +111,7 @@ const Op<Along> logSoftmaxGrad(
      .saves = kSaveInputs,
      .internal = true,
      .cost = softmaxCost});
+
+const ComputeIn precision(Precision::Full, {"softmax", "logSoftmax"});
 
 }  // namespace anneal::ops

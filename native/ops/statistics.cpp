@@ -2,6 +2,7 @@
 
 #include "cpu/reduce.h"
 #include "op/infer.h"
+#include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/comparison.h"
 #include "ops/creation.h"
@@ -159,5 +160,7 @@ const Op<Norm> norm(
      .cost = [](const Norm& a, std::span<const View> in, std::span<const View>) {
        return (a.p == 2 || a.p == 1 ? 1 : 16) * double(in[0].size());
      }});
+
+const ComputeIn precision(Precision::Full, {"var", "std", "norm"});
 
 }  // namespace anneal::ops

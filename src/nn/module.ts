@@ -262,7 +262,7 @@ export abstract class Module {
   /** The outputs for `inputs`, computed in batches, in evaluation mode and without gradients. */
   // biome-ignore lint/suspicious/noExplicitAny: of the kind that forward() gives
   predict(inputs: Bundle | Dataset<any>, options: PredictOptions = {}): Promise<any> {
-    return predict(this, inputs, options, this.#compiled?.capture ?? true)
+    return predict(this, inputs, options, this.#compiled)
   }
 
   /**

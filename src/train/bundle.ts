@@ -1,3 +1,4 @@
+import { autocast, type LowDType } from '../autocast'
 import { AnnealError } from '../errors'
 import type { Module } from '../nn/module'
 import { Tensor } from '../tensor'
@@ -53,7 +54,8 @@ export function disposeAll(bundles: readonly (Bundle | undefined)[]): void {
 }
 
 /** Calls the model: a list of inputs as arguments, anything else as the only one. */
-export function forwardOf(model: Module, inputs: Bundle): Bundle {
+export function forwardOf(model: Module, inputs: Bundle, dtype?: LowDType): Bundle {
+  if (dtype) return autocast(() => forwardOf(model, inputs), { dtype })
   const output: unknown = Array.isArray(inputs) ? model.forward(...inputs) : model.forward(inputs)
   if (output instanceof Promise) {
     output.catch(() => {}) // what it may reject with is no news beside this error

@@ -1,3 +1,4 @@
+import type { LowDType } from '../autocast'
 import { AnnealError } from '../errors'
 import { resolveMetric } from '../metrics'
 import type { Metric } from '../metrics/metric'
@@ -14,13 +15,15 @@ export interface Compiled {
   readonly objective: Objective
   /** Whether steps are to run as captured graphs. */
   readonly capture: boolean
+  /** The dtype of the model's products, if not that of its inputs. */
+  readonly autocast: LowDType | undefined
   /** Metrics without batches, of one's own. */
   meters(): Meters
 }
 
 /** Checks and resolves how a model is to be trained; see `Module.compile`. */
 export function compile(model: Module, options: CompileOptions): Compiled {
-  const { optimizer: given, metrics = [], capture = true } = options
+  const { optimizer: given, metrics = [], capture = true, autocast } = options
   const optimizer = typeof given === 'string' ? resolveOptimizer(given) : given
   const own = new Set(model.parameters())
   if (!optimizer.attached) optimizer.attach([...own])
@@ -31,7 +34,7 @@ export function compile(model: Module, options: CompileOptions): Compiled {
     )
   }
   const named = namedMetrics(metrics)
-  return { optimizer, objective: new Objective(options), capture, meters: () => new Meters(named.map(fresh)) }
+  return { optimizer, objective: new Objective(options), capture, autocast, meters: () => new Meters(named.map(fresh)) }
 }
 
 type Metrics = readonly (string | Metric)[]

@@ -22,13 +22,13 @@ type Predictor = Captured<[Bundle], Bundle>
 
 // Captured once, and used by every evaluation and prediction as long as the model lives.
 const judges = new WeakMap<Compiled, Judge>()
-const predictors = new WeakMap<Module, Predictor>()
+const predictors = new WeakMap<Module | Compiled, Predictor>()
 
 function judgeOf(model: Module, compiled: Compiled): Judge {
   let judge = judges.get(compiled)
   if (!judge) {
     judge = captured(model, compiled.capture, (inputs, targets, weights) => {
-      const outputs = forwardOf(model, inputs)
+      const outputs = forwardOf(model, inputs, compiled.autocast)
       return { outputs, losses: compiled.objective.compute(outputs, targets, weights) }
     })
     judges.set(compiled, judge)
@@ -36,11 +36,12 @@ function judgeOf(model: Module, compiled: Compiled): Judge {
   return judge
 }
 
-function predictorOf(model: Module, capture: boolean): Predictor {
-  let predictor = predictors.get(model)
+function predictorOf(model: Module, compiled: Compiled | undefined): Predictor {
+  const owner = compiled ?? model
+  let predictor = predictors.get(owner)
   if (!predictor) {
-    predictor = captured(model, capture, inputs => forwardOf(model, inputs))
-    predictors.set(model, predictor)
+    predictor = captured(model, compiled?.capture ?? true, inputs => forwardOf(model, inputs, compiled?.autocast))
+    predictors.set(owner, predictor)
   }
   return predictor
 }
@@ -82,9 +83,9 @@ export async function predict(
   model: Module,
   inputs: Bundle | Dataset<unknown>,
   options: PredictOptions,
-  capture: boolean,
+  compiled: Compiled | undefined,
 ): Promise<Bundle> {
-  const forward = predictorOf(model, capture)
+  const forward = predictorOf(model, compiled)
   const modules = model.modules()
   const outputs: Bundle[] = []
   // Detached, so that each output is a tensor of its own even where the model hands through an input or a parameter.

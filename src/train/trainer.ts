@@ -172,7 +172,7 @@ export class Fit implements Training {
   /** What is done on the device for one batch. It may be captured: what changes between batches must be live. */
   #batchStep(inputs: Bundle, targets: Bundle, weights: Tensor | undefined, update: Update): BatchResult {
     const { classWeight, accumulate = 1 } = this.options
-    const outputs = forwardOf(this.model, inputs)
+    const outputs = forwardOf(this.model, inputs, this.compiled.autocast)
     const losses = this.compiled.objective.compute(outputs, targets, weights, classWeight)
     dependsOn(this, () => this.#regularized)
     const penalty = this.#regularized ? this.model.regularization() : undefined

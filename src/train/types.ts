@@ -1,3 +1,4 @@
+import type { LowDType } from '../autocast'
 import type { Dataset } from '../data'
 import type { LossFunction } from '../losses'
 import type { Metric } from '../metrics/metric'
@@ -37,6 +38,8 @@ export interface CompileOptions {
    * `forward` depends on state of its own that changes. Default: true; a model that cannot be captured runs without.
    */
   capture?: boolean
+  /** The 16-bit dtype in which the model's products are computed, as by `autocast` of the package. Default: none. */
+  autocast?: LowDType
 }
 
 /**

@@ -1,0 +1,89 @@
+import { autocast, compile, losses, manualSeed, nn, optim, Parameter, randomNormal, type Tensor, tensor } from 'anneal'
+import { describe, expect, test } from 'vitest'
+
+const flat = async (t: Tensor) => Array.from(await t.data(), Number)
+
+describe('in mixed precision', () => {
+  const x = randomNormal([4, 8])
+  const weight = new Parameter(randomNormal([3, 8]))
+
+  test('products are of 16 bits, coarse results of 32, and the rest is what it gets', () => {
+    autocast(() => {
+      const y = x.matmul(weight.transpose(0, 1))
+      expect(y.dtype).toBe('bfloat16')
+      expect(y.relu().mul(2).dtype).toBe('bfloat16')
+      expect(y.softmax().dtype).toBe('float32')
+      expect(y.sum().dtype).toBe('float32')
+      expect(y.add(x.index('...', { end: 3 })).dtype).toBe('float32')
+      expect(losses.crossEntropy(y, tensor(Int32Array.of(0, 1, 2, 0))).dtype).toBe('float32')
+      expect(x.matmul(x.cast('float64').cast('float32').transpose(0, 1)).dtype).toBe('bfloat16')
+      expect(x.cast('float64').matmul(x.cast('float64').transpose(0, 1)).dtype).toBe('float64')
+    })
+    expect(autocast(() => x.matmul(weight.transpose(0, 1)).dtype, { dtype: 'float16' })).toBe('float16')
+    expect(x.matmul(weight.transpose(0, 1)).dtype).toBe('float32')
+  })
+
+  test('a product has the value of its rounded factors', async () => {
+    const low = (t: Tensor) => t.detach().cast('bfloat16').cast('float32')
+    const got = await flat(autocast(() => x.matmul(weight.transpose(0, 1))))
+    const expected = await flat(low(low(x).matmul(low(weight).transpose(0, 1))))
+    for (const [i, value] of expected.entries()) expect(got[i]).toBeCloseTo(value, 1)
+  })
+
+  test('gradients are of 32 bits, also where backward() is called outside', async () => {
+    weight.grad = undefined
+    const loss = autocast(() => x.matmul(weight.transpose(0, 1)).square().mean())
+    loss.backward()
+    const mixed = weight.grad as unknown as Tensor
+    expect(mixed.dtype).toBe('float32')
+    weight.grad = undefined
+    x.matmul(weight.transpose(0, 1)).square().mean().backward()
+    const exact = await flat(weight.grad as unknown as Tensor)
+    const scale = Math.max(...exact.map(Math.abs))
+    for (const [i, value] of (await flat(mixed)).entries())
+      expect(Math.abs(value - exact[i]!)).toBeLessThan(0.03 * scale)
+  })
+
+  test('of another dtype it is refused', () => {
+    expect(() => autocast(() => x, { dtype: 'float32' as 'float16' })).toThrow(
+      /expected bfloat16 or float16; got float32/,
+    )
+  })
+})
+
+test('a captured step does the same, and knows the mode that it is called in', async () => {
+  async function trained(captured: boolean): Promise<number[][]> {
+    manualSeed(5)
+    const model = new nn.Sequential(new nn.Linear(8, 16), new nn.LayerNorm([16]), new nn.GELU(), new nn.Linear(16, 2))
+    const optimizer = new optim.AdamW(model.parameters(), { lr: 0.01 })
+    const step = (x: Tensor) => {
+      const loss = model.forward(x).square().mean()
+      loss.backward()
+      optimizer.step()
+      optimizer.zeroGrad()
+      return loss
+    }
+    const run = captured ? compile(step) : step
+    const found: number[][] = []
+    for (let i = 0; i < 4; i++) {
+      const x = randomNormal([5, 8])
+      found.push(await flat(i === 2 ? run(x) : autocast(() => run(x))))
+    }
+    return found
+  }
+  const [plain, captured] = [await trained(false), await trained(true)]
+  for (const [i, [value]] of plain.entries()) expect(captured[i]![0]).toBeCloseTo(value!, 3)
+})
+
+test('fit, evaluate and predict do so when asked', async () => {
+  manualSeed(1)
+  const model = new nn.Sequential(new nn.Linear(3, 16), new nn.Tanh(), new nn.Linear(16, 1))
+  model.compile({ optimizer: new optim.Adam({ lr: 0.02 }), loss: 'mse', autocast: 'bfloat16' })
+  const x = randomNormal([64, 3])
+  const y = x.matmul(tensor([[1], [-2], [0.5]])).tanh()
+  const history = await model.fit([x, y], { epochs: 30, progress: false })
+  expect(history.metrics.loss!.at(-1)).toBeLessThan(0.2 * history.metrics.loss![0]!)
+  expect((await model.evaluate([x, y])).loss).toBeLessThan(0.1)
+  expect(((await model.predict(x)) as Tensor).dtype).toBe('bfloat16')
+  expect(model.parameters().every(p => p.dtype === 'float32')).toBe(true)
+})
