@@ -1,8 +1,6 @@
 // Interleaved timing of one workload on several peers.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const sampleSeconds = 0.3
-
 export const median = values => {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
@@ -13,7 +11,7 @@ export const median = values => {
  * Warms a peer up and finds how many iterations take a sample's time: { iterations, check, first, times } with the seconds of
  * the very first iteration, or { error } where the peer cannot do the workload. `check` has what the first two steps gave.
  */
-async function calibrate(peer, workload) {
+async function calibrate(peer, workload, sampleSeconds) {
   const [first, second] = [await peer.ask(workload, 1), await peer.ask(workload, 1)]
   const error = first.error ?? second.error
   if (error) return { error }
@@ -43,10 +41,12 @@ async function sample(peer, workload, result) {
 
 /**
  * Times `workload` on every peer in turn, `repeats` times over, so that a slow spell of the machine hits all of them; stops
- * earlier, after a whole round, when `budget` seconds are over. With `alone` only one peer's process lives at a time.
+ * earlier, after a whole round, when `budget` seconds are over. With `alone` only one peer's process lives at a time; with
+ * `keep` they live on.
  * Gives for each peer's id { iterations, check, first, times (seconds per iteration), median, minimum, peak } or { error }.
  */
-export async function measure(peers, workload, { repeats, budget = Infinity, alone = false }) {
+export async function measure(peers, workload, options) {
+  const { repeats, budget = Infinity, alone = false, keep = false, sampleSeconds = 0.3 } = options
   const results = {}
   const turn = async (peer, work) => {
     await work()
@@ -54,7 +54,7 @@ export async function measure(peers, workload, { repeats, budget = Infinity, alo
   }
   for (const peer of peers) {
     await turn(peer, async () => {
-      results[peer.id] = await calibrate(peer, workload)
+      results[peer.id] = await calibrate(peer, workload, sampleSeconds)
     })
   }
   const able = () => peers.filter(peer => !results[peer.id].error)
@@ -62,7 +62,7 @@ export async function measure(peers, workload, { repeats, budget = Infinity, alo
   for (let repeat = 0; repeat < repeats && (repeat === 0 || performance.now() < end); repeat++) {
     for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id]))
   }
-  for (const peer of peers) await peer.end()
+  if (!keep) for (const peer of peers) await peer.end()
   for (const [id, result] of Object.entries(results)) {
     if (result.error) results[id] = { error: result.error }
     else Object.assign(result, { median: median(result.times), minimum: Math.min(...result.times) })

@@ -35,6 +35,7 @@ export async function serve(about, prepare) {
     const { workload, iterations, options } = JSON.parse(line)
     try {
       if (!prepared.has(workload)) {
+        prepared.clear() // one at a time: they may be large
         prepared.set(workload, await prepare(workload, options))
         resetPeak()
       }

@@ -1,0 +1,95 @@
+"""PyTorch's side of the op benchmarks. The cases come as JSON, by the first argument; see cases.mjs."""
+
+import json
+import math
+import os
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
+
+
+def values(spec, shape, number):
+    spec = spec if isinstance(spec, dict) else {}
+    index = torch.arange(math.prod(shape), dtype=torch.float64)
+    unit = (index * 389201 + number * 104729) % 1000003 / 1000003
+    if "below" in spec:
+        return (unit * spec["below"]).long().reshape(shape)
+    low, high = spec.get("low", -1), spec.get("high", 1)
+    return (unit * (high - low) + low).float().reshape(shape)
+
+
+def made(spec, number):
+    if isinstance(spec, dict) and ("images" in spec or "kernels" in spec):
+        shape = spec.get("images") or spec["kernels"]
+        return values(spec, shape, number).permute(0, 3, 1, 2)
+    return values(spec, spec["shape"] if isinstance(spec, dict) else spec, number)
+
+
+def parameters(shapes):
+    made = [nn.Parameter(torch.rand(shape)) for shape in shapes]
+    for p in made:
+        p.grad = torch.rand(p.shape)
+    return made
+
+
+def outputs(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def prepare(case, backward):
+    names = {"torch": torch, "nn": nn, "F": F, "parameters": parameters}
+    given = {name: made(spec, i + 1) for i, (name, spec) in enumerate(case["inputs"].items())}
+    names.update(given)
+    names["prepared"] = eval(case.get("prepareTorch", "None"), names)
+    op = eval(f"lambda: {case['torch']}", names)
+    leaves = [x for x in given.values() if x.is_floating_point()]
+    if backward:
+        for x in leaves:
+            x.requires_grad_()
+    first = outputs(op())[0]
+    check = first.detach().float().abs().mean().item() if isinstance(first, torch.Tensor) else None
+    cotangent = None
+    if backward:
+        # The same numbers at the same places: images come in the order of memory.
+        last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous()
+        shape = first.permute(0, 2, 3, 1).shape if last else first.shape
+        cotangent = values([], shape, 9)
+        cotangent = cotangent.permute(0, 3, 1, 2) if last else cotangent
+
+    def run(iterations):
+        for _ in range(iterations):
+            y = op()
+            if backward:
+                torch.autograd.grad(outputs(y)[0], leaves, cotangent)
+        return check
+
+    return run
+
+
+def main():
+    cases = {}
+    for case in json.loads(sys.argv[1]):
+        cases[case["name"]] = (case, False)
+        cases[case["name"] + ", and backward"] = (case, True)
+    about = {"name": "PyTorch eager", "version": torch.__version__, "threads": torch.get_num_threads()}
+    print(json.dumps({"ready": about}), flush=True)
+    name = run = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if request["workload"] != name:
+                run = None
+                name, run = request["workload"], prepare(*cases[request["workload"]])
+            start = time.perf_counter()
+            check = run(request["iterations"])
+            print(json.dumps({"seconds": time.perf_counter() - start, "check": check}), flush=True)
+        except Exception as error:  # of one case; the others go on
+            print(json.dumps({"error": str(error)}), flush=True)
+
+
+main()

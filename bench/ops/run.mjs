@@ -1,0 +1,70 @@
+// npm run bench -- ops [--only REGEXP] [--threads 1,4] [--repeats 5] [--worst 20] [--json FILE]
+// Compares single ops with PyTorch ($PYTHON or python3), forward and backward, and lists the slowest first.
+import { writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { measure, speedup } from '../measure.mjs'
+import { Peer } from '../peer.mjs'
+import { textTable } from '../report.mjs'
+import { cases, workload } from './cases.mjs'
+
+const at = path => fileURLToPath(new URL(path, import.meta.url))
+const sampleSeconds = 0.05
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    threads: { type: 'string', default: '1,4' },
+    repeats: { type: 'string', default: '5' },
+    worst: { type: 'string', default: 'Infinity' },
+    json: { type: 'string' },
+  },
+})
+
+const workloads = cases
+  .flatMap(one => [{ one, name: workload(one, false) }, one.backward && { one, name: workload(one, true) }])
+  .filter(found => found && new RegExp(options.only).test(found.name))
+
+function start(threads) {
+  const environment = { BENCH_THREADS: threads, OMP_NUM_THREADS: threads }
+  return [
+    new Peer('anneal', process.execPath, [at('anneal.mjs')], environment),
+    new Peer('torch', process.env.PYTHON ?? 'python3', [at('pytorch.py'), JSON.stringify(cases)], environment),
+  ]
+}
+
+/** An error or a difference between the results, in words; the checks are means of absolute values. */
+function problem({ unequal }, { anneal, torch }) {
+  if (anneal.error || torch.error) return anneal.error ? `Anneal: ${anneal.error}` : `PyTorch: ${torch.error}`
+  if (unequal || !(Math.abs(anneal.check - torch.check) > 1e-3 * Math.abs(torch.check) + 1e-6)) return undefined
+  return `the results differ: ${anneal.check} and ${torch.check}`
+}
+
+async function compare(threads) {
+  const peers = start(threads)
+  const found = []
+  for (const { one, name } of workloads) {
+    const results = await measure(peers, { name }, { repeats: Number(options.repeats), sampleSeconds, keep: true })
+    const wrong = problem(one, results)
+    if (wrong) process.stderr.write(`${name}: ${wrong}\n`)
+    if (!results.anneal.times || !results.torch.times) continue
+    const { anneal, torch } = results
+    found.push({ name, anneal: anneal.minimum, torch: torch.minimum, ratio: speedup(torch, anneal) })
+    process.stderr.write(`\r${found.length} of ${workloads.length}`)
+  }
+  process.stderr.write('\n')
+  for (const peer of peers) await peer.end()
+  return found.sort((a, b) => b.ratio - a.ratio)
+}
+
+const micros = seconds => (seconds * 1e6).toFixed(1)
+const all = {}
+for (const threads of options.threads.split(',')) {
+  all[threads] = await compare(threads)
+  const head = [`${threads} thread${threads === '1' ? '' : 's'}`, 'Anneal µs', 'PyTorch µs', 'Anneal / PyTorch']
+  const rows = all[threads].map(r => [r.name, micros(r.anneal), micros(r.torch), r.ratio.toFixed(2)])
+  process.stdout.write(`${textTable([head, ...rows.slice(0, Number(options.worst))]).join('\n')}\n\n`)
+}
+process.stdout.write(`load average at the end: ${loadavg()[0].toFixed(1)}\n`)
+if (options.json) writeFileSync(options.json, `${JSON.stringify(all, null, 1)}\n`)
