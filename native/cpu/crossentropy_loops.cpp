@@ -46,15 +46,16 @@ void backwardRow(const CrossEntropyRow& row, const CrossEntropySums& sums, doubl
   if (soft) {
     const T all = T(scale * hard);
 #pragma GCC ivdep
-    for (int64_t j = 0; j < n; ++j) out[j] = factor * expOf(x[j] - lse) - T(w ? w[j] : 1) * (all * soft[j] + even);
+    for (int64_t j = 0; j < n; ++j)
+      out[j] = factor * scalar::fast::exp(x[j] - lse) - T(w ? w[j] : 1) * (all * soft[j] + even);
     return;
   }
   if (w && row.smoothing != 0) {
 #pragma GCC ivdep
-    for (int64_t j = 0; j < n; ++j) out[j] = factor * expOf(x[j] - lse) - T(w[j]) * even;
+    for (int64_t j = 0; j < n; ++j) out[j] = factor * scalar::fast::exp(x[j] - lse) - T(w[j]) * even;
   } else {
 #pragma GCC ivdep
-    for (int64_t j = 0; j < n; ++j) out[j] = factor * expOf(x[j] - lse) - even;
+    for (int64_t j = 0; j < n; ++j) out[j] = factor * scalar::fast::exp(x[j] - lse) - even;
   }
   out[row.target] -= T(scale * hard * (w ? w[row.target] : 1));
 }

@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include "cpu/ctc.h"
-#include "cpu/exp.h"
 #include "cpu/floatmath.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,7 +24,7 @@ template <class T>
 inline T logSumExp(T a, T b, T c) {
   const T top = std::max(std::max(a, b), c);
   const T base = top > kNever<T> ? top : T(0);  // so that infinities are compared with a finite number
-  return base + logOf(expOf(a - base) + expOf(b - base) + expOf(c - base));
+  return base + logOf(scalar::fast::exp(a - base) + scalar::fast::exp(b - base) + scalar::fast::exp(c - base));
 }
 
 /// 0 for states that can follow the one before the last: labels that differ from it; else -Infinity.
@@ -87,7 +86,7 @@ void backward(const CtcSample& sample, const void* alpha, int64_t alphaStep, dou
     }
 #pragma GCC ivdep
     for (int64_t s = 0; s < states; ++s) {
-      posterior[s] = expOf(reached[s] + beta[s] + T(loss));
+      posterior[s] = scalar::fast::exp(reached[s] + beta[s] + T(loss));
       onward[s] = beta[s] + emission[s];
     }
     // Probabilities of all states, but for what rounding did to the large logarithms: a factor common to them.

@@ -1,8 +1,9 @@
 #pragma once
-// Elementary functions of float without branches or calls, so that loops over them vectorise. Relative errors are a few
-// units in the last place; zeros, subnormals, infinities and NaN come out as from <cmath>. The polynomials are weighted
-// minimax fits.
+// Elementary functions of float (and e^x of double) without branches or calls, so that loops over them vectorise.
+// Relative errors are a few units in the last place; zeros, subnormals, infinities and NaN come out as from <cmath>.
+// The polynomials are weighted minimax fits. More of them: floattrig.h, floatspecial.h.
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -13,7 +14,11 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 // ln 2 in two parts: multiples of the first are exact for the exponents that occur.
 inline constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
 
-inline float select(bool c, float a, float b) { return c ? a : b; }
+/// c ? a : b by masks: of a choice the compiler may make jumps, and a loop with jumps does not vectorise.
+inline float select(bool c, float a, float b) {
+  uint32_t mask = -uint32_t(c);
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(a) & mask) | (std::bit_cast<uint32_t>(b) & ~mask));
+}
 inline float magnitude(float x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu); }
 inline float withSign(float size, float sign) {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(size) & 0x7fffffffu) |
@@ -52,6 +57,40 @@ inline float exp(float x) {
   return (1.0f + expm1Small(r)) * power2(half) * power2(n - half);
 }
 
+/// e^x / 2, also where e^x alone overflows.
+inline float halfExp(float x) {
+  float bounded = x < -110.0f ? -110.0f : (x > 100.0f ? 100.0f : x);
+  auto [r, n] = reduce(bounded);
+  int32_t half = n >> 1;
+  return (1.0f + expm1Small(r)) * power2(half) * power2(n - half - 1);
+}
+
+/// The same in double: the remainder's series to the thirteenth power.
+inline double exp(double x) {
+  constexpr double shift = 0x1.8p52, high = 0x1.62e42fefa3800p-1, low = 0x1.ef35793c76730p-45;  // ln 2
+  double bounded = x < -746.0 ? -746.0 : (x > 710.0 ? 710.0 : x);
+  double shifted = bounded * 1.4426950408889634 + shift, whole = shifted - shift;
+  double r = (bounded - whole * high) - whole * low;
+  double p = 1.0 / 6227020800;
+  p = p * r + 1.0 / 479001600;
+  p = p * r + 1.0 / 39916800;
+  p = p * r + 1.0 / 3628800;
+  p = p * r + 1.0 / 362880;
+  p = p * r + 1.0 / 40320;
+  p = p * r + 1.0 / 5040;
+  p = p * r + 1.0 / 720;
+  p = p * r + 1.0 / 120;
+  p = p * r + 1.0 / 24;
+  p = p * r + 1.0 / 6;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  auto n = int32_t(uint32_t(std::bit_cast<uint64_t>(shifted)));
+  int32_t half = n >> 1;
+  auto power = [](int32_t k) { return std::bit_cast<double>(uint64_t(uint32_t(k + 1023)) << 52); };
+  return p * power(half) * power(n - half);
+}
+
 inline float expm1(float x) {
   float bounded = x < -20.0f ? -20.0f : (x > 88.9f ? 88.9f : x);
   auto [r, n] = reduce(bounded);
@@ -60,19 +99,23 @@ inline float expm1(float x) {
   return select(x == 0.0f, x, y);  // keeps -0
 }
 
-inline float exp2(float x) {
-  float bounded = x < -160.0f ? -160.0f : (x > 140.0f ? 140.0f : x);
-  constexpr float shift = 0x1.8p23f;
-  float shifted = bounded + shift, r = bounded - (shifted - shift);
-  auto n = int32_t(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift));
+/// 2^r for |r| <= 1/2.
+inline float exp2Small(float r) {
   float p = 1.547604465467e-04f;
   p = p * r + 1.340041671875e-03f;
   p = p * r + 9.618004908283e-03f;
   p = p * r + 5.550327409823e-02f;
   p = p * r + 2.402265133633e-01f;
   p = p * r + 6.931472064427e-01f;
+  return 1.0f + r * p;
+}
+inline float exp2(float x) {
+  float bounded = x < -160.0f ? -160.0f : (x > 140.0f ? 140.0f : x);
+  constexpr float shift = 0x1.8p23f;
+  float shifted = bounded + shift, r = bounded - (shifted - shift);
+  auto n = int32_t(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift));
   int32_t half = n >> 1;
-  return (1.0f + r * p) * power2(half) * power2(n - half);
+  return exp2Small(r) * power2(half) * power2(n - half);
 }
 
 /// x = 2^e (1 + f) with f in [sqrt(1/2) - 1, sqrt(2) - 1], and log(1 + f) = f + tail. For positive finite x.
@@ -94,7 +137,7 @@ inline Logarithm splitLog(float x) {
   p = p * f + 0.200022860841f;
   p = p * f + -0.25000810428f;
   p = p * f + 0.333333167275f;
-  return {float(e - (tiny ? 23 : 0)), f, f * f * (f * p - 0.5f)};
+  return {float(e) - select(tiny, 23.0f, 0.0f), f, f * f * (f * p - 0.5f)};
 }
 /// `y`, unless x is not positive and finite.
 inline float logEdges(float x, float y) {
@@ -121,8 +164,8 @@ inline float log10(float x) {
 inline float log1p(float x) {
   float u = 1.0f + x;
   // What rounding lost of x in 1 + x, as a first-order correction.
-  float y = log(u) - ((u - 1.0f) - x) / u;
-  y = select(u == kInfinity || u == 0.0f, log(u), y);
+  float whole = log(u), y = whole - ((u - 1.0f) - x) / u;
+  y = select((u == kInfinity) | (u == 0.0f), whole, y);
   return select(u == 1.0f, x, y);
 }
 
@@ -134,20 +177,29 @@ inline float tanh(float x) {
   return withSign(t / (t + 2.0f), x);
 }
 
-/// erf(x) = 1 - exp(-a P(a)) for a = |x|, which is 1 from 4 on.
-inline float erf(float x) {
+inline float sinh(float x) {
+  float size = magnitude(x), e = expm1(size > 9.0f ? 9.0f : size);
+  float near = 0.5f * (e + e / (e + 1.0f));
+  return select(x != x, x, withSign(select(size > 9.0f, halfExp(size), near), x));
+}
+inline float cosh(float x) {
+  float e = halfExp(magnitude(x));
+  return e + 0.25f / e;
+}
+
+inline float asinh(float x) {
+  float a = magnitude(x), bounded = a > 0x1p30f ? 0x1p30f : a, square = bounded * bounded;
+  float near = log1p(bounded + square / (1.0f + std::sqrt(square + 1.0f)));
+  return select(x != x, x, withSign(select(a > 0x1p30f, log(a) + 0.693147181f, near), x));
+}
+inline float acosh(float x) {
+  float t = (x > 0x1p30f ? 0x1p30f : x) - 1.0f;
+  float y = select(x > 0x1p30f, log(x) + 0.693147181f, log1p(t + std::sqrt(t * (t + 2.0f))));
+  return select(x >= 1.0f, y, kNaN);
+}
+inline float atanh(float x) {
   float a = magnitude(x);
-  a = a > 4.0f ? 4.0f : a;
-  float p = -9.271000173160e-06f;
-  p = p * a + 1.177782775540e-04f;
-  p = p * a + -6.333478088485e-04f;
-  p = p * a + 1.668011177010e-03f;
-  p = p * a + -1.614440858372e-04f;
-  p = p * a + -1.915244935836e-02f;
-  p = p * a + 1.027776453576e-01f;
-  p = p * a + 6.366194061941e-01f;
-  p = p * a + 1.128379170719e+00f;
-  return withSign(expm1(-a * p), x);
+  return select(a <= 1.0f, withSign(0.5f * log1p(2.0f * a / (1.0f - a)), x), kNaN);
 }
 
 }  // namespace anneal::scalar::fast

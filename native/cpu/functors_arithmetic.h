@@ -4,7 +4,19 @@
 #include <limits>
 #include <type_traits>
 
+#include "cpu/floatspecial.h"
+#include "cpu/floattrig.h"
+
 namespace anneal::scalar {
+
+inline float fmod(float a, float b) { return fast::fmod(a, b); }
+inline double fmod(double a, double b) { return std::fmod(a, b); }
+inline float pow(float a, float b) { return fast::pow(a, b); }
+inline double pow(double a, double b) { return std::pow(a, b); }
+inline float atan2(float a, float b) { return fast::atan2(a, b); }
+inline double atan2(double a, double b) { return std::atan2(a, b); }
+inline float hypot(float a, float b) { return fast::hypot(a, b); }
+inline double hypot(double a, double b) { return std::hypot(a, b); }
 
 /// Integer arithmetic wraps: done unsigned, where overflow is defined.
 template <class T>
@@ -40,6 +52,12 @@ struct Square {
   template <class T>
   T operator()(T x) const {
     return T(Wrapping<T>(x) * Wrapping<T>(x));
+  }
+};
+struct Cube {
+  template <class T>
+  T operator()(T x) const {
+    return T(Wrapping<T>(x) * Wrapping<T>(x) * Wrapping<T>(x));
   }
 };
 struct Reciprocal {
@@ -85,15 +103,16 @@ struct FloorDiv {
       if (b == -1) return T(Wrapping<T>(0) - Wrapping<T>(a));  // the lowest integer by -1 would trap
       return T(a / b - (a % b != 0 && (a % b < 0) != (b < 0)));
     } else {
-      if (b == T(0)) return a / b;
       // The remainder is exact, so that the quotient is rounded once.
-      T rest = std::fmod(a, b), q = (a - rest) / b;
-      if (rest != T(0) && (rest < T(0)) != (b < T(0))) q -= T(1);
-      if (q == T(0)) return std::copysign(T(0), a / b);
-      T down = std::floor(q);
-      return q - down > T(0.5) ? down + T(1) : down;
+      T rest = scalar::fmod(a, b), q = (a - rest) / b;
+      q = (rest != T(0)) & ((rest < T(0)) != (b < T(0))) ? q - T(1) : q;
+      T down = std::floor(q), near = q - down > T(0.5) ? down + T(1) : down;
+      near = q == T(0) ? std::copysign(T(0), a / b) : near;
+      return b == T(0) ? a / b : near;
     }
   }
+  static bool covers(float a, float b) { return fast::divisible(a, b); }
+  static float rare(float a, float b) { return float(FloorDiv{}(double(a), double(b))); }
 };
 /// The remainder with the sign of the divisor.
 struct Mod {
@@ -104,9 +123,14 @@ struct Mod {
       T rest = a % b;
       return rest != 0 && (rest < 0) != (b < 0) ? T(rest + b) : rest;
     } else {
-      T rest = std::fmod(a, b);
-      return rest != T(0) && (rest < T(0)) != (b < T(0)) ? rest + b : rest;
+      T rest = scalar::fmod(a, b);
+      return (rest != T(0)) & ((rest < T(0)) != (b < T(0))) ? rest + b : rest;
     }
+  }
+  static bool covers(float a, float b) { return fast::divisible(a, b); }
+  static float rare(float a, float b) {
+    float rest = std::fmod(a, b);
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
   }
 };
 /// The remainder with the sign of the dividend.
@@ -114,14 +138,16 @@ struct Fmod {
   template <class T>
   T operator()(T a, T b) const {
     if constexpr (std::is_integral_v<T>) return b == 0 || b == -1 ? T(0) : T(a % b);
-    else return std::fmod(a, b);
+    else return scalar::fmod(a, b);
   }
+  static bool covers(float a, float b) { return fast::divisible(a, b); }
+  static float rare(float a, float b) { return std::fmod(a, b); }
 };
 struct Pow {
   template <class T>
   T operator()(T a, T b) const {
     if constexpr (!std::is_integral_v<T>) {
-      return std::pow(a, b);
+      return scalar::pow(a, b);
     } else {
       if (b < 0) return a == 1 ? T(1) : (a == -1 ? T(b & 1 ? -1 : 1) : T(0));
       Wrapping<T> result = 1, factor = Wrapping<T>(a);
@@ -148,14 +174,14 @@ struct Atan2 {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T a, T b) const {
-    return std::atan2(a, b);
+    return scalar::atan2(a, b);
   }
 };
 struct Hypot {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T a, T b) const {
-    return std::hypot(a, b);
+    return scalar::hypot(a, b);
   }
 };
 

@@ -3,31 +3,42 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "cpu/floatmath.h"
+#include "cpu/floatspecial.h"
+#include "cpu/floattrig.h"
 
 namespace anneal::scalar {
 
 // Functions that loops over float should vectorise; double takes the standard library's.
 inline float exp(float x) { return fast::exp(x); }
-inline double exp(double x) { return std::exp(x); }
-inline float expm1(float x) { return fast::expm1(x); }
-inline double expm1(double x) { return std::expm1(x); }
-inline float exp2(float x) { return fast::exp2(x); }
-inline double exp2(double x) { return std::exp2(x); }
-inline float log(float x) { return fast::log(x); }
-inline double log(double x) { return std::log(x); }
-inline float log1p(float x) { return fast::log1p(x); }
-inline double log1p(double x) { return std::log1p(x); }
-inline float log2(float x) { return fast::log2(x); }
-inline double log2(double x) { return std::log2(x); }
-inline float log10(float x) { return fast::log10(x); }
-inline double log10(double x) { return std::log10(x); }
-inline float tanh(float x) { return fast::tanh(x); }
-inline double tanh(double x) { return std::tanh(x); }
-inline float erf(float x) { return fast::erf(x); }
-inline double erf(double x) { return std::erf(x); }
+inline double exp(double x) { return fast::exp(x); }
 inline float sigmoid(float x) { return fast::sigmoid(x); }
-inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+inline double sigmoid(double x) { return 1 / (1 + fast::exp(-x)); }
+#define ANNEAL_FUNCTION(name)                          \
+  inline float name(float x) { return fast::name(x); } \
+  inline double name(double x) { return std::name(x); }
+ANNEAL_FUNCTION(expm1)
+ANNEAL_FUNCTION(exp2)
+ANNEAL_FUNCTION(log)
+ANNEAL_FUNCTION(log1p)
+ANNEAL_FUNCTION(log2)
+ANNEAL_FUNCTION(log10)
+ANNEAL_FUNCTION(sinh)
+ANNEAL_FUNCTION(cosh)
+ANNEAL_FUNCTION(tanh)
+ANNEAL_FUNCTION(asinh)
+ANNEAL_FUNCTION(acosh)
+ANNEAL_FUNCTION(atanh)
+ANNEAL_FUNCTION(sin)
+ANNEAL_FUNCTION(cos)
+ANNEAL_FUNCTION(tan)
+ANNEAL_FUNCTION(asin)
+ANNEAL_FUNCTION(acos)
+ANNEAL_FUNCTION(atan)
+ANNEAL_FUNCTION(erf)
+ANNEAL_FUNCTION(erfc)
+#undef ANNEAL_FUNCTION
+
+// A functor that is exact for most floats only says for which with `covers`; the others go to `rare`.
 
 struct Sqrt {
   static constexpr bool floats = true;
@@ -94,58 +105,64 @@ struct Log10 {
 };
 struct Sin {
   static constexpr bool floats = true;
+  static bool covers(float x) { return fast::reducible(x); }
+  static float rare(float x) { return std::sin(x); }
   template <class T>
   T operator()(T x) const {
-    return std::sin(x);
+    return scalar::sin(x);
   }
 };
 struct Cos {
   static constexpr bool floats = true;
+  static bool covers(float x) { return fast::reducible(x); }
+  static float rare(float x) { return std::cos(x); }
   template <class T>
   T operator()(T x) const {
-    return std::cos(x);
+    return scalar::cos(x);
   }
 };
 struct Tan {
   static constexpr bool floats = true;
+  static bool covers(float x) { return fast::reducible(x); }
+  static float rare(float x) { return std::tan(x); }
   template <class T>
   T operator()(T x) const {
-    return std::tan(x);
+    return scalar::tan(x);
   }
 };
 struct Asin {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::asin(x);
+    return scalar::asin(x);
   }
 };
 struct Acos {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::acos(x);
+    return scalar::acos(x);
   }
 };
 struct Atan {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::atan(x);
+    return scalar::atan(x);
   }
 };
 struct Sinh {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::sinh(x);
+    return scalar::sinh(x);
   }
 };
 struct Cosh {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::cosh(x);
+    return scalar::cosh(x);
   }
 };
 struct Tanh {
@@ -159,21 +176,21 @@ struct Asinh {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::asinh(x);
+    return scalar::asinh(x);
   }
 };
 struct Acosh {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::acosh(x);
+    return scalar::acosh(x);
   }
 };
 struct Atanh {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::atanh(x);
+    return scalar::atanh(x);
   }
 };
 struct Erf {
@@ -187,17 +204,16 @@ struct Erfc {
   static constexpr bool floats = true;
   template <class T>
   T operator()(T x) const {
-    return std::erfc(x);
+    return scalar::erfc(x);
   }
 };
 
-/// Giles' approximation ("Approximating the erfinv function", 2012), refined by two of Halley's steps.
+/// In double Giles' approximation ("Approximating the erfinv function", 2012) is refined by two of Halley's steps.
 struct Erfinv {
   static constexpr bool floats = true;
-  template <class T>
-  T operator()(T given) const {
-    double y = given;
-    if (!(std::abs(y) < 1)) return T(y == 1 ? INFINITY : (y == -1 ? -INFINITY : NAN));
+  float operator()(float y) const { return fast::erfinv(y); }
+  double operator()(double y) const {
+    if (!(std::abs(y) < 1)) return y == 1 ? INFINITY : (y == -1 ? -INFINITY : NAN);
     double w = -std::log((1 - y) * (1 + y)), x;
     constexpr double central[] = {2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
                                   -0.00125372503, -0.00417768164, 0.246640727,    1.50140941};
@@ -212,7 +228,7 @@ struct Erfinv {
       double error = std::erf(x) - y, u = error / (1.1283791670955126 * std::exp(-x * x));
       x -= u / (1 + x * u);
     }
-    return T(x);
+    return x;
   }
 };
 

@@ -70,7 +70,7 @@ double rowLogSumExp(const T* x, int64_t n) {
   double total = 0;
   for (int64_t at = 0; at < n; at += kPiece) {
     const T* from = x + at;
-    total += storeSum(piece, std::min(kPiece, n - at), [&](int64_t j) { return expOf(from[j] - top); });
+    total += storeSum(piece, std::min(kPiece, n - at), [&](int64_t j) { return scalar::fast::exp(from[j] - top); });
   }
   return double(top) + std::log(total);
 }

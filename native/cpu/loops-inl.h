@@ -21,9 +21,16 @@ F make(const double* params) {
   else return F{};
 }
 
+/// Whether F is exact for some floats only, and has another way for the rest.
+template <class F, class T>
+inline constexpr bool kHasRare = std::is_same_v<T, float>&& requires {
+  &F::covers;
+};
+
 /// A fixed operand is read once; the compiler sees a constant or a plain vector in every variant of the loop.
+/// Flattened, because a call that is left would keep the loop from being vectorised.
 template <class F, class T, int Arity, unsigned FixedMask>
-void loopFixed(const void* const* in, void* out, int64_t n, const double* params) {
+[[gnu::flatten]] void loopFixed(const void* const* in, void* out, int64_t n, const double* params) {
   const F f = make<F>(params);
   const T* a = static_cast<const T*>(in[0]);
   const T* b = Arity > 1 ? static_cast<const T*>(in[1]) : a;
@@ -38,6 +45,26 @@ void loopFixed(const void* const* in, void* out, int64_t n, const double* params
     else return f(x);
   };
   auto* o = static_cast<decltype(at(0))*>(out);
+  if constexpr (kHasRare<F, T>) {
+    auto with = [&](int64_t i, auto&& call) {
+      const T x = FixedMask & 1u ? a0 : a[i];
+      if constexpr (Arity == 1) return call(x);
+      else return call(x, FixedMask & 2u ? b0 : b[i]);
+    };
+    constexpr int64_t kBlock = 256;
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+      const int64_t end = std::min(n, begin + kBlock);
+      unsigned uncovered = 0;
+      for (int64_t i = begin; i < end; ++i) uncovered |= unsigned(!with(i, F::covers));
+      if (uncovered) {
+        for (int64_t i = begin; i < end; ++i) o[i] = with(i, F::covers) ? at(i) : with(i, F::rare);
+        continue;
+      }
+#pragma GCC ivdep
+      for (int64_t i = begin; i < end; ++i) o[i] = at(i);
+    }
+    return;
+  }
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) o[i] = at(i);
 }

@@ -4,7 +4,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "cpu/exp.h"
+#include "cpu/floatmath.h"
 #include "cpu/reduce_loops.h"
 #include "cpu/scalar.h"
 
@@ -98,7 +98,7 @@ struct SquaredDeviation : Adding {
 struct ExpSum : Adding {
   template <class T>
   static T map(T x, T highest) {
-    if constexpr (std::is_floating_point_v<T>) return expOf(x - highest);
+    if constexpr (std::is_floating_point_v<T>) return scalar::fast::exp(x - highest);
     else return T(0);
   }
 };

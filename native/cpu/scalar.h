@@ -21,10 +21,10 @@ constexpr int indexOf(List<All...>) {
   return found;
 }
 
-using Unary = List<Copy, Neg, Abs, Sign, Square, Reciprocal, Sqrt, Rsqrt, Exp, Expm1, Exp2, Log, Log1p, Log2, Log10,
-                   Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Erfc, Erfinv, Ceil,
-                   Floor, Round, Trunc, IsNan, IsInf, IsFinite, LogicalNot, BitwiseNot, Clamp, Relu, LeakyRelu, Elu,
-                   Gelu, GeluTanh, Silu, Mish, Sigmoid, LogSigmoid, Softplus, HardSwish, HardSigmoid>;
+using Unary = List<Copy, Neg, Abs, Sign, Square, Cube, Reciprocal, Sqrt, Rsqrt, Exp, Expm1, Exp2, Log, Log1p, Log2,
+                   Log10, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Erfc, Erfinv,
+                   Ceil, Floor, Round, Trunc, IsNan, IsInf, IsFinite, LogicalNot, BitwiseNot, Clamp, Relu, LeakyRelu,
+                   Elu, Gelu, GeluTanh, Silu, Mish, Sigmoid, LogSigmoid, Softplus, HardSwish, HardSigmoid>;
 using Binary =
     List<Add, Sub, Mul, Div, FloorDiv, Mod, Fmod, Pow, Maximum, Minimum, Atan2, Hypot, Equal, NotEqual, Less, LessEqual,
          Greater, GreaterEqual, IsClose, LogicalAnd, LogicalOr, LogicalXor, BitwiseAnd, BitwiseOr, BitwiseXor,

@@ -13,7 +13,7 @@ struct Softmax {
   template <class T>
   static void row(const T* x, const T*, T* y, int64_t n) {
     const T top = rowMax(x, n);
-    const T scale = T(1 / storeSum(y, n, [&](int64_t j) { return expOf(x[j] - top); }));
+    const T scale = T(1 / storeSum(y, n, [&](int64_t j) { return scalar::fast::exp(x[j] - top); }));
     for (int64_t j = 0; j < n; ++j) y[j] *= scale;
   }
   template <class T>
@@ -23,7 +23,7 @@ struct Softmax {
     for (int64_t i = 0; i < n; ++i)
 #pragma GCC ivdep
       for (int64_t j = 0; j < width; ++j) {
-        const T e = expOf(x[i * stride + j] - top[j]);
+        const T e = scalar::fast::exp(x[i * stride + j] - top[j]);
         sum[j] += e;
         y[i * stride + j] = e;
       }
@@ -44,7 +44,8 @@ struct Softmax {
 struct LogSoftmax {
   template <class T>
   static void row(const T* x, const T*, T* y, int64_t n) {
-    const T top = rowMax(x, n), rest = T(std::log(storeSum(y, n, [&](int64_t j) { return expOf(x[j] - top); })));
+    const T top = rowMax(x, n),
+            rest = T(std::log(storeSum(y, n, [&](int64_t j) { return scalar::fast::exp(x[j] - top); })));
 #pragma GCC ivdep
     for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - top) - rest;
   }
@@ -54,7 +55,7 @@ struct LogSoftmax {
     Softmax::columnMax(x, n, stride, width, top);
     for (int64_t i = 0; i < n; ++i)
 #pragma GCC ivdep
-      for (int64_t j = 0; j < width; ++j) sum[j] += expOf(x[i * stride + j] - top[j]);
+      for (int64_t j = 0; j < width; ++j) sum[j] += scalar::fast::exp(x[i * stride + j] - top[j]);
     for (int64_t j = 0; j < width; ++j) sum[j] = std::log(sum[j]);
     for (int64_t i = 0; i < n; ++i)
 #pragma GCC ivdep
@@ -88,7 +89,7 @@ struct LogSoftmaxGrad {
   static void row(const T* y, const T* g, T* out, int64_t n) {
     const T sum = T(rowSum<T>(n, [&](int64_t j) { return g[j]; }));
 #pragma GCC ivdep
-    for (int64_t j = 0; j < n; ++j) out[j] = g[j] - expOf(y[j]) * sum;
+    for (int64_t j = 0; j < n; ++j) out[j] = g[j] - scalar::fast::exp(y[j]) * sum;
   }
   template <class T>
   static void columns(const T* y, const T* g, T* out, int64_t n, int64_t stride, int64_t width) {
@@ -98,7 +99,8 @@ struct LogSoftmaxGrad {
       for (int64_t j = 0; j < width; ++j) sum[j] += g[i * stride + j];
     for (int64_t i = 0; i < n; ++i)
 #pragma GCC ivdep
-      for (int64_t j = 0; j < width; ++j) out[i * stride + j] = g[i * stride + j] - expOf(y[i * stride + j]) * sum[j];
+      for (int64_t j = 0; j < width; ++j)
+        out[i * stride + j] = g[i * stride + j] - scalar::fast::exp(y[i * stride + j]) * sum[j];
   }
 };
 

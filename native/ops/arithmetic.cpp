@@ -54,9 +54,12 @@ const Implement<None> fmodOnCpu("fmod", DeviceType::Cpu, fmodCpu);
 /// The functor that a floating-point power by one number amounts to, if it is a simpler one.
 const cpu::LoopSet* simplePower(double exponent) {
   static const cpu::LoopSet copy = cpu::loops<scalar::Copy>(), square = cpu::loops<scalar::Square>(),
-                            root = cpu::loops<scalar::Sqrt>(), inverse = cpu::loops<scalar::Reciprocal>();
+                            cube = cpu::loops<scalar::Cube>(), root = cpu::loops<scalar::Sqrt>(),
+                            inverse = cpu::loops<scalar::Reciprocal>(), inverseRoot = cpu::loops<scalar::Rsqrt>();
   if (exponent == 1) return &copy;
   if (exponent == 2) return &square;
+  if (exponent == 3) return &cube;
+  if (exponent == -0.5) return &inverseRoot;
   if (exponent == -1) return &inverse;
   return exponent == 0.5 ? &root : nullptr;
 }
