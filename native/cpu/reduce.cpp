@@ -94,7 +94,9 @@ class Driver {
       : reduction_(reduction), x_(x), out_(out), operands_(operands), plan_(joinedAxes(x, axes, outStrides)) {
     compute_ = DType::Int64;
     if (std::is_same_v<Acc, double>) compute_ = isFloat(x.dtype) ? computeType(x.dtype) : DType::Float64;
-    loop_ = reducing(reduction.reducer).of(compute_);
+    const Reducing loops = reducing(reduction.reducer);
+    loop_ = loops.tile.of(compute_);
+    rowsLoop_ = loops.rows.of(compute_);
     block_ = std::min(plan_.columns.size, kMaxColumns);
     blocks_ = (plan_.columns.size + block_ - 1) / block_;
     direct_ = x.dtype == compute_ && (plan_.columns.stride == 1 || plan_.columns.size == 1);
@@ -106,6 +108,7 @@ class Driver {
   }
 
   void run() {
+    if (manyRows()) return rows();
     int64_t chunks = units_ >= kFewUnits ? 1
                                          : std::clamp<int64_t>(unitSize_ / kTile, 1,
                                                                std::min<int64_t>(256, std::max<int64_t>(1, steps_)));
@@ -131,6 +134,28 @@ class Driver {
     explicit Scratch(bool direct) : converted(direct ? 0 : size_t(kConverted)) {}
     std::vector<double> converted, operands;
   };
+
+  /// Whether the result is a vector of totals of rows without gaps.
+  bool manyRows() const {
+    return direct_ && plan_.columns.size == 1 && plan_.rows.stride == 1 && plan_.rows.size <= kMaxRow &&
+           plan_.reduced.empty() && plan_.kept.size() == 1 && plan_.kept[0].out == 1;
+  }
+
+  void rows() {
+    constexpr int64_t kRows = 256;
+    const int64_t n = plan_.rows.size, stride = plan_.kept[0].stride;
+    const Acc initial = initialTotal<Acc>(reduction_.reducer);
+    parallelFor(plan_.keptCount, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+      Acc totals[kRows];
+      for (int64_t count; begin < end; begin += count) {
+        count = std::min(kRows, end - begin);
+        std::fill(totals, totals + count, initial);
+        const std::byte* from = static_cast<const std::byte*>(x_.data()) + begin * stride * int64_t(itemSize(x_.dtype));
+        rowsLoop_(from, stride, count, n, operands_ ? operands_ + begin : nullptr, totals);
+        store(totals, count, begin, 1);
+      }
+    });
+  }
 
   void whole() {
     const Acc initial = initialTotal<Acc>(reduction_.reducer);
@@ -186,10 +211,14 @@ class Driver {
 
   void write(int64_t unit, Acc* totals) const {
     const int64_t first = firstColumn(unit), columns = width(unit), stride = plan_.columns.out;
-    const int64_t at = offsets(plan_.kept, keptIndex(unit)).second + first * stride;
-    if constexpr (std::is_same_v<Acc, double>) finish(totals, columns);
+    store(totals, columns, offsets(plan_.kept, keptIndex(unit)).second + first * stride, stride);
+  }
+
+  /// Writes n totals from element `at` of the result on.
+  void store(Acc* totals, int64_t n, int64_t at, int64_t stride) const {
+    if constexpr (std::is_same_v<Acc, double>) finish(totals, n);
     visitType(out_.dtype, [&]<class T>(TypeTag<T>) {
-      for (int64_t j = 0; j < columns; ++j) out_.as<T>()[at + j * stride] = convertTo<T>(totals[j]);
+      for (int64_t j = 0; j < n; ++j) out_.as<T>()[at + j * stride] = convertTo<T>(totals[j]);
     });
   }
 
@@ -209,6 +238,7 @@ class Driver {
   Plan plan_;
   DType compute_;
   TileLoop loop_;
+  RowsLoop rowsLoop_;
   int64_t block_, blocks_, rowStep_, rowSteps_, steps_, units_, unitSize_;
   bool direct_;
 };

@@ -6,7 +6,7 @@
 //
 #include <hwy/highway.h>
 
-#include "cpu/reducers.h"
+#include "cpu/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
@@ -48,8 +48,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class F, class V>
 V mergeVectors(V a, V b) {
   if constexpr (std::is_same_v<F, reducers::Sum>) return hn::Add(a, b);
-  else if constexpr (std::is_same_v<F, reducers::Max>) return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::Ne(b, b)), b, a);
-  else return hn::IfThenElse(hn::Or(hn::Lt(b, a), hn::Ne(b, b)), b, a);
+  else if constexpr (std::is_same_v<F, reducers::Max>) return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::IsNaN(b)), b, a);
+  else return hn::IfThenElse(hn::Or(hn::Lt(b, a), hn::IsNaN(b)), b, a);
 }
 
 /// The lanes of four vectors together; sums go on in double.
@@ -69,7 +69,7 @@ double mergedLanes(D d, V a, V b, V c, V e) {
     return sum;
   } else {
     const V v = mergeVectors<F>(mergeVectors<F>(a, b), mergeVectors<F>(c, e));
-    if (!hn::AllFalse(d, hn::Ne(v, v))) return std::numeric_limits<double>::quiet_NaN();
+    if (!hn::AllFalse(d, hn::IsNaN(v))) return std::numeric_limits<double>::quiet_NaN();
     if constexpr (std::is_same_v<F, reducers::Max>) return double(hn::GetLane(hn::MaxOfLanes(d, v)));
     else return double(hn::GetLane(hn::MinOfLanes(d, v)));
   }
@@ -102,6 +102,48 @@ void rowLoop(const T* x, int64_t n, double* acc) {
   for (; i < n; ++i) *acc = F::merge(*acc, double(x[i]));
 }
 
+/// A short row in four vectors, merged in the type of x.
+template <class F, class T>
+T shortRow(const T* x, int64_t n) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = int64_t(hn::Lanes(d)), step = 4 * lanes;
+  auto a = hn::Set(d, F::template initial<T>()), b = a, c = a, e = a;
+  int64_t i = 0;
+  for (; i + step <= n; i += step) {
+    a = mergeVectors<F>(a, hn::LoadU(d, x + i));
+    b = mergeVectors<F>(b, hn::LoadU(d, x + i + lanes));
+    c = mergeVectors<F>(c, hn::LoadU(d, x + i + 2 * lanes));
+    e = mergeVectors<F>(e, hn::LoadU(d, x + i + 3 * lanes));
+  }
+  for (; i + lanes <= n; i += lanes) a = mergeVectors<F>(a, hn::LoadU(d, x + i));
+  const auto v = mergeVectors<F>(mergeVectors<F>(a, b), mergeVectors<F>(c, e));
+  T total;
+  if constexpr (std::is_same_v<F, reducers::Sum>) {
+    total = hn::GetLane(hn::SumOfLanes(d, v));
+  } else {
+    total = hn::GetLane(std::is_same_v<F, reducers::Max> ? hn::MaxOfLanes(d, v) : hn::MinOfLanes(d, v));
+    if (!hn::AllFalse(d, hn::IsNaN(v))) total = std::numeric_limits<T>::quiet_NaN();
+  }
+  for (; i < n; ++i) total = F::merge(total, x[i]);
+  return total;
+}
+
+template <class F, class T>
+void rowsLoop(const void* from, int64_t stride, int64_t rows, int64_t n, const double* operand, void* to) {
+  auto* acc = static_cast<Total<T>*>(to);
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* x = static_cast<const T*>(from) + i * stride;
+    T total;
+    if constexpr (kRowLoop<F, T>) {
+      total = shortRow<F>(x, n);
+    } else {
+      const T o = operand ? T(operand[i]) : T(0);
+      total = mergeLanes<F, T>(n, [x, o](int64_t j) { return F::map(x[j], o); });
+    }
+    acc[i] = F::merge(acc[i], Total<T>(total));
+  }
+}
+
 template <class F, class T>
 void tileLoop(const void* from, int64_t stride, int64_t rows, int64_t columns, const double* operand, void* to) {
   if constexpr (kRowLoop<F, T>)
@@ -127,7 +169,8 @@ void tileLoop(const void* from, int64_t stride, int64_t rows, int64_t columns, c
 
 Reducing reducingAt(int index) {
   return reducers::visit(Reducer(index), []<class F>(F) {
-    return Reducing{.f32 = tileLoop<F, float>, .f64 = tileLoop<F, double>, .i64 = tileLoop<F, int64_t>};
+    return Reducing{.tile = {tileLoop<F, float>, tileLoop<F, double>, tileLoop<F, int64_t>},
+                    .rows = {rowsLoop<F, float>, rowsLoop<F, double>, rowsLoop<F, int64_t>}};
   });
 }
 

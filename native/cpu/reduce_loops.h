@@ -32,9 +32,19 @@ inline constexpr int64_t kMaxColumns = 2048;
 using TileLoop = void (*)(const void* x, int64_t stride, int64_t rows, int64_t columns, const double* operand,
                           void* acc);
 
+/// Reduces rows without gaps, `stride` apart: acc[i] takes in x[i * stride + j] for all j below n, at most kMaxRow;
+/// operand[i] belongs to row i.
+using RowsLoop = void (*)(const void* x, int64_t stride, int64_t rows, int64_t n, const double* operand, void* acc);
+inline constexpr int64_t kMaxRow = 2048;
+
+template <class Loop>
+struct ByType {
+  Loop f32 = nullptr, f64 = nullptr, i64 = nullptr;
+  Loop of(DType compute) const { return compute == DType::Float32 ? f32 : (compute == DType::Float64 ? f64 : i64); }
+};
 struct Reducing {
-  TileLoop f32 = nullptr, f64 = nullptr, i64 = nullptr;
-  TileLoop of(DType compute) const { return compute == DType::Float32 ? f32 : (compute == DType::Float64 ? f64 : i64); }
+  ByType<TileLoop> tile;
+  ByType<RowsLoop> rows;
 };
 
 /// The loops of a reducer, for the processor this runs on.

@@ -47,26 +47,61 @@ HWY_INLINE void store(hn::Vec<D> v, D d, S* to) {
   }
 }
 
-void collect(const SpatialMap& map, int64_t position, std::vector<Source>& out) {
-  out.clear();
-  const auto& [a, b, c] = map.axes;
-  const int64_t n = position / map.outputs(), o = position % map.outputs();
-  const auto oc = size_t(o % c.outputs()), ob = size_t(o / c.outputs() % b.outputs()),
-             oa = size_t(o / c.outputs() / b.outputs());
-  for (size_t i = a.starts[oa]; i < a.starts[oa + 1]; ++i)
-    for (size_t j = b.starts[ob]; j < b.starts[ob + 1]; ++j) {
-      const AxisMap::Entry &p = a.entries[i], &q = b.entries[j];
-      const int64_t base = ((n * a.inputs + p.at) * b.inputs + q.at) * c.inputs,
-                    tap = (p.tap * b.taps + q.tap) * c.taps;
-      const double weight = p.weight * q.weight;
-      for (size_t k = c.starts[oc]; k < c.starts[oc + 1]; ++k)
-        out.push_back({base + c.entries[k].at, tap + c.entries[k].tap, weight * c.entries[k].weight});
-    }
-}
+/// Goes through the output positions in order, and tells what each reads.
+class Walk {
+ public:
+  Walk(const SpatialMap& map, int64_t position) : map_(map) {
+    const auto& [a, b, c] = map.axes;
+    oc_ = position % c.outputs(), position /= c.outputs();
+    ob_ = position % b.outputs(), position /= b.outputs();
+    oa_ = position % a.outputs(), n_ = position / a.outputs();
+    startRow();
+  }
 
-/// Calls f(tag, output offset, sources, channel) for vectors of channels, at every output position.
-template <class T, class F>
-void eachVector(const SpatialMap& map, const View& y, F&& f) {
+  const std::vector<Source>& sources() {
+    const AxisMap& c = map_.axes[2];
+    const size_t first = c.starts[size_t(oc_)], count = c.starts[size_t(oc_) + 1] - first;
+    sources_.resize(rows_.size() * count);
+    Source* to = sources_.data();
+    for (const Source& row : rows_)
+      for (size_t k = first; k < first + count; ++k, ++to) {
+        const AxisMap::Entry& e = c.entries[k];
+        *to = {row.pixel + e.at, row.tap + e.tap, row.weight * e.weight};
+      }
+    return sources_;
+  }
+
+  void advance() {
+    if (++oc_ < map_.axes[2].outputs()) return;
+    oc_ = 0;
+    if (++ob_ == map_.axes[1].outputs()) {
+      ob_ = 0;
+      if (++oa_ == map_.axes[0].outputs()) oa_ = 0, ++n_;
+    }
+    startRow();
+  }
+
+ private:
+  /// What all positions along the last axis share.
+  void startRow() {
+    rows_.clear();
+    const auto& [a, b, c] = map_.axes;
+    for (size_t i = a.starts[size_t(oa_)]; i < a.starts[size_t(oa_) + 1]; ++i)
+      for (size_t j = b.starts[size_t(ob_)]; j < b.starts[size_t(ob_) + 1]; ++j) {
+        const AxisMap::Entry &p = a.entries[i], &q = b.entries[j];
+        rows_.push_back({((n_ * a.inputs + p.at) * b.inputs + q.at) * c.inputs, (p.tap * b.taps + q.tap) * c.taps,
+                         p.weight * q.weight});
+      }
+  }
+
+  const SpatialMap& map_;
+  int64_t n_, oa_, ob_, oc_;
+  std::vector<Source> rows_, sources_;
+};
+
+/// Calls f(output offset of channel 0, sources, first channel, last channel) at every output position.
+template <class F>
+void eachPosition(const SpatialMap& map, const View& y, F&& f) {
   const int64_t channels = y.shape.back(), positions = y.shape[0] * map.outputs();
   if (y.size() == 0) return;
   const int64_t blocks = positions < 64 ? (channels + kBlock - 1) / kBlock : 1, width = blocks == 1 ? channels : kBlock;
@@ -74,27 +109,52 @@ void eachVector(const SpatialMap& map, const View& y, F&& f) {
   for (const AxisMap& axis : map.axes) perAxis *= double(axis.entries.size()) / double(axis.outputs());
   const auto grain = int64_t(1 + 16384 / (double(width) * (perAxis + 2)));
   parallelFor(positions * blocks, grain, [&](int64_t begin, int64_t end) {
-    std::vector<Source> sources;
-    const hn::ScalableTag<T> d;
-    const auto lanes = int64_t(hn::Lanes(d));
+    Walk walk(map, begin / blocks);
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t position = i / blocks, last = std::min(channels, (i % blocks + 1) * width);
-      collect(map, position, sources);
-      int64_t c = i % blocks * width;
-      for (; c + lanes <= last; c += lanes) f(d, position * channels + c, sources, c);
-      for (; c < last; ++c) f(hn::CappedTag<T, 1>(), position * channels + c, sources, c);
+      const int64_t first = i % blocks * width;
+      f(i / blocks * channels, walk.sources(), first, std::min(channels, first + width));
+      if ((i + 1) % blocks == 0 && i + 1 < end) walk.advance();
     }
   });
+}
+
+/// Calls f(tag, output offset, sources, channel) for vectors of channels, at every output position.
+template <class T, class F>
+void eachVector(const SpatialMap& map, const View& y, F&& f) {
+  eachPosition(map, y, [&](int64_t at, const std::vector<Source>& sources, int64_t c, int64_t last) {
+    const hn::ScalableTag<T> d;
+    const auto lanes = int64_t(hn::Lanes(d));
+    for (; c + lanes <= last; c += lanes) f(d, at + c, sources, c);
+    for (; c < last; ++c) f(hn::CappedTag<T, 1>(), at + c, sources, c);
+  });
+}
+
+/// Sums of `vectors` vectors of channels beside each other, so that the additions do not wait for one another.
+template <int vectors, class D, class S>
+HWY_INLINE void sumsAt(D d, const std::vector<Source>& sources, const S* x, int64_t channels, S* y) {
+  using T = hn::TFromD<D>;
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<D> sum[vectors];
+  for (auto& v : sum) v = hn::Zero(d);
+  for (const Source& s : sources) {
+    const auto weight = hn::Set(d, T(s.weight));
+    const S* from = x + s.pixel * channels;
+    for (size_t v = 0; v < vectors; ++v) sum[v] = hn::MulAdd(weight, load(d, from + v * lanes), sum[v]);
+  }
+  for (size_t v = 0; v < vectors; ++v) store(sum[v], d, y + v * lanes);
 }
 
 template <class S, class T>
 void sums(const SpatialMap& map, const View& x, const View& y) {
   const int64_t channels = y.shape.back();
-  eachVector<T>(map, y, [&](auto d, int64_t at, const std::vector<Source>& sources, int64_t c) {
-    auto sum = hn::Zero(d);
-    for (const Source& s : sources)
-      sum = hn::MulAdd(hn::Set(d, T(s.weight)), load(d, x.as<S>() + s.pixel * channels + c), sum);
-    store(sum, d, y.as<S>() + at);
+  eachPosition(map, y, [&](int64_t at, const std::vector<Source>& sources, int64_t c, int64_t last) {
+    const hn::ScalableTag<T> d;
+    const auto lanes = int64_t(hn::Lanes(d));
+    const S* from = x.as<S>();
+    S* to = y.as<S>() + at;
+    for (; c + 4 * lanes <= last; c += 4 * lanes) sumsAt<4>(d, sources, from + c, channels, to + c);
+    for (; c + lanes <= last; c += lanes) sumsAt<1>(d, sources, from + c, channels, to + c);
+    for (; c < last; ++c) sumsAt<1>(hn::CappedTag<T, 1>(), sources, from + c, channels, to + c);
   });
 }
 
@@ -114,7 +174,7 @@ void maxima(const SpatialMap& map, const View& x, const View& y, const View& tap
     for (const Source& s : sources) {
       const auto value = load(d, x.as<S>() + s.pixel * channels + c);
       auto take = hn::Gt(value, best);
-      if constexpr (hwy::IsFloat<T>()) take = hn::Or(take, hn::Ne(value, value));
+      if constexpr (hwy::IsFloat<T>()) take = hn::Or(take, hn::IsNaN(value));
       best = hn::IfThenElse(take, value, best);
       if constexpr (!std::is_void_v<I>)
         index = hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, Index(s.tap)), index);

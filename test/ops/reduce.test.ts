@@ -62,3 +62,27 @@ test('sorting long rows keeps the order of equal elements', async () => {
   }
   expect(v[0]).toBe(0)
 })
+
+test.each([32, 33, 63, 64, 100, 768, 2048, 2049])('many rows of %i elements', async n => {
+  const rows = 300
+  const values = Float32Array.from({ length: rows * n }, (_, i) => ((i * 7919) % 1000) / 500 - 1)
+  values[5 * n + 3] = Number.NaN
+  values[6 * n + n - 1] = Number.NaN
+  const x = tensor(values, { shape: [rows, n] })
+  const row = (i: number) => Array.from(values.subarray(i * n, i * n + n))
+  const [sum, max, min, squares, any] = await Promise.all([
+    x.sum({ axis: 1 }).data(),
+    x.max({ axis: 1 }).data(),
+    x.min({ axis: 1 }).data(),
+    x.norm({ axis: 1 }).data(),
+    x.abs().any({ axis: 1 }).data(),
+  ])
+  for (let i = 0; i < rows; i++) {
+    expect(Math.abs(Number(sum[i]) - row(i).reduce((a, b) => a + b, 0)) < 1e-4 || i === 5 || i === 6).toBe(true)
+    expect(max[i]).toBe(Math.max(...row(i)))
+    expect(min[i]).toBe(Math.min(...row(i)))
+    if (i === 5 || i === 6) expect(squares[i]).toBe(Number.NaN)
+    else expect(Number(squares[i])).toBeCloseTo(Math.hypot(...row(i)), 3)
+    expect(any[i]).toBe(1)
+  }
+})

@@ -126,3 +126,28 @@ test('layerNorm of a constant row is its bias', async () => {
     [4, 5, 6],
   ])
 })
+
+test('the maximum of a window with NaN is NaN, in every channel', async () => {
+  const values = Float32Array.from({ length: 2 * 2 * 19 }, (_, i) => (i < 19 || i === 40 ? Number.NaN : i))
+  expect(
+    await tensor(values, { shape: [1, 2, 2, 19] })
+      .maxPool2d(2)
+      .flatten()
+      .toArray(),
+  ).toEqual(Array(19).fill(Number.NaN))
+})
+
+test('linear resizing of many channels agrees with the interpolation of each', async () => {
+  const x = tensor(
+    Float32Array.from({ length: 2 * 3 * 5 * 37 }, (_, i) => (i * 389) % 101),
+    { shape: [2, 3, 5, 37] },
+  )
+  const all = await x.resize({ size: [7, 4], mode: 'linear' }).data()
+  for (const c of [0, 7, 31, 32, 36]) {
+    const one = await x
+      .narrow(3, c, 1)
+      .resize({ size: [7, 4], mode: 'linear' })
+      .data()
+    expect(Array.from(one)).toEqual(Array.from(one, (_, i) => all[i * 37 + c]))
+  }
+})
