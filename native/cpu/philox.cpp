@@ -5,6 +5,10 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <vector>
+
+#include "cpu/floatspecial.h"
 #include "cpu/philox.h"
 #include "runtime/philox.h"
 
@@ -71,6 +75,37 @@ void normalTile(const uint32_t* words, int64_t n, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = i % 2 ? second[i / 2] : first[i / 2];
 }
 
+/// The standard normal quantile of p, by way of the nearer tail, which a float holds as precisely as any number.
+inline float quantile(double p) {
+  auto tail = float(p < 0.5 ? p : 1.0 - p);
+  float x = 1.41421356f * scalar::fast::erfinvOf(1.0f - 2.0f * tail, 4.0f * tail * (1.0f - tail));
+  return p < 0.5 ? -x : x;
+}
+
+[[gnu::flatten]] void truncatedTile(const uint32_t* words, int64_t n, double low, double high, double mean, double std,
+                                    float* out) {
+  // Giles' approximation reaches so far; what is beyond is rare, or else the whole range is.
+  constexpr double kTail = 1e-7;
+  auto at = [=](int64_t i) { return low + (double(words[i]) + 0.5) * 0x1p-32 * (high - low); };
+  if (high >= kTail && low <= 1 - kTail) {
+    for (int64_t i = 0; i < n; ++i) out[i] = float(mean + std * double(quantile(at(i))));
+  }
+  if (low >= kTail && high <= 1 - kTail) return;
+  for (int64_t i = 0; i < n; ++i)
+    if (at(i) < kTail || at(i) > 1 - kTail) out[i] = float(mean + std * philox::inverseNormal(at(i)));
+}
+
+/// The upper halves of words * range; whether a second word might carry into any of them.
+bool belowTile(const uint32_t* words, int64_t n, uint32_t range, uint32_t* out) {
+  uint32_t carries = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint64_t product = uint64_t(words[i]) * range;
+    out[i] = uint32_t(product >> 32);
+    carries |= uint32_t(uint32_t(product) > uint32_t(-range));
+  }
+  return carries != 0;
+}
+
 }  // namespace anneal::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -78,9 +113,100 @@ HWY_AFTER_NAMESPACE();
 namespace anneal::cpu {
 HWY_EXPORT(fillWords);
 HWY_EXPORT(normalTile);
+HWY_EXPORT(truncatedTile);
+HWY_EXPORT(belowTile);
 void randomWords(const Key& key, uint32_t stream, int64_t first, int64_t count, uint32_t* out) {
   HWY_DYNAMIC_DISPATCH(fillWords)(key.seed, uint64_t(key.offset) + uint64_t(first / 4), stream, count / 4, out);
 }
 void randomNormals(const uint32_t* words, int64_t n, float* out) { HWY_DYNAMIC_DISPATCH(normalTile)(words, n, out); }
+void truncatedNormals(const uint32_t* words, int64_t n, double low, double high, double mean, double std, float* out) {
+  HWY_DYNAMIC_DISPATCH(truncatedTile)(words, n, low, high, mean, std, out);
+}
+
+namespace {
+/// The word of one element in a stream.
+uint32_t wordOf(const Key& key, uint32_t stream, int64_t element) {
+  uint32_t words[4];
+  philox::block(key.seed, uint64_t(key.offset) + uint64_t(element / 4), stream, words);
+  return words[element % 4];
+}
+}  // namespace
+
+void randomBelow(const Key& key, int64_t first, const uint32_t* words, int64_t n, uint64_t range, uint32_t* out) {
+  if (!HWY_DYNAMIC_DISPATCH(belowTile)(words, n, uint32_t(range), out)) return;
+  for (int64_t i = 0; i < n; ++i)
+    if (words[i] * uint32_t(range) > uint32_t(-uint32_t(range)))
+      out[i] = uint32_t(philox::below(words[i], wordOf(key, 1, first + i), range));
+}
+
+namespace {
+
+/// An element's first random word above its index: sorting these leaves only equal words to be told apart.
+using Entry = uint64_t;
+constexpr int kMaxBits = 11;
+
+int bitsFor(int64_t count) {
+  int bits = 0;
+  while (bits < kMaxBits && (count >> bits) > 1) ++bits;
+  return bits;
+}
+
+/// Distributes entries by the `bits` bits below the uppermost `skip`; starts[b] is where bucket b begins.
+void distribute(const Entry* from, int64_t n, int skip, int bits, Entry* to, std::vector<int64_t>& starts) {
+  auto bucket = [=](Entry e) { return bits ? e << skip >> (64 - bits) : 0; };
+  starts.assign((size_t(1) << bits) + 1, 0);
+  for (int64_t i = 0; i < n; ++i) ++starts[bucket(from[i]) + 1];
+  for (size_t b = 1; b < starts.size(); ++b) starts[b] += starts[b - 1];
+  std::vector<int64_t> next(starts.begin(), starts.end() - 1);
+  for (int64_t i = 0; i < n; ++i) to[next[bucket(from[i])]++] = from[i];
+}
+
+void insertionSort(Entry* e, int64_t n) {
+  for (int64_t i = 1; i < n; ++i) {
+    const Entry value = e[i];
+    int64_t j = i;
+    for (; j > 0 && e[j - 1] > value; --j) e[j] = e[j - 1];
+    e[j] = value;
+  }
+}
+
+/// Puts entries with equal first words in the order of their second ones.
+void settleTies(const Key& key, Entry* e, int64_t n) {
+  for (int64_t i = 0, end; i < n; i = end) {
+    for (end = i + 1; end < n && e[end] >> 32 == e[i] >> 32;) ++end;
+    if (end - i < 2) continue;
+    std::sort(e + i, e + end, [&](Entry a, Entry b) {
+      return std::pair(wordOf(key, 1, uint32_t(a)), a) < std::pair(wordOf(key, 1, uint32_t(b)), b);
+    });
+  }
+}
+
+}  // namespace
+
+void randomOrder(const Key& key, int64_t size, uint32_t* out) {
+  constexpr int64_t kBucket = 512;
+  std::vector<Entry> entries(static_cast<size_t>(size)), parts(static_cast<size_t>(size));
+  eachRandomTile(key, size, false, [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t*) {
+    for (int64_t i = 0; i < n; ++i) entries[size_t(first + i)] = Entry(words[i]) << 32 | Entry(first + i);
+  });
+  // Random numbers fill buckets evenly: a bucket fits the cache, and a second distribution leaves next to nothing to
+  // sort.
+  const int bits = bitsFor(size / kBucket);
+  std::vector<int64_t> starts;
+  distribute(entries.data(), size, 0, bits, parts.data(), starts);
+  parallelFor(int64_t(starts.size()) - 1, std::max<int64_t>(1, 8 * int64_t(starts.size()) * kBucket / (size + 1)),
+              [&](int64_t begin, int64_t end) {
+                std::vector<int64_t> inner;
+                for (int64_t b = begin; b < end; ++b) {
+                  const int64_t at = starts[size_t(b)], n = starts[size_t(b) + 1] - at;
+                  Entry* sorted = entries.data() + at;
+                  distribute(parts.data() + at, n, bits, bitsFor(n), sorted, inner);
+                  for (size_t i = 0; i + 1 < inner.size(); ++i)
+                    insertionSort(sorted + inner[i], inner[i + 1] - inner[i]);
+                  settleTies(key, sorted, n);
+                  for (int64_t i = 0; i < n; ++i) out[at + i] = uint32_t(sorted[i]);
+                }
+              });
+}
 }  // namespace anneal::cpu
 #endif

@@ -18,6 +18,17 @@ void randomWords(const Key& key, uint32_t stream, int64_t first, int64_t count, 
 /// Standard normal numbers from n words (n at most kRandomTile): each pair gives two (philox::normals).
 void randomNormals(const uint32_t* words, int64_t n, float* out);
 
+/// n values of a normal distribution between two bounds (n at most kRandomTile), from a word each: the word says how
+/// far from `low` to `high`, both probabilities, to go, and the quantile there is scaled.
+void truncatedNormals(const uint32_t* words, int64_t n, double low, double high, double mean, double std, float* out);
+
+/// Random integers below `range` <= 2^32 from n words (n at most kRandomTile): philox::below, with the second words
+/// drawn only where they matter.
+void randomBelow(const Key& key, int64_t first, const uint32_t* words, int64_t n, uint64_t range, uint32_t* out);
+
+/// Sorts the indices below `size` by their 64 random bits into `out`.
+void randomOrder(const Key& key, int64_t size, uint32_t* out);
+
 /// Calls `f(first, n, words, more)` for tiles of the elements [0, size): a word for each element, and another in `more`
 /// if `wide`.
 template <class F>

@@ -96,12 +96,23 @@ double normalBelow(double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; }
 void truncatedNormalCpu(const Call<TruncatedNormal>& call) {
   const TruncatedNormal& a = call.attrs;
   double from = normalBelow((a.low - a.mean) / a.std), to = normalBelow((a.high - a.mean) / a.std);
-  auto value = [=](double u) {
-    return std::clamp(a.mean + a.std * philox::inverseNormal(from + u * (to - from)), a.low, a.high);
-  };
-  fillFloats(
-      call.in[0], call.out[0], [=](uint32_t word) { return float(value((double(word) + 0.5) * 0x1p-32)); },
-      [=](uint32_t word, uint32_t more) { return value(philox::uniform(word, more)); });
+  const View& out = call.out[0];
+  visitType(out.dtype, [&]<class T>(TypeTag<T>) {
+    constexpr bool wide = std::is_same_v<T, double>;
+    cpu::eachRandomTile(cpu::Key(call.in[0]), out.size(), wide,
+                        [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
+                          std::conditional_t<wide, double, float> values[cpu::kRandomTile];
+                          if constexpr (wide) {
+                            for (int64_t i = 0; i < n; ++i)
+                              values[i] = a.mean + a.std * philox::inverseNormal(
+                                                               from + philox::uniform(words[i], more[i]) * (to - from));
+                          } else {
+                            cpu::truncatedNormals(words, n, from, to, a.mean, a.std, values);
+                          }
+                          for (int64_t i = 0; i < n; ++i)
+                            out.as<T>()[first + i] = cpu::convertTo<T>(std::clamp(double(values[i]), a.low, a.high));
+                        });
+  });
 }
 
 void bernoulliCpu(const Call<Bernoulli>& call) {
@@ -118,13 +129,21 @@ void bernoulliCpu(const Call<Bernoulli>& call) {
 
 void randomIntCpu(const Call<RandomInt>& call) {
   const View& out = call.out[0];
-  uint64_t range = uint64_t(call.attrs.high) - uint64_t(call.attrs.low);
+  const cpu::Key key(call.in[0]);
+  const uint64_t low = uint64_t(call.attrs.low), range = uint64_t(call.attrs.high) - low;
+  const bool wide = range >> 32;
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    cpu::eachRandomTile(cpu::Key(call.in[0]), out.size(), true,
+    cpu::eachRandomTile(key, out.size(), wide,
                         [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
-                          for (int64_t i = 0; i < n; ++i)
-                            out.as<T>()[first + i] = cpu::convertTo<T>(
-                                int64_t(uint64_t(call.attrs.low) + philox::below(words[i], more[i], range)));
+                          T* to = out.as<T>() + first;
+                          if (wide) {
+                            for (int64_t i = 0; i < n; ++i)
+                              to[i] = cpu::convertTo<T>(int64_t(low + philox::below(words[i], more[i], range)));
+                          } else {
+                            uint32_t places[cpu::kRandomTile];
+                            cpu::randomBelow(key, first, words, n, range, places);
+                            for (int64_t i = 0; i < n; ++i) to[i] = cpu::convertTo<T>(int64_t(low + places[i]));
+                          }
                         });
   });
 }
@@ -132,15 +151,10 @@ void randomIntCpu(const Call<RandomInt>& call) {
 /// The order of random 64-bit numbers: any backend that sorts finds the same permutation.
 void permutationCpu(const Call<Permutation>& call) {
   const View& out = call.out[0];
-  std::vector<std::pair<uint64_t, int64_t>> order(size_t(call.attrs.size));
-  cpu::eachRandomTile(cpu::Key(call.in[0]), call.attrs.size, true,
-                      [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
-                        for (int64_t i = 0; i < n; ++i)
-                          order[size_t(first + i)] = {uint64_t(words[i]) << 32 | more[i], first + i};
-                      });
-  std::sort(order.begin(), order.end());
+  std::vector<uint32_t> order(size_t(call.attrs.size));
+  cpu::randomOrder(cpu::Key(call.in[0]), call.attrs.size, order.data());
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    for (size_t i = 0; i < order.size(); ++i) out.as<T>()[i] = cpu::convertTo<T>(order[i].second);
+    for (size_t i = 0; i < order.size(); ++i) out.as<T>()[i] = cpu::convertTo<T>(int64_t(order[i]));
   });
 }
 
@@ -177,7 +191,7 @@ template <class A>
 double randomCost(const A&, std::span<const View>, std::span<const View> out) {
   return 8 * double(out[0].size());
 }
-double sortCost(const Permutation& a, std::span<const View>, std::span<const View>) { return 64 * double(a.size); }
+double sortCost(const Permutation& a, std::span<const View>, std::span<const View>) { return 16 * double(a.size); }
 
 void checkRange(const Args<RandomInt>& c) {
   require(c.attrs.low < c.attrs.high, Code::Value, c.op, ": low must be less than high; got ", c.attrs.low, " and ",
@@ -293,6 +307,8 @@ const Op<Permutation> permutation({.name = "permutation",
                                        [](const Args<Permutation>& c) {
                                          require(c.attrs.size >= 0, Code::Value, c.op, ": size must be 0 or more; got ",
                                                  c.attrs.size);
+                                         require(c.attrs.size >> 32 == 0, Code::Value, c.op,
+                                                 ": size must be less than 2^32; got ", c.attrs.size);
                                          return Specs{{{c.attrs.size}, c.attrs.dtype}};
                                        },
                                    .nonDifferentiable = true,

@@ -176,6 +176,11 @@ describe('distributions', () => {
     expect(await numbers(permutation(0))).toEqual([])
   })
 
+  test.each([513, 5000, 300_000])('a permutation of %i', async n => {
+    const values = BigInt64Array.from((await permutation(n).data()) as BigInt64Array)
+    expect(values.sort().every((v, i) => v === BigInt(i))).toBe(true)
+  })
+
   test('each element is as likely to come first in a permutation', async () => {
     const firsts = [0, 0, 0, 0]
     for (let i = 0; i < 2000; i++) firsts[Number(permutation(4).dataSync()[0])]!++
