@@ -4,6 +4,7 @@
 //
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <array>
 
 #include "cpu/convert.h"
@@ -11,8 +12,24 @@
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 
+/// There is no vector instruction from float to int64, but there is one to int32, which most numbers fit.
+void truncated(const float* in, int64_t* out, int64_t n) {
+  constexpr int64_t kBlock = 256;
+  for (int64_t at = 0; at < n; at += kBlock) {
+    const int64_t end = std::min(n, at + kBlock);
+    unsigned large = 0;
+    for (int64_t i = at; i < end; ++i) large |= unsigned(!(std::abs(in[i]) < 0x1p31f));
+    if (large)
+      for (int64_t i = at; i < end; ++i) out[i] = convertTo<int64_t>(in[i]);
+    else
+      for (int64_t i = at; i < end; ++i) out[i] = int32_t(in[i]);
+  }
+}
+
 template <class From, class To>
 void convertAs(const void* in, int64_t inStride, void* out, int64_t outStride, int64_t n) {
+  if constexpr (std::is_same_v<From, float> && std::is_same_v<To, int64_t>)
+    if (inStride == 1 && outStride == 1) return truncated(static_cast<const From*>(in), static_cast<To*>(out), n);
   convertStrided(static_cast<const From*>(in), inStride, static_cast<To*>(out), outStride, n);
 }
 

@@ -28,10 +28,33 @@ Out narrowed(Sum v) {
   else return convertTo<Out>(v);
 }
 
+/// Whole lines without gaps: several advance together, so that the steps of one need not wait for each other.
+template <class State, class F>
+void advanceRows(const Lines& lines, bool reverse, State initial, F&& step) {
+  constexpr int64_t kTogether = 8;
+  const int64_t n = lines.n;
+  parallelFor(lines.count, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    for (; begin + kTogether <= end; begin += kTogether) {
+      State states[kTogether];
+      std::fill_n(states, kTogether, initial);
+      for (int64_t k = 0; k < n; ++k) {
+        const int64_t at = begin * n + (reverse ? n - 1 - k : k);
+#pragma GCC unroll 8
+        for (int64_t r = 0; r < kTogether; ++r) step(states[r], at + r * n, k == 0);
+      }
+    }
+    for (; begin < end; ++begin) {
+      State state = initial;
+      for (int64_t k = 0; k < n; ++k) step(state, begin * n + (reverse ? n - 1 - k : k), k == 0);
+    }
+  });
+}
+
 /// Calls `step(state, element, first)` for every element of every line in the line's order; each line has a state.
 template <class State, class F>
 void advance(const Lines& lines, bool reverse, State initial, F&& step) {
-  if (lines.count == 0) return;
+  if (lines.count == 0 || lines.n == 0) return;
+  if (lines.step == 1) return advanceRows(lines, reverse, initial, step);
   const int64_t width = std::min(kTile, lines.step), tiles = (lines.step + width - 1) / width;
   const int64_t outer = lines.count / lines.step;
   parallelFor(outer * tiles, std::max<int64_t>(1, kGrain / (width * lines.n)), [&](int64_t begin, int64_t end) {

@@ -103,7 +103,7 @@ void sortLine(const T* x, const Lines& line, bool descending, T* values, int64_t
 /// Leaves the k first items in order. Elements are compared with the worst of those kept, block by block.
 template <class T, class I>
 void selectLine(const T* x, const Lines& line, int64_t k, bool largest, std::vector<I>& items) {
-  constexpr int64_t kBlock = 256;
+  constexpr int64_t kBlock = 64;
   const Order<T> flip = largest ? Order<T>(~Order<T>(0)) : Order<T>(0);
   const size_t room = size_t(2 * k + kBlock);
   Order<T> worst = ~Order<T>(0), block[kBlock];
