@@ -37,8 +37,9 @@ function start(threads) {
 /** An error or a difference between the results, in words; the checks are means of absolute values. */
 function problem({ unequal }, { anneal, torch }) {
   if (anneal.error || torch.error) return anneal.error ? `Anneal: ${anneal.error}` : `PyTorch: ${torch.error}`
-  if (unequal || !(Math.abs(anneal.check - torch.check) > 1e-3 * Math.abs(torch.check) + 1e-6)) return undefined
-  return `the results differ: ${anneal.check} and ${torch.check}`
+  const [[ours], [theirs]] = [anneal.check, torch.check]
+  if (unequal || !(Math.abs(ours - theirs) > 1e-3 * Math.abs(theirs) + 1e-6)) return undefined
+  return `the results differ: ${ours} and ${theirs}`
 }
 
 async function compare(threads) {
