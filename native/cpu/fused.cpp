@@ -73,7 +73,7 @@ class Tiles {
       : chain_(chain),
         sources_(sources),
         size_(int64_t(itemSize(chain.compute))),
-        memory_(size_t(chain.registers) * kTile),
+        memory_(workspace<double>(Purpose::Scores, size_t(chain.registers) * kTile)),
         at_(size_t(chain.registers)),
         fixed_(size_t(chain.registers)) {
     for (const View& v : out) outputs_.push_back(v.as<std::byte>());
@@ -108,12 +108,12 @@ class Tiles {
   }
 
  private:
-  std::byte* own(int r) { return reinterpret_cast<std::byte*>(memory_.data() + int64_t(r) * kTile); }
+  std::byte* own(int r) { return reinterpret_cast<std::byte*>(memory_ + int64_t(r) * kTile); }
 
   const Chain& chain_;
   const std::vector<Source>& sources_;
   int64_t size_;
-  std::vector<double> memory_;  // as wide as the widest type
+  double* memory_;  // as wide as the widest type
   std::vector<std::byte*> at_;
   std::vector<char> fixed_;
   std::vector<std::byte*> outputs_;

@@ -1,16 +1,12 @@
 #include "graph/program.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <cstring>
 #include <set>
 
-#include "core/access.h"
+#include "graph/execution.h"
 #include "graph/passes/passes.h"
 #include "ops/views.h"
 #include "runtime/context.h"
-#include "runtime/cpu_device.h"
 
 namespace anneal {
 namespace {
@@ -51,94 +47,7 @@ uint64_t stampOf(Block& block) {
   return block.stamp;
 }
 
-std::shared_ptr<const Error> outOfMemory(const Operation& operation) {
-  return std::make_shared<const Error>(Code::Memory, operation.row->name + ": out of memory for working space");
-}
-
 }  // namespace
-
-/// What all runs share. Only one run is under way at a time.
-struct Program::Compiled {
-  struct Step {
-    const Row::Kernel* kernel;
-    const Operation* operation;
-    std::vector<View> views;
-    double nanoseconds = -1;
-  };
-  std::unique_ptr<Graph> graph;
-  Plan plan;
-  std::vector<Step> prologue, steps;
-  std::vector<int> outside, owned, inArena, kept;  // values, by where they lie
-  // The prologue's results, by value, and what the cells held that they are of. A run that fails makes them stale.
-  std::vector<Ref<Block>> keptMemory;
-  std::vector<bool> lasting;  // by value: whether it is read after the prologue
-  std::vector<size_t> prologueCells;
-  std::vector<uint64_t> stamps;
-  std::atomic<bool> stale{true};
-  bool small = true;
-  std::atomic<bool> profile{false};
-};
-
-/// One run: where the values lie. Memory may change hands while it is queued, as for any task.
-struct Program::Execution {
-  /// The old value of a cell that gets new memory: it stays if the run fails.
-  struct Kept {
-    const std::byte* from;
-    Block* to;
-    size_t bytes;
-  };
-  std::shared_ptr<Compiled> compiled;
-  std::vector<std::byte*> bases;  // by value
-  std::vector<std::array<std::byte, 16>> scalars;
-  std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
-  std::vector<Kept> kept;
-  bool withPrologue = false;
-
-  void perform() {
-    std::shared_ptr<const Error> fault;
-    for (const Block* b : reads)
-      if (b->fault) [[unlikely]]
-        fault = b->fault;
-    const bool profile = compiled->profile.exchange(false);
-    if (!fault && withPrologue) fault = compute(compiled->prologue, profile);
-    if (fault && withPrologue) compiled->stale.store(true);
-    if (!fault) fault = compute(compiled->steps, profile);
-    for (Block* b : writes) b->fault = fault;
-    if (!fault) [[likely]]
-      return;
-    for (const Kept& k : kept) {
-      allowAccess(k.to->data, k.bytes);
-      std::memcpy(k.to->data, k.from, k.bytes);
-      k.to->fault = nullptr;
-    }
-  }
-
- private:
-  std::shared_ptr<const Error> compute(std::vector<Compiled::Step>& steps, bool profile) {
-    for (auto& step : steps) {
-      const Operation& operation = *step.operation;
-      for (size_t i = 0; i < step.views.size(); ++i) {
-        const Operand& o = operation.operands[i];
-        if (o.value >= 0) step.views[i].memory = bases[size_t(o.value)] + o.offset;
-      }
-      const auto start = profile ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
-      try {
-        const std::span<const View> views(step.views), in = views.first(operation.inputs),
-                                                       out = views.subspan(operation.inputs);
-        if constexpr (kTracksAccess) allowOutputs(in, out);
-        (*step.kernel)(operation.attrs.get(), in, out);
-      } catch (const Error& e) {
-        return std::make_shared<const Error>(e);
-      } catch (const std::bad_alloc&) {
-        return outOfMemory(operation);
-      } catch (const std::exception& e) {
-        return std::make_shared<const Error>(Code::Internal, operation.row->name + ": " + e.what());
-      }
-      if (profile) step.nanoseconds = double((std::chrono::steady_clock::now() - start).count());
-    }
-    return nullptr;
-  }
-};
 
 Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Compiled>()) {
   optimize(*graph);
@@ -346,39 +255,6 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
   else g.device->enqueue([run] { run->perform(); });
   leaveState(owned);
   return results;
-}
-
-std::vector<Description> Program::describe() const {
-  const Graph& g = *compiled_->graph;
-  std::vector<Description> out;
-  auto named = [&](const Operand& o) {
-    static constexpr const char* kinds[] = {"%", "argument", "cell", "gradient", "constant", "number", "key", "kept %"};
-    if (!o.view.defined) return std::string("none");
-    if (o.value < 0) return text(o.view.dtype, " literal");
-    const Value& v = g.values[size_t(o.value)];
-    const bool result = v.kind == Value::Kind::Result || v.kind == Value::Kind::Kept;
-    return text(kinds[size_t(v.kind)], result ? int64_t(o.value) : v.index, ' ', o.view.dtype, o.view.shape);
-  };
-  auto add = [&](const Compiled::Step& step) {
-    Description d{
-        .name = step.operation->row->name, .operations = step.operation->cost, .nanoseconds = step.nanoseconds};
-    for (const Operand& o : step.operation->in()) d.inputs.push_back(named(o));
-    for (const Operand& o : step.operation->out()) d.outputs.push_back(named(o));
-    std::ostringstream attributes;
-    const char* comma = "";
-    for (const Field& f : step.operation->row->fields) {
-      attributes << comma << f.name << '=';
-      f.print(step.operation->attrs.get(), attributes);
-      comma = ", ";
-    }
-    d.attributes = step.operation->note.empty() ? attributes.str() : step.operation->note;
-    for (const Operand& o : step.operation->operands)
-      if (o.view.defined) d.bytes += double(o.view.size()) * double(itemSize(o.view.dtype));
-    out.push_back(std::move(d));
-  };
-  for (const auto& step : compiled_->prologue) add(step);
-  for (const auto& step : compiled_->steps) add(step);
-  return out;
 }
 
 }  // namespace anneal

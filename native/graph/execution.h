@@ -1,0 +1,53 @@
+#pragma once
+#include <array>
+#include <atomic>
+
+#include "graph/program.h"
+
+namespace anneal {
+
+/// What all runs share. Only one run is under way at a time.
+struct Program::Compiled {
+  struct Step {
+    const Row::Kernel* kernel;
+    const Operation* operation;
+    std::vector<View> views;
+    double nanoseconds = -1;
+  };
+  std::unique_ptr<Graph> graph;
+  Plan plan;
+  std::vector<Step> prologue, steps;
+  std::vector<int> outside, owned, inArena, kept;  // values, by where they lie
+  // The prologue's results, by value, and what the cells held that they are of. A run that fails makes them stale.
+  std::vector<Ref<Block>> keptMemory;
+  std::vector<bool> lasting;  // by value: whether it is read after the prologue
+  std::vector<size_t> prologueCells;
+  std::vector<uint64_t> stamps;
+  std::atomic<bool> stale{true};
+  bool small = true;
+  std::atomic<bool> profile{false};
+};
+
+/// One run: where the values lie. Memory may change hands while it is queued, as for any task.
+struct Program::Execution {
+  /// The old value of a cell that gets new memory: it stays if the run fails.
+  struct Kept {
+    const std::byte* from;
+    Block* to;
+    size_t bytes;
+  };
+  std::shared_ptr<Compiled> compiled;
+  std::vector<std::byte*> bases;  // by value
+  std::vector<std::array<std::byte, 16>> scalars;
+  std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
+  std::vector<Kept> kept;
+  bool withPrologue = false;
+
+  /// On the stream's thread, or on the caller's while the stream is idle.
+  void perform();
+
+ private:
+  std::shared_ptr<const Error> compute(std::vector<Compiled::Step>& steps, bool profile);
+};
+
+}  // namespace anneal
