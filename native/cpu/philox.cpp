@@ -6,6 +6,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "cpu/floatspecial.h"
@@ -184,8 +185,9 @@ void settleTies(const Key& key, Entry* e, int64_t n) {
 }  // namespace
 
 void randomOrder(const Key& key, int64_t size, uint32_t* out) {
-  constexpr int64_t kBucket = 512;
-  std::vector<Entry> entries(static_cast<size_t>(size)), parts(static_cast<size_t>(size));
+  constexpr int64_t kBucket = 4096;
+  const auto entries = std::make_unique_for_overwrite<Entry[]>(size_t(size)),
+             parts = std::make_unique_for_overwrite<Entry[]>(size_t(size));
   eachRandomTile(key, size, false, [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t*) {
     for (int64_t i = 0; i < n; ++i) entries[size_t(first + i)] = Entry(words[i]) << 32 | Entry(first + i);
   });
@@ -193,16 +195,15 @@ void randomOrder(const Key& key, int64_t size, uint32_t* out) {
   // sort.
   const int bits = bitsFor(size / kBucket);
   std::vector<int64_t> starts;
-  distribute(entries.data(), size, 0, bits, parts.data(), starts);
+  distribute(entries.get(), size, 0, bits, parts.get(), starts);
   parallelFor(int64_t(starts.size()) - 1, std::max<int64_t>(1, 8 * int64_t(starts.size()) * kBucket / (size + 1)),
               [&](int64_t begin, int64_t end) {
                 std::vector<int64_t> inner;
                 for (int64_t b = begin; b < end; ++b) {
                   const int64_t at = starts[size_t(b)], n = starts[size_t(b) + 1] - at;
-                  Entry* sorted = entries.data() + at;
-                  distribute(parts.data() + at, n, bits, bitsFor(n), sorted, inner);
-                  for (size_t i = 0; i + 1 < inner.size(); ++i)
-                    insertionSort(sorted + inner[i], inner[i + 1] - inner[i]);
+                  Entry* sorted = entries.get() + at;
+                  distribute(parts.get() + at, n, bits, bitsFor(n), sorted, inner);
+                  insertionSort(sorted, n);
                   settleTies(key, sorted, n);
                   for (int64_t i = 0; i < n; ++i) out[at + i] = uint32_t(sorted[i]);
                 }

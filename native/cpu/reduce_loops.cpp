@@ -102,29 +102,58 @@ void rowLoop(const T* x, int64_t n, double* acc) {
   for (; i < n; ++i) *acc = F::merge(*acc, double(x[i]));
 }
 
+/// Whether short rows without gaps are merged in vectors.
+template <class F, class T>
+inline constexpr bool kShortRow = kRowLoop<F, T> ||
+                                  (std::is_floating_point_v<T> &&
+                                   (std::is_same_v<F, reducers::Prod> || std::is_same_v<F, reducers::AbsSum> ||
+                                    std::is_same_v<F, reducers::SquareSum> ||
+                                    std::is_same_v<F, reducers::SquaredDeviation>));
+
+template <class F, class V>
+V mapVector(V x, [[maybe_unused]] V operand) {
+  if constexpr (std::is_same_v<F, reducers::AbsSum>) return hn::Abs(x);
+  else if constexpr (std::is_same_v<F, reducers::SquareSum>) return hn::Mul(x, x);
+  else if constexpr (std::is_same_v<F, reducers::SquaredDeviation>)
+    return hn::Mul(hn::Sub(x, operand), hn::Sub(x, operand));
+  else return x;
+}
+template <class F, class V>
+V mergeShort(V a, V b) {
+  if constexpr (std::is_same_v<F, reducers::Prod>) return hn::Mul(a, b);
+  else if constexpr (std::is_base_of_v<reducers::Adding, F>) return hn::Add(a, b);
+  else return mergeVectors<F>(a, b);
+}
+
 /// A short row in four vectors, merged in the type of x.
 template <class F, class T>
-T shortRow(const T* x, int64_t n) {
+T shortRow(const T* x, int64_t n, T operand) {
   const hn::ScalableTag<T> d;
   const int64_t lanes = int64_t(hn::Lanes(d)), step = 4 * lanes;
+  const auto o = hn::Set(d, operand);
   auto a = hn::Set(d, F::template initial<T>()), b = a, c = a, e = a;
   int64_t i = 0;
   for (; i + step <= n; i += step) {
-    a = mergeVectors<F>(a, hn::LoadU(d, x + i));
-    b = mergeVectors<F>(b, hn::LoadU(d, x + i + lanes));
-    c = mergeVectors<F>(c, hn::LoadU(d, x + i + 2 * lanes));
-    e = mergeVectors<F>(e, hn::LoadU(d, x + i + 3 * lanes));
+    a = mergeShort<F>(a, mapVector<F>(hn::LoadU(d, x + i), o));
+    b = mergeShort<F>(b, mapVector<F>(hn::LoadU(d, x + i + lanes), o));
+    c = mergeShort<F>(c, mapVector<F>(hn::LoadU(d, x + i + 2 * lanes), o));
+    e = mergeShort<F>(e, mapVector<F>(hn::LoadU(d, x + i + 3 * lanes), o));
   }
-  for (; i + lanes <= n; i += lanes) a = mergeVectors<F>(a, hn::LoadU(d, x + i));
-  const auto v = mergeVectors<F>(mergeVectors<F>(a, b), mergeVectors<F>(c, e));
+  for (; i + lanes <= n; i += lanes) a = mergeShort<F>(a, mapVector<F>(hn::LoadU(d, x + i), o));
+  const auto v = mergeShort<F>(mergeShort<F>(a, b), mergeShort<F>(c, e));
   T total;
-  if constexpr (std::is_same_v<F, reducers::Sum>) {
+  if constexpr (std::is_base_of_v<reducers::Adding, F>) {
     total = hn::GetLane(hn::SumOfLanes(d, v));
+  } else if constexpr (std::is_same_v<F, reducers::Prod>) {
+    alignas(64) T found[hn::MaxLanes(d)];
+    hn::Store(v, d, found);
+    total = found[0];
+    for (int64_t l = 1; l < lanes; ++l) total *= found[l];
   } else {
     total = hn::GetLane(std::is_same_v<F, reducers::Max> ? hn::MaxOfLanes(d, v) : hn::MinOfLanes(d, v));
     if (!hn::AllFalse(d, hn::IsNaN(v))) total = std::numeric_limits<T>::quiet_NaN();
   }
-  for (; i < n; ++i) total = F::merge(total, x[i]);
+  for (; i < n; ++i) total = F::merge(total, F::map(x[i], operand));
   return total;
 }
 
@@ -133,11 +162,11 @@ void rowsLoop(const void* from, int64_t stride, int64_t rows, int64_t n, const d
   auto* acc = static_cast<Total<T>*>(to);
   for (int64_t i = 0; i < rows; ++i) {
     const T* x = static_cast<const T*>(from) + i * stride;
+    const T o = operand ? T(operand[i]) : T(0);
     T total;
-    if constexpr (kRowLoop<F, T>) {
-      total = shortRow<F>(x, n);
+    if constexpr (kShortRow<F, T>) {
+      total = shortRow<F>(x, n, o);
     } else {
-      const T o = operand ? T(operand[i]) : T(0);
       total = mergeLanes<F, T>(n, [x, o](int64_t j) { return F::map(x[j], o); });
     }
     acc[i] = F::merge(acc[i], Total<T>(total));

@@ -70,19 +70,30 @@ test.each([32, 33, 63, 64, 100, 768, 2048, 2049])('many rows of %i elements', as
   values[6 * n + n - 1] = Number.NaN
   const x = tensor(values, { shape: [rows, n] })
   const row = (i: number) => Array.from(values.subarray(i * n, i * n + n))
-  const [sum, max, min, squares, any] = await Promise.all([
+  const [sum, max, min, squares, any, prod, std] = await Promise.all([
     x.sum({ axis: 1 }).data(),
     x.max({ axis: 1 }).data(),
     x.min({ axis: 1 }).data(),
     x.norm({ axis: 1 }).data(),
     x.abs().any({ axis: 1 }).data(),
+    x.mul(1e-3).add(1).prod({ axis: 1 }).data(),
+    x.std({ axis: 1 }).data(),
   ])
   for (let i = 0; i < rows; i++) {
     expect(Math.abs(Number(sum[i]) - row(i).reduce((a, b) => a + b, 0)) < 1e-4 || i === 5 || i === 6).toBe(true)
     expect(max[i]).toBe(Math.max(...row(i)))
     expect(min[i]).toBe(Math.min(...row(i)))
-    if (i === 5 || i === 6) expect(squares[i]).toBe(Number.NaN)
-    else expect(Number(squares[i])).toBeCloseTo(Math.hypot(...row(i)), 3)
     expect(any[i]).toBe(1)
+    if (i === 5 || i === 6) {
+      expect([squares[i], prod[i], std[i]]).toEqual([Number.NaN, Number.NaN, Number.NaN])
+      continue
+    }
+    const mean = row(i).reduce((a, b) => a + b, 0) / n
+    expect(Number(squares[i])).toBeCloseTo(Math.hypot(...row(i)), 3)
+    expect(Number(prod[i])).toBeCloseTo(
+      row(i).reduce((a, b) => a * (1 + b * 1e-3), 1),
+      4,
+    )
+    expect(Number(std[i])).toBeCloseTo(Math.sqrt(row(i).reduce((a, b) => a + (b - mean) ** 2, 0) / (n - 1)), 4)
   }
 })
