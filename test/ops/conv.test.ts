@@ -159,3 +159,19 @@ test('NaN reaches what its window touches, and nothing else', async () => {
   const y = await numbers(anneal.conv1d(x, tensor([1, 1], { shape: [1, 2, 1] })))
   expect(y.map(v => Number.isNaN(v))).toEqual([false, true, true, false])
 })
+
+test.each([
+  [[8, 15, 16, 65], [64, 3, 3, 65], { stride: 2, padding: 1 }],
+  [[8, 8, 7, 256], [33, 3, 3, 256], { padding: 1 }],
+  [[3, 9, 9, 128], [64, 3, 3, 128], { padding: 1 }],
+])('a large convolution of %j by %j in float32 agrees with float64', async (inputs, weights, options) => {
+  const made = (shape: number[]) =>
+    tensor(
+      Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => ((i * 7919) % 1009) / 504 - 1),
+      { shape },
+    )
+  const [x, w, b] = [made(inputs), made(weights), made([weights[0]!])]
+  const exact = x.cast('float64').conv2d(w.cast('float64'), b.cast('float64'), options)
+  const difference = x.conv2d(w, b, options).cast('float64').sub(exact).abs().max()
+  expect(await difference.div(exact.abs().max()).item()).toBeLessThan(1e-5)
+})
