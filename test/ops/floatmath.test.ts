@@ -66,17 +66,17 @@ describe('of two operands', () => {
 })
 
 test('erfc keeps its relative precision in the tail', async () => {
-  const values = await tensor([0.5, 1, 2, 4, 6, 9, -1, 30, Number.NaN]).erfc().toArray()
+  const values = await tensor([0.5, 1, 2, 4, 6, 9, -1, 30, Number.NaN]).erfc().data()
   const exact = [
     0.4795001222, 0.1572992071, 0.004677734981, 1.54172579e-8, 2.151973671e-17, 4.137031747e-37, 1.842700793,
   ]
   for (const [i, v] of exact.entries()) expect(Math.abs(Number(values[i]) / v - 1)).toBeLessThan(1e-6)
-  expect(values.slice(7)).toEqual([0, Number.NaN])
+  expect(Array.from(values.slice(7))).toEqual([0, Number.NaN])
 })
 
 test('large angles, where float arithmetic alone would be lost', async () => {
   const angles = [1e4, 123456, 1048576, 1048577, 1e7, 3e22, -2e15].map(Math.fround)
-  const [sin, cos] = await Promise.all([tensor(angles).sin().toArray(), tensor(angles).cos().toArray()])
+  const [sin, cos] = await Promise.all([tensor(angles).sin().data(), tensor(angles).cos().data()])
   for (const [i, x] of angles.entries()) {
     expect(Number(sin[i])).toBeCloseTo(Math.sin(x), 6)
     expect(Number(cos[i])).toBeCloseTo(Math.cos(x), 6)
