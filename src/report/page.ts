@@ -23,7 +23,7 @@ export function renderReport(report: Report): string {
 <body>
 <main>
 <header><h1>${escapeHtml(report.title)}</h1><p>${epochs} ${epochs === 1 ? 'epoch' : 'epochs'}</p></header>
-${tiles(report.metrics)}
+${tiles(report.metrics ?? lastOf(curves))}
 ${charts(curves)}
 ${results(curves, report.metrics)}
 ${confusionMatrix(report.confusion)}
@@ -74,18 +74,32 @@ function charts(curves: Curve[]): string {
   return `<div class="charts">${cards.join('')}</div>`
 }
 
-function results(curves: Curve[], metrics: Report['metrics'] = {}): string | undefined {
+/** What the curves end with: of the validation where there is one. */
+function lastOf(curves: Curve[]): Record<string, number> {
+  const last = curves
+    .filter(curve => !isLearningRate(curve))
+    .map(({ name, train, validation }): [string, number] => [name, (validation ?? train ?? []).at(-1) ?? Number.NaN])
+  return Object.fromEntries(last)
+}
+
+function results(curves: Curve[], metrics: Report['metrics']): string | undefined {
   const shown = curves.filter(curve => !isLearningRate(curve))
-  const names = new Set([...shown.map(curve => curve.name), ...Object.keys(metrics)])
+  const names = new Set([...shown.map(curve => curve.name), ...Object.keys(metrics ?? {})])
   if (names.size === 0) return ''
   const rows = [...names].map(name => {
     const { train, validation } = shown.find(curve => curve.name === name) ?? {}
     const top = best(name, validation ?? train ?? [])
     const bestText = top ? `${number(top.value)} <small>epoch ${top.epoch}</small>` : ''
-    const cells = [number(train?.at(-1)), number(validation?.at(-1)), bestText, number(metrics[name])]
+    const cells = [
+      number(train?.at(-1)),
+      number(validation?.at(-1)),
+      bestText,
+      ...(metrics ? [number(metrics[name])] : []),
+    ]
     return `<tr><th>${escapeHtml(name)}</th>${cells.map(cell => `<td>${cell}</td>`).join('')}</tr>`
   })
-  const head = ['Metric', 'Training', 'Validation', 'Best', 'Final'].map(title => `<th>${title}</th>`).join('')
+  const titles = ['Metric', 'Training', 'Validation', 'Best', ...(metrics ? ['Final'] : [])]
+  const head = titles.map(title => `<th>${title}</th>`).join('')
   const table = `<table class="results"><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table>`
   return section('Results', `<div class="scroll">${table}</div>`)
 }

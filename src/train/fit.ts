@@ -137,13 +137,11 @@ function displayOf(
 async function report(path: string, run: Fit, judged: Examples): Promise<void> {
   const { model, history, compiled, options } = run
   const { labels, epochs, batchSize, seed, clipNorm, clipValue, accumulate } = options
-  const last = Object.entries(history.metrics).map(([name, values]): [string, number] => [name, values.at(-1)!])
   const optimizer = `${compiled.optimizer.constructor.name} ${JSON.stringify(compiled.optimizer.defaults)}`
   await writeReport(path, {
     title: `Training of ${model.constructor.name}`,
     history: history.metrics,
     summary: summarize(model),
-    metrics: Object.fromEntries(last),
     config: { epochs, batchSize, seed, optimizer, clipNorm, clipValue, accumulate },
     confusion: labels && { labels, matrix: await confusionOf(run, judged, labels.length) },
   })
