@@ -95,20 +95,27 @@ void compute(const ConvShape& s, const Operands& in, const View& out, By&& by) {
 
 const View kNone{.defined = false};
 
-/// Whether a product of patches is faster forward than oneDNN's direct convolution, which without AVX-512 falls behind
-/// over strides and on small images.
-bool patchesPay(const ConvShape& s) {
-  static const bool narrow = !(hwy::SupportedTargets() & HWY_AVX3);
-  const bool strided = s.stride.product() > 1, small = s.out.product() <= 64;
-  return narrow && s.groups == 1 && s.kernel.product() > 1 && s.work() > 1e7 &&
-         ((strided && s.inChannels >= 64) || (small && s.inChannels >= 256));
+// Without AVX-512 oneDNN's direct convolutions fall behind products of patches in places (bench/ops, 4 threads):
+// forward over strides and on small images, for the gradient of the data of 1 x 1 kernels, and for that of the weight
+// throughout.
+const bool kNarrow = !(hwy::SupportedTargets() & HWY_AVX3);
+
+bool productsMayPay(const ConvShape& s, DType dtype) {
+  return kNarrow && dtype == DType::Float32 && s.groups == 1 && s.inChannels >= 64 && s.work() > 1e7;
+}
+bool forwardPays(const ConvShape& s, DType dtype) {
+  const bool strided = s.stride.product() > 1, small = s.out.product() <= 64 && s.inChannels >= 256;
+  return productsMayPay(s, dtype) && s.kernel.product() > 1 && (strided || small);
+}
+bool dataPays(const ConvShape& s, DType dtype) {
+  return productsMayPay(s, dtype) && s.kernel.product() == 1 && s.in == s.out;
 }
 
 }  // namespace
 
 void convForward(const ConvShape& s, const View& x, const View& weight, const View& bias, const View& y) {
   if (s.empty()) return fillRows(y, bias, false);
-  if (y.dtype == DType::Float32 && patchesPay(s)) {
+  if (forwardPays(s, y.dtype)) {
     const auto [from, by, add] = pointers<float>({x, weight, bias});
     return ConvGemm<float>::forward(expanded(s), from, by, add, y.as<float>());
   }
@@ -119,6 +126,11 @@ void convForward(const ConvShape& s, const View& x, const View& weight, const Vi
 
 void convData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
   if (s.empty()) return fillRows(dx, bias, false);
+  if (dataPays(s, dx.dtype)) {
+    ConvGemm<float>::data(expanded(s), grad.as<float>(), weight.as<float>(), dx.as<float>());
+    if (bias.defined) fillRows(dx, bias, true);
+    return;
+  }
   compute(s, {grad, weight, kNone}, dx,
           [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.data(shape, in[0], in[1], out); });
   if (bias.defined) fillRows(dx, bias, true);
@@ -126,6 +138,8 @@ void convData(const ConvShape& s, const View& grad, const View& weight, const Vi
 
 void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
   if (s.empty()) return fillRows(dw, kNone, false);
+  if (productsMayPay(s, dw.dtype))
+    return ConvGemm<float>::weights(expanded(s), x.as<float>(), grad.as<float>(), dw.as<float>());
   compute(s, {x, grad, kNone}, dw,
           [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.weights(shape, in[0], in[1], out); });
 }
