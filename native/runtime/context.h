@@ -23,7 +23,7 @@ class Capture;
 struct Context {
   bool gradEnabled = true;
   DType autocast = DType::Float32;  // the 16-bit dtype that products are computed in; Float32: none
-  bool preferLower = false;  // run an op's composition rather than its kernel: how tests compare them
+  bool preferLower = false;         // run an op's composition rather than its kernel: how tests compare them
   Generator generator;
   Capture* capture = nullptr;  // where calls go instead of running, while a function is captured
   static Context& current();
