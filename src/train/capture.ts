@@ -1,6 +1,7 @@
 import { type CompiledFunction, compile } from '../compile'
 import { AnnealError } from '../errors'
-import { hasHooks, type Module } from '../nn/module'
+import { hasHooks } from '../nn/hooks'
+import type { Module } from '../nn/module'
 
 /** A function of a model that runs as a captured graph where it can. */
 export interface Captured<A extends readonly unknown[], R> {
