@@ -9,10 +9,12 @@ namespace {
 constexpr size_t kLarge = size_t(1) << 20;
 constexpr size_t kHugePage = size_t(1) << 21;
 
-/// Eight sizes to each power of two, and whole huge pages from 1 MiB on: few sizes meet again more often.
+/// Eight sizes to each power of two, and sixteen from 1 MiB on, at most a huge page apart: few sizes meet again more
+/// often.
 size_t roundUp(size_t bytes) {
   if (bytes <= 64) return 64;
-  size_t step = bytes >= kLarge ? kHugePage : std::max<size_t>(std::bit_floor(bytes) / 8, 64);
+  const size_t power = std::bit_floor(bytes);
+  size_t step = bytes >= kLarge ? std::min(power / 16, kHugePage) : std::max<size_t>(power / 8, 64);
   return (bytes + step - 1) / step * step;
 }
 
