@@ -154,7 +154,7 @@ void convInference(const ConvShape& s, const View& x, const View& weight, bool p
   }
   View plain = y;
   const bool over = after.residual.defined && after.residual.data() == y.data();
-  if (over) plain.memory = static_cast<std::byte*>(workspace(Purpose::ConvResult, size_t(y.size()) * sizeof(double)));
+  if (over) plain.memory = static_cast<std::byte*>(workspace(Purpose::Result, size_t(y.size()) * sizeof(double)));
   convForward(s, x, weight, bias, plain);
   visitType(y.dtype, [&]<class T>(TypeTag<T>) {
     using C = std::conditional_t<std::is_same_v<T, double>, double, float>;

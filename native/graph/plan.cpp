@@ -137,6 +137,7 @@ Plan planMemory(const Graph& graph) {
     life->second.last = std::max(life->second.last, last);
   }
   std::vector<Lifetime> list;
+  list.reserve(lives.size());
   for (const auto& [value, life] : lives) list.push_back(life);
   plan.arena = arrange(std::move(list), plan.places);
   for (size_t v = 0; v < graph.values.size(); ++v)

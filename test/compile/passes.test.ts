@@ -174,6 +174,30 @@ describe('what depends on weights only is computed when these change', () => {
     expect(run.graphs).toBe(1)
   })
 
+  test.each(['float16', 'bfloat16', 'float64'] as const)('of %s too', async dtype => {
+    const block = new Block().to(dtype).eval() as Block
+    const x = randomNormal([2, 6, 6, 16]).cast(dtype)
+    const run = compile((a: Tensor) =>
+      block.second
+        .forward(a.index('...', { end: 8 }))
+        .add(a)
+        .relu(),
+    )
+    await noGrad(async () => {
+      const { operations } = await run.explain(x)
+      expect(operations.at(-1)!.attributes).toBe('conv2d add relu')
+      const expected = await flat(
+        block.second
+          .forward(x.index('...', { end: 8 }))
+          .add(x)
+          .relu(),
+      )
+      const tolerance = dtype === 'float64' ? 1e-12 : 0.02
+      for (const [i, value] of (await flat(run(x))).entries())
+        expect(Math.abs(value - expected[i]!)).toBeLessThan(tolerance * Math.max(1, Math.abs(value)))
+    })
+  })
+
   test('also where an optimizer updates them in place', async () => {
     const block = new Block().eval() as Block
     const optimizer = new optim.SGD(block.parameters(), { lr: 0.1 })

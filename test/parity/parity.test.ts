@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { losses, nn, optim, type Tensor, tensor } from 'anneal'
+import { compile, losses, nn, optim, type Tensor, tensor } from 'anneal'
 import { readCsv } from 'anneal/data'
 import { expect, test } from 'vitest'
 
@@ -26,8 +26,28 @@ function fill(model: nn.Module): void {
   }
 }
 
-async function follow(model: nn.Module, optimizer: optim.Optimizer, shape: readonly number[]): Promise<number[]> {
+type Way = (step: (x: Tensor, y: Tensor) => Tensor) => (x: Tensor, y: Tensor) => Tensor
+
+/** Steps may run call by call, or as a captured graph. */
+const ways: [string, Way][] = [
+  ['eager', step => step],
+  ['captured', step => compile(step)],
+]
+
+async function follow(
+  model: nn.Module,
+  optimizer: optim.Optimizer,
+  shape: readonly number[],
+  way: Way,
+): Promise<number[]> {
   fill(model)
+  const train = way((x, y) => {
+    optimizer.zeroGrad()
+    const loss = losses.crossEntropy(model.forward(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+  })
   const table = await readCsv('data/digits.csv')
   const pixels = table.features(table.columnNames.filter(name => name !== 'digit')).data
   const digits = table.numbers('digit')
@@ -38,11 +58,7 @@ async function follow(model: nn.Module, optimizer: optim.Optimizer, shape: reado
       rows.flatMap(row => Array.from(pixels.subarray(row * 64, row * 64 + 64), v => Number(v) / 16)),
     )
     const y = tensor(Int32Array.from(rows, row => digits[row]!))
-    optimizer.zeroGrad()
-    const loss = losses.crossEntropy(model.forward(tensor(x, { shape: [batch, ...shape] })), y)
-    loss.backward()
-    optimizer.step()
-    found.push(await loss.item())
+    found.push(await train(tensor(x, { shape: [batch, ...shape] }), y).item())
   }
   return found
 }
@@ -63,7 +79,7 @@ class Recurrent extends nn.Module {
   }
 }
 
-test('a dense network follows PyTorch for 100 steps of AdamW', async () => {
+test.each(ways)('a dense network follows PyTorch for 100 steps of AdamW, %s', async (_, way) => {
   const model = new nn.Sequential(
     new nn.Linear(64, 128),
     new nn.ReLU(),
@@ -71,10 +87,10 @@ test('a dense network follows PyTorch for 100 steps of AdamW', async () => {
     new nn.GELU(),
     new nn.Linear(64, 10),
   )
-  agree(await follow(model, new optim.AdamW(model.parameters(), { lr: 1e-3 }), [64]), 'mlp')
+  agree(await follow(model, new optim.AdamW(model.parameters(), { lr: 1e-3 }), [64], way), 'mlp')
 })
 
-test('a convolutional network with batch norm follows PyTorch for 100 steps of SGD with momentum', async () => {
+test.each(ways)('a convolutional network with batch norm follows PyTorch for 100 steps of SGD, %s', async (_, way) => {
   const model = new nn.Sequential(
     new nn.Conv2d(1, 16, 3, { padding: 1 }),
     new nn.BatchNorm2d(16),
@@ -85,10 +101,10 @@ test('a convolutional network with batch norm follows PyTorch for 100 steps of S
     new nn.Flatten(),
     new nn.Linear(512, 10),
   )
-  agree(await follow(model, new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 }), [8, 8, 1]), 'cnn')
+  agree(await follow(model, new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 }), [8, 8, 1], way), 'cnn')
 })
 
-test('an LSTM of two layers follows PyTorch for 100 steps of Adam', async () => {
+test.each(ways)('an LSTM of two layers follows PyTorch for 100 steps of Adam, %s', async (_, way) => {
   const model = new Recurrent()
-  agree(await follow(model, new optim.Adam(model.parameters(), { lr: 2e-3 }), [8, 8]), 'lstm')
+  agree(await follow(model, new optim.Adam(model.parameters(), { lr: 2e-3 }), [8, 8], way), 'lstm')
 })

@@ -100,7 +100,7 @@ class Convolutions {
 
   /// A new operation with one new result.
   Operand emit(std::vector<Operation>& to, const Row& row, AttrsRef attrs, std::vector<Operand> in, const Spec& spec) {
-    const Operand out = whole(graph_.add({.spec = spec}));
+    Operand out = whole(graph_.add({.spec = spec}));
     const size_t inputs = in.size();
     in.push_back(out);
     to.push_back({.row = &row,
