@@ -2,6 +2,7 @@ import { manualSeed, memory, nn, optim, type Tensor, tensor } from 'anneal'
 import { fromArrays } from 'anneal/data'
 import { History } from 'anneal/train'
 import { describe, expect, test } from 'vitest'
+import { collectGarbage } from '../support/collect'
 import { flatOf, linear, matrix, quiet, regression, values } from './models'
 
 describe('several inputs and outputs', () => {
@@ -257,14 +258,17 @@ describe('memory', () => {
       callbacks: [{ epochEnd: () => void counts.push(memory().tensors) }],
     }
     await model.fit(x, y, options)
+    await collectGarbage() // of earlier tests, too
     const before = memory().tensors
     counts.length = 0
     await model.fit(x, y, { ...options, epochs: 6 })
     expect(new Set(counts.slice(1)).size).toBe(1)
+    await collectGarbage()
     expect(memory().tensors).toBe(before)
     const held = memory().tensors
     await model.evaluate(x, y, { batchSize: 8 })
     ;(await model.predict(x, { batchSize: 7 })).dispose()
+    await collectGarbage()
     expect(memory().tensors).toBe(held)
   })
 })
