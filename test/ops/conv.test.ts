@@ -126,23 +126,32 @@ test('a large convolution equals the sum of small ones', async () => {
   for (let i = 0; i < whole.length; i += 37) expect(Number(whole[i])).toBeCloseTo(Number(wide[i]), 3)
 })
 
-test('gradients in float32 follow those in float64 where the work is large', async () => {
-  const x = anneal.randomNormal([2, 16, 15, 8])
-  const w = anneal.randomNormal([12, 3, 3, 8])
-  const both = await Promise.all(
-    (['float32', 'float64'] as const).map(async dtype => {
-      const leaves = [x.cast(dtype).detach().requireGrad(), w.cast(dtype).detach().requireGrad()]
-      const y = anneal.conv2d(leaves[0]!, leaves[1]!, null, { padding: 1, stride: 2 })
-      const grads = gradients([y.mul(y).sum()], leaves)
-      return Promise.all(grads.map(g => numbers(g!)))
-    }),
-  )
-  for (const which of [0, 1]) {
-    const [narrow, wide] = [both[0]![which]!, both[1]![which]!]
-    const scale = Math.max(...wide.map(Math.abs))
-    for (let i = 0; i < wide.length; i += 11) expect(Math.abs(narrow[i]! - wide[i]!) / scale).toBeLessThan(1e-5)
-  }
-})
+test.each([
+  ['few channels', [2, 16, 15, 8], [12, 3, 3, 8], 2],
+  ['many channels', [4, 14, 14, 64], [32, 3, 3, 64], 1],
+  ['many channels over strides', [4, 15, 14, 64], [48, 3, 3, 64], 2],
+  ['single pixels', [8, 14, 14, 64], [128, 1, 1, 64], 1],
+] as const)(
+  'gradients in float32 follow those in float64 where the work is large: %s',
+  async (_, image, kernel, stride) => {
+    anneal.manualSeed(6)
+    const x = anneal.randomNormal(image)
+    const w = anneal.randomNormal(kernel)
+    const both = await Promise.all(
+      (['float32', 'float64'] as const).map(async dtype => {
+        const leaves = [x.cast(dtype).detach().requireGrad(), w.cast(dtype).detach().requireGrad()]
+        const y = anneal.conv2d(leaves[0]!, leaves[1]!, null, { padding: (kernel[1] - 1) / 2, stride })
+        const grads = gradients([y.mul(y).sum()], leaves)
+        return Promise.all(grads.map(g => numbers(g!)))
+      }),
+    )
+    for (const which of [0, 1]) {
+      const [narrow, wide] = [both[0]![which]!, both[1]![which]!]
+      const scale = Math.max(...wide.map(Math.abs))
+      for (let i = 0; i < wide.length; i += 11) expect(Math.abs(narrow[i]! - wide[i]!) / scale).toBeLessThan(1e-5)
+    }
+  },
+)
 
 test('a convolution over no input channels gives the bias', async () => {
   const y = anneal.conv1d(zeros([1, 3, 0]), zeros([2, 2, 0]), tensor([1, -2]))
