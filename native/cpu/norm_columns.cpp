@@ -45,12 +45,13 @@ struct Moments {
   }
 };
 
-/// Means and sums of squares of each channel over rows [from, to), in blocks that stay in cache.
+/// Means and sums of squares of each channel over rows [from, to), in blocks that stay in cache; the second pass over a
+/// block corrects the rounding of its mean (Chan, Golub and LeVeque, 1983).
 template <class S, class T>
 void momentsOf(const S* x, int64_t channels, int64_t from, int64_t to, T* HWY_RESTRICT mean, T* HWY_RESTRICT squares) {
   const int64_t block = std::max<int64_t>(4, 4096 / channels);
-  std::vector<T> sums(static_cast<size_t>(channels)), squareSums(static_cast<size_t>(channels));
-  T *HWY_RESTRICT m = sums.data(), *HWY_RESTRICT q = squareSums.data();
+  std::vector<T> sums(static_cast<size_t>(channels)), squareSums(sums.size()), rests(sums.size());
+  T *HWY_RESTRICT m = sums.data(), *HWY_RESTRICT q = squareSums.data(), *HWY_RESTRICT rest = rests.data();
   std::fill_n(mean, channels, T(0));
   std::fill_n(squares, channels, T(0));
   for (int64_t at = from; at < to; at += block) {
@@ -58,6 +59,7 @@ void momentsOf(const S* x, int64_t channels, int64_t from, int64_t to, T* HWY_RE
     const T count = T(last - at), before = T(at - from), share = count / (before + count);
     std::fill_n(m, channels, T(0));
     std::fill_n(q, channels, T(0));
+    std::fill_n(rest, channels, T(0));
     for (int64_t r = at; r < last; ++r)
       for (int64_t c = 0; c < channels; ++c) m[c] += convertTo<T>(x[r * channels + c]);
     for (int64_t c = 0; c < channels; ++c) m[c] /= count;
@@ -65,11 +67,12 @@ void momentsOf(const S* x, int64_t channels, int64_t from, int64_t to, T* HWY_RE
       for (int64_t c = 0; c < channels; ++c) {
         const T d = convertTo<T>(x[r * channels + c]) - m[c];
         q[c] += d * d;
+        rest[c] += d;
       }
     for (int64_t c = 0; c < channels; ++c) {
-      const T delta = m[c] - mean[c];
+      const T shift = rest[c] / count, delta = m[c] + shift - mean[c];
       mean[c] += delta * share;
-      squares[c] += q[c] + delta * delta * (before * share);
+      squares[c] += q[c] - rest[c] * shift + delta * delta * (before * share);
     }
   }
 }
