@@ -51,10 +51,6 @@ void linearCpu(const Call<None>& call) {
 }
 const Implement<None> linearOnCpu("linear", DeviceType::Cpu, linearCpu);
 
-Tensor rowsOf(const Tensor& x) {
-  return reshape(x, {.shape = {x.shape().slice(0, x.rank() - 1).product(), x.shape().back()}});
-}
-
 Tensors linearVjp(const Vjp<None>& v) {
   const Tensor& weight = v.in(1);
   Tensor gx, gw, gb;

@@ -11,6 +11,7 @@
 #include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/linear.h"
+#include "ops/matmul.h"
 #include "ops/views.h"
 #include "runtime/context.h"
 
@@ -19,11 +20,6 @@ namespace {
 
 // Logits held at a time. More rows make better products, and the weights are read once for each chunk.
 constexpr int64_t kChunkBytes = int64_t(64) << 20, kLeastRows = 64, kMostRows = 512;
-
-/// x [..., in] as rows, and the target with them.
-Tensor rowsOf(const Tensor& x) {
-  return reshape(x, {.shape = {x.shape().slice(0, x.rank() - 1).product(), x.shape().back()}});
-}
 
 Tensor composed(const CrossEntropy& attrs, const Tensor& x, const Tensor& weight, const Tensor& target,
                 const Tensor& bias) {

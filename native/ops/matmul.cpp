@@ -31,12 +31,6 @@ void matmulCpu(const Call<None>& call) {
 }
 const Implement<None> matmulOnCpu("matmul", DeviceType::Cpu, matmulCpu);
 
-/// x with axes before the last joined: [rows, last].
-Tensor flattened(const Tensor& x) {
-  int64_t last = x.shape().back(), rows = x.shape().slice(0, x.rank() - 1).product();
-  return reshape(x, {.shape = {rows, last}});
-}
-
 Tensor withAxis(const Tensor& x, int axisFromEnd) {
   Shape shape = x.shape();
   shape.insert(shape.rank() + 1 - axisFromEnd, 1);
@@ -45,9 +39,9 @@ Tensor withAxis(const Tensor& x, int axisFromEnd) {
 
 /// The gradient of a vector or matrix B that all of A's batch shares: one product over all rows.
 Tensor sharedGradient(const Tensor& a, const Tensor& b, const Tensor& grad) {
-  Tensor rows = flattened(a);
+  Tensor rows = rowsOf(a);
   if (b.rank() == 1) return matmul(reshape(grad, {.shape = {grad.size()}}), rows);
-  return matmul(transposeLast(rows), flattened(grad));
+  return matmul(transposeLast(rows), rowsOf(grad));
 }
 
 Tensors matmulVjp(const Vjp<None>& v) {
@@ -66,6 +60,10 @@ Tensors matmulVjp(const Vjp<None>& v) {
 }
 
 }  // namespace
+
+Tensor rowsOf(const Tensor& x) {
+  return reshape(x, {.shape = {x.shape().slice(0, x.rank() - 1).product(), x.shape().back()}});
+}
 
 Tensor transposeLast(const Tensor& x) {
   Ints axes;
