@@ -86,7 +86,7 @@ const Tensor& Capture::seen(const Tensor& t) {
 Capture::CellState& Capture::cellOf(const Tensor& t) {
   auto [found, added] = cells_.try_emplace(t.impl());
   if (added) {
-    found->second = {.index = graph_->cells.size(), .initial = t, .now = {}};
+    found->second = {.index = graph_->cells.size(), .now = {}};
     graph_->cells.push_back({.impl = Ref<TensorImpl>(t.impl()), .spec = t.spec(), .leaf = t.impl()->provenance.leaf});
   }
   return found->second;

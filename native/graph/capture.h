@@ -48,7 +48,7 @@ class Capture {
  private:
   struct CellState {
     size_t index;
-    Tensor initial, now;
+    Tensor now;
   };
   Tensor symbol(int value, bool weak = false);
   Operand operand(const Tensor& t) const;

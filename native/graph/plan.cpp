@@ -17,17 +17,11 @@ struct Lifetime {
   int first, last;  // operations
 };
 
-/// When each value is written first and read last, by operation; -1 where never.
-struct Times {
-  std::vector<int> written, read;
-  explicit Times(const Graph& graph) : written(graph.values.size(), -1), read(graph.values.size(), -1) {
-    for (size_t i = 0; i < graph.operations.size(); ++i) {
-      for (const Operand& o : graph.operations[i].in())
-        if (o.value >= 0) read[size_t(o.value)] = int(i);
-      for (const Operand& o : graph.operations[i].out()) written[size_t(o.value)] = int(i);
-    }
-  }
-};
+/// The operation that reads `value` last, or -1.
+int lastRead(const passes::Uses& uses, int value) {
+  const auto& readers = uses.readers[size_t(value)];
+  return readers.empty() ? -1 : readers.back();
+}
 
 /// Largest first, each at the lowest place that is free all its life.
 size_t arrange(std::vector<Lifetime> lives, std::vector<Plan::Place>& places) {
@@ -57,33 +51,26 @@ size_t arrange(std::vector<Lifetime> lives, std::vector<Plan::Place>& places) {
   return total;
 }
 
-/// The operation that writes `value`, or null.
-const Operation* writerOf(const Graph& graph, const Times& times, int value) {
-  const int at = times.written[size_t(value)];
-  return at < 0 ? nullptr : &graph.operations[size_t(at)];
-}
-
 /// Whether the new value of `cell` may be written over the old one: the operation allows it, and nobody reads the old
 /// one later or keeps it.
-bool inPlace(const Graph& graph, const Times& times, const Cell& cell) {
-  if (cell.value < 0) return false;
-  const Operation* op = writerOf(graph, times, cell.written);
-  if (!op || !op->row->donor) return false;
+bool inPlace(const Graph& graph, const passes::Uses& uses, const Cell& cell) {
+  const int writer = uses.writer[size_t(cell.written)];
+  if (cell.value < 0 || writer < 0) return false;
+  const Operation* op = &graph.operations[size_t(writer)];
+  if (!op->row->donor) return false;
   size_t output = 0;
   while (op->out()[output].value != cell.written) ++output;
   const int donor = op->row->donor(output, op->inputs);
   if (donor < 0 || op->in()[size_t(donor)].value != cell.value) return false;
   if (!op->in()[size_t(donor)].whole(graph.values[size_t(cell.value)])) return false;
-  if (times.read[size_t(cell.value)] > times.written[size_t(cell.written)]) return false;
+  if (lastRead(uses, cell.value) > writer) return false;
   int reads = 0;
   for (const Operand& o : op->in()) reads += o.value == cell.value;
-  bool keeps = false;
-  passes::forEachResult(graph, [&](int value) { keeps |= value == cell.value; });
-  return reads == 1 && !keeps;
+  return reads == 1 && !uses.kept[size_t(cell.value)];
 }
 
 /// The input whose place the only result of an operation may take, because nobody reads it later; or -1.
-int overwritten(const Graph& graph, const Times& times, const Plan& plan, int i) {
+int overwritten(const Graph& graph, const passes::Uses& uses, const Plan& plan, int i) {
   const Operation& op = graph.operations[size_t(i)];
   if ((!op.row->overwrites && !op.row->donor) || op.out().size() != 1) return -1;
   const Operand& to = op.out()[0];
@@ -93,9 +80,9 @@ int overwritten(const Graph& graph, const Times& times, const Plan& plan, int i)
     if (only >= 0 && int(k) != only) continue;
     if (from.value < 0 || plan.places[size_t(from.value)].home != Plan::Home::Arena) continue;
     const Value &source = graph.values[size_t(from.value)], &target = graph.values[size_t(to.value)];
-    const auto uses =
+    const auto reads =
         std::count_if(op.in().begin(), op.in().end(), [&](const Operand& o) { return o.value == from.value; });
-    if (uses == 1 && times.read[size_t(from.value)] == i && from.whole(source) && source.spec == target.spec)
+    if (reads == 1 && lastRead(uses, from.value) == i && from.whole(source) && source.spec == target.spec)
       return from.value;
   }
   return -1;
@@ -104,7 +91,7 @@ int overwritten(const Graph& graph, const Times& times, const Plan& plan, int i)
 }  // namespace
 
 Plan planMemory(const Graph& graph) {
-  const Times times(graph);
+  const passes::Uses uses(graph);
   Plan plan;
   plan.places.resize(graph.values.size());
   for (size_t v = 0; v < graph.values.size(); ++v)
@@ -114,15 +101,15 @@ Plan planMemory(const Graph& graph) {
     if (home != Plan::Home::Outside) home = Plan::Home::Own;
   });
   for (size_t c = 0; c < graph.cells.size(); ++c)
-    if (graph.cells[c].written >= 0 && inPlace(graph, times, graph.cells[c]))
+    if (graph.cells[c].written >= 0 && inPlace(graph, uses, graph.cells[c]))
       plan.places[size_t(graph.cells[c].written)].cell = int(c);
   for (size_t v = 0; v < graph.values.size(); ++v)
-    if (times.written[v] >= 0 && plan.places[v].home == Plan::Home::None) plan.places[v].home = Plan::Home::Arena;
+    if (uses.writer[v] >= 0 && plan.places[v].home == Plan::Home::None) plan.places[v].home = Plan::Home::Arena;
   // Results that take the place of an input live on under its name.
   std::vector<int> root(graph.values.size());
   std::iota(root.begin(), root.end(), 0);
   for (size_t i = 0; i < graph.operations.size(); ++i) {
-    const int from = overwritten(graph, times, plan, int(i));
+    const int from = overwritten(graph, uses, plan, int(i));
     const int to = from < 0 ? -1 : graph.operations[i].out()[0].value;
     if (to >= 0 && plan.places[size_t(to)].home == Plan::Home::Arena) root[size_t(to)] = root[size_t(from)];
   }
@@ -130,7 +117,7 @@ Plan planMemory(const Graph& graph) {
   for (size_t v = 0; v < graph.values.size(); ++v) {
     if (plan.places[v].home != Plan::Home::Arena) continue;
     const size_t bytes = (graph.values[v].bytes() + kAlignment - 1) / kAlignment * kAlignment;
-    const int first = times.written[v], last = std::max(times.read[v], first);
+    const int first = uses.writer[v], last = std::max(lastRead(uses, int(v)), first);
     auto [life, added] = lives.try_emplace(root[v], Lifetime{root[v], bytes, first, last});
     if (added) continue;
     life->second.first = std::min(life->second.first, first);

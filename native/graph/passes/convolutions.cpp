@@ -35,20 +35,12 @@ class Convolutions {
   const Operation& at(int i) const { return graph_.operations[size_t(i)]; }
   const Value& valueOf(const Operand& o) const { return graph_.values[size_t(o.value)]; }
 
-  /// Whether an operand holds the same from run to run.
-  bool lasting(const Operand& o) const {
-    if (o.value < 0) return true;
-    const Value& v = valueOf(o);
-    return v.kind == Value::Kind::Constant ||
-           (v.kind == Value::Kind::Cell && graph_.cells[size_t(v.index)].written < 0);
-  }
-
   bool isConvolution(int i) const {
     const std::string& name = at(i).row->name;
     if (name != "conv1d" && name != "conv2d" && name != "conv3d") return false;
     // Gradients read what the convolution gave: in a graph that trains, cells are written.
-    return graph_.device->type() == DeviceType::Cpu && at(i).in()[1].value >= 0 && lasting(at(i).in()[1]) &&
-           lasting(at(i).in()[2]) && valueOf(at(i).in()[1]).spec.shape.rank() > 2 &&
+    return graph_.device->type() == DeviceType::Cpu && at(i).in()[1].value >= 0 && lasting(graph_, at(i).in()[1]) &&
+           lasting(graph_, at(i).in()[2]) && valueOf(at(i).in()[1]).spec.shape.rank() > 2 &&
            at(i).in()[1].whole(valueOf(at(i).in()[1]));
   }
 
@@ -67,7 +59,8 @@ class Convolutions {
     int next = follower(conv);
     auto named = [&](const char* name) { return next >= 0 && at(next).row->name == name; };
     auto folds = [&](const Operand& o) {
-      return lasting(o) && (!o.view.defined || o.view.dtype == dtypeOf(conv)) && (o.value < 0 || o.whole(valueOf(o)));
+      return lasting(graph_, o) && (!o.view.defined || o.view.dtype == dtypeOf(conv)) &&
+             (o.value < 0 || o.whole(valueOf(o)));
     };
     if (named("batchNorm") && std::all_of(at(next).in().begin() + 1, at(next).in().end(), folds)) {
       chain.norm = next;

@@ -7,17 +7,12 @@ namespace anneal::passes {
 void hoist(Graph& graph) {
   std::vector<bool> result(graph.values.size());
   forEachResult(graph, [&](int value) { result[size_t(value)] = true; });
-  auto lasting = [&](const Operand& o) {
-    if (o.value < 0) return true;
-    const Value& v = graph.values[size_t(o.value)];
-    if (v.kind == Value::Kind::Cell) return graph.cells[size_t(v.index)].written < 0;
-    return v.kind == Value::Kind::Constant || v.kind == Value::Kind::Kept;
-  };
   std::vector<Operation> rest;
   for (Operation& op : graph.operations) {
     auto in = op.in();
     auto out = op.out();
-    const bool moves = !op.row->donor && std::all_of(in.begin(), in.end(), lasting) &&
+    const bool moves = !op.row->donor &&
+                       std::all_of(in.begin(), in.end(), [&](const Operand& o) { return lasting(graph, o); }) &&
                        std::none_of(out.begin(), out.end(), [&](const Operand& o) { return result[size_t(o.value)]; });
     if (moves)
       for (const Operand& o : out) graph.values[size_t(o.value)].kind = Value::Kind::Kept;

@@ -34,6 +34,14 @@ struct Uses {
   }
 };
 
+/// Whether an operand holds the same from run to run, unless a cell is given another value between them.
+inline bool lasting(const Graph& graph, const Operand& o) {
+  if (o.value < 0) return true;
+  const Value& v = graph.values[size_t(o.value)];
+  if (v.kind == Value::Kind::Cell) return graph.cells[size_t(v.index)].written < 0;
+  return v.kind == Value::Kind::Constant || v.kind == Value::Kind::Kept;
+}
+
 /// Everything that a run leaves behind: `visit` gets the values that outputs, cells and gradients take, to be changed.
 template <class G, class F>
 void forEachResult(G& graph, F&& visit) {

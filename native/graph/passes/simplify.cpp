@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "cpu/convert.h"
 #include "graph/passes/passes.h"
 
