@@ -1,13 +1,13 @@
 // node bench/explain.mjs WORKLOAD [PAGE.html]: where the time of a network's compiled step goes, by operation and shapes, as a
 // table; in full as a page. BENCH_THREADS says on how many threads.
-import { readFileSync } from 'node:fs'
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
 import { textTable } from './report.mjs'
 import { stepOf } from './steps.mjs'
+import { sets } from './workloads.mjs'
 
 const [, , name, page] = process.argv
-const { networks: workloads } = JSON.parse(readFileSync(new URL('workloads.json', import.meta.url), 'utf8'))
+const workloads = Object.values(sets).flatMap(set => set.filter(({ network }) => network))
 const workload = workloads.find(workload => workload.name === name)
 if (!workload) throw new Error(`explain: ${name} is not one of ${workloads.map(({ name }) => name)}`)
 if (process.env.BENCH_THREADS) anneal.setThreads(Number(process.env.BENCH_THREADS))

@@ -26,23 +26,25 @@ async function calibrate(peer, workload, sampleSeconds) {
   return { iterations, check, first: first.seconds, times: [] }
 }
 
-/** One sample; a peer that has just been started is warmed up by two iterations. */
-async function sample(peer, workload, result) {
-  if (!peer.running) for (let i = 0; i < 2; i++) await peer.ask(workload, 1)
+/** Some samples; a peer that has just been started is warmed up by an iteration. */
+async function sample(peer, workload, result, count) {
+  if (!peer.running) await peer.ask(workload, 1)
   await sleep(20) // until the threads of the one before sleep
-  const { seconds, peak, error } = await peer.ask(workload, result.iterations)
-  if (error) {
-    result.error = error
-    return
+  for (let i = 0; i < count && !result.error; i++) {
+    const { seconds, peak, error } = await peer.ask(workload, result.iterations)
+    if (error) {
+      result.error = error
+      return
+    }
+    result.times.push(seconds / result.iterations)
+    result.peak = Math.max(peak ?? 0, result.peak ?? 0) || undefined
   }
-  result.times.push(seconds / result.iterations)
-  result.peak = Math.max(peak ?? 0, result.peak ?? 0) || undefined
 }
 
 /**
- * Times `workload` on every peer in turn, `repeats` times over, so that a slow spell of the machine hits all of them; stops
- * earlier, after a whole round, when `budget` seconds are over. With `alone` only one peer's process lives at a time; with
- * `keep` they live on.
+ * Times `workload` on every peer in turn until each has `repeats` samples, so that a slow spell of the machine hits all of
+ * them; stops earlier, after a whole round, when `budget` seconds are over. With `alone` only one peer's process lives at a
+ * time, for two samples; with `keep` they live on.
  * Gives for each peer's id { iterations, check, first, times (seconds per iteration), median, minimum, peak } or { error }.
  */
 export async function measure(peers, workload, options) {
@@ -59,8 +61,9 @@ export async function measure(peers, workload, options) {
   }
   const able = () => peers.filter(peer => !results[peer.id].error)
   const end = performance.now() + budget * 1000
-  for (let repeat = 0; repeat < repeats && (repeat === 0 || performance.now() < end); repeat++) {
-    for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id]))
+  const count = alone ? 2 : 1
+  for (let taken = 0; taken < repeats && (taken === 0 || performance.now() < end); taken += count) {
+    for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id], count))
   }
   if (!keep) for (const peer of peers) await peer.end()
   for (const [id, result] of Object.entries(results)) {

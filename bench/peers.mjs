@@ -26,7 +26,7 @@ function installed() {
 }
 
 const networks = ({ network }) => Boolean(network)
-const inference = ({ network, train }) => Boolean(network) && !train
+const inference = ({ network, train, autocast }) => Boolean(network) && !train && !autocast
 
 const contenders = {
   anneal: { title: 'Anneal', ours: true, ...node('peers/anneal.mjs') },

@@ -24,7 +24,7 @@ export async function prepare(workload, { onnx }) {
     JSON.stringify(workload),
   ])
   workload.parameters = parameters
-  if (onnx && !workload.train) {
+  if (onnx && !workload.train && !workload.autocast) {
     try {
       workload.onnx = await printed(python, [at('onnx_files.py'), folder, JSON.stringify(workload)])
     } catch (error) {

@@ -1,6 +1,6 @@
 // npm run bench -- [--set networks] [--only mlp,gpt2] [--peers anneal,torch] [--repeats 7] [--budget 600] [--threads 4] [--save NAME]
 // Compares Anneal with what is there of PyTorch and onnxruntime ($PYTHON or python3), TensorFlow.js and oneDNN alone, in one
-// run. A set is `operations` or `networks`; without it both are run. --budget stops repeating a workload after that many
+// run. Sets: operations, networks, bfloat16, growth; without --set all are run. --budget stops repeating a workload after that many
 // seconds. --save writes bench/results/NAME-SET.json and the set's tables in docs/benchmarks.md.
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,9 +13,9 @@ import { floor } from './models/costs.mjs'
 import { contender, ids, peersFor } from './peers.mjs'
 import { prepare } from './prepare.mjs'
 import { conditions, latencyLines, lead, markdownTable, tables, textTable } from './report.mjs'
+import { sets } from './workloads.mjs'
 
 const at = path => fileURLToPath(new URL(path, import.meta.url))
-const sets = JSON.parse(readFileSync(at('workloads.json'), 'utf8'))
 const latency = 'latency' // measured with the operations
 
 const { values: options } = parseArgs({
@@ -39,13 +39,13 @@ function listed(option, known) {
 }
 
 /** How far the first results of a contender may be from Anneal's, in parts of the largest. */
-const tolerances = { float32: 1e-4, rounded: 0.25 }
+const tolerances = { float32: 1e-4, bfloat16: 0.02, rounded: 0.25 }
 
 /** What is wrong with the first results, as text. */
-function disagreements({ name, results, tolerance = tolerances.float32 }) {
+function disagreements({ name, results, autocast = 'float32' }) {
   return Object.entries(results).flatMap(([id, result]) => {
     result.difference = difference(result, results.anneal)
-    const allowed = contender(id).rounded ? tolerances.rounded : tolerance
+    const allowed = contender(id).rounded ? tolerances.rounded : tolerances[autocast]
     if (!(result.difference > allowed || Number.isNaN(result.difference))) return []
     return [`${name}: ${id} gives ${result.check}; Anneal gives ${results.anneal.check}`]
   })
@@ -54,7 +54,10 @@ function disagreements({ name, results, tolerance = tolerances.float32 }) {
 async function compare(names, workload, environment, about) {
   process.stderr.write(`${workload.title}\n`)
   await prepare(workload, { onnx: names.some(name => name.toLowerCase().includes('ort')) })
-  const peers = peersFor(names, workload, environment)
+  const peers = peersFor(names, workload, {
+    ...environment,
+    BENCH_THREADS: String(workload.threads ?? options.threads),
+  })
   // Processes wait beside each other where memory allows for it: `memory` is what each needs, in GiB.
   const alone = (workload.memory ?? 1) * 2 ** 30 * peers.length > 0.7 * freemem()
   workload.results = await measure(peers, workload, { repeats, budget: Number(options.budget ?? Infinity), alone })
@@ -102,7 +105,8 @@ async function runSet(set, only) {
   const problems = []
   for (const workload of workloads) {
     problems.push(...(await compare(names, workload, environment, about)))
-    if (workload.network) workload.floor = floor(workload, workload.parameters, limits)
+    if (workload.network && !workload.threads && !workload.autocast)
+      workload.floor = floor(workload, workload.parameters, limits)
   }
   const run = {
     machine: `${cpus()[0].model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`,

@@ -2,18 +2,19 @@
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
 
-const { compile, io, noGrad, scope, synchronize } = anneal
+const { autocast, compile, io, noGrad, scope, synchronize } = anneal
 
 /** A plain function that trains one step or infers, and the batch that it takes. */
-export function stepOf({ network: name, train, options }, model) {
+export function stepOf({ network: name, train, options, autocast: dtype }, model) {
   const { batch, inputs, loss, optimizer: optimizerOf } = networks[name]
+  const mixed = fn => (dtype ? autocast(fn, { dtype }) : fn())
   if (!train) {
     model.eval()
-    return [(...given) => model.forward(...given), inputs(options)]
+    return [(...given) => mixed(() => model.forward(...given)), inputs(options)]
   }
   const optimizer = optimizerOf(model.parameters())
   const step = (...examples) => {
-    const value = loss(model, ...examples)
+    const value = mixed(() => loss(model, ...examples))
     value.backward()
     optimizer.step()
     optimizer.zeroGrad() // at the end, so that gradients are not kept over the next forward pass

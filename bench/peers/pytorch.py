@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from safetensors.torch import load_file
@@ -19,7 +21,7 @@ def compiled(function):
     return torch.compile(function) if COMPILE else function
 
 
-def training(network, model, options):
+def training(network, model, options, mixed):
     optimizer = network.optimizer(model.parameters())
     examples = network.batch(**options)
     loss_of = compiled(lambda *examples: network.loss(model, *examples))
@@ -27,7 +29,8 @@ def training(network, model, options):
     def run(iterations):
         first = []
         for _ in range(iterations):
-            loss = loss_of(*examples)
+            with mixed():
+                loss = loss_of(*examples)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -38,14 +41,14 @@ def training(network, model, options):
     return run
 
 
-def inference(network, model, options):
+def inference(network, model, options, mixed):
     inputs = network.inputs(**options)
     if COMPILE:
         inductor_config.freezing = True  # weights become constants, packed once
     forward = compiled(model.eval())
 
     def run(iterations):
-        with torch.no_grad():
+        with torch.no_grad(), mixed():
             first = forward(*inputs)
             for _ in range(iterations - 1):
                 forward(*inputs)
@@ -54,11 +57,12 @@ def inference(network, model, options):
     return run
 
 
-def prepare_network(network, train, weights, options):
+def prepare_network(network, train, weights, options, autocast=None):
     network = NETWORKS[network]
     model = network.model(**options)
     model.load_state_dict(load_file(weights))
-    return (training if train else inference)(network, model, options)
+    mixed = partial(torch.autocast, "cpu", dtype=getattr(torch, autocast)) if autocast else nullcontext
+    return (training if train else inference)(network, model, options, mixed)
 
 
 def product(m, k, n):
@@ -96,9 +100,12 @@ OPERATIONS = {"add4": add4, "mm64": mm64, "matmul1024": lambda: product(1024, 10
               "matmul2048": lambda: product(2048, 768, 3072)}
 
 
+KEYS = ("network", "train", "weights", "options", "autocast")
+
+
 def prepare(name, options):
     if "network" in options:
-        return prepare_network(**{key: options[key] for key in ("network", "train", "weights", "options")})
+        return prepare_network(**{key: options[key] for key in KEYS if key in options})
     return None if COMPILE else OPERATIONS[name]()
 
 
