@@ -45,6 +45,14 @@ function describeCore(addon: unknown): string {
     .join(', ')
 }
 
+/** The GPUs and libraries that the CUDA backend found, or why there is none and what to do. */
+function describeCuda(addon: unknown): string | string[] {
+  const { doctorCuda } = addon as { doctorCuda: () => Record<string, string> }
+  const { problem, ...found } = doctorCuda()
+  if (problem !== undefined) return `none: ${problem}`
+  return Object.entries(found).map(([name, value]) => `${name}: ${value}`)
+}
+
 function binaryFacts(report: NativeReport, before: ReadonlySet<string>): Diagnosis['facts'] {
   if ('failure' in report) return { Binary: describeFailure(report.failure).split('\n') }
   const core = describeCore(report.addon)
@@ -72,7 +80,7 @@ export function diagnose(): Diagnosis {
     Memory: `${gibibytes(os.totalmem())}, ${gibibytes(os.freemem())} free`,
     'Huge pages': hugePages(),
     ...binaryFacts(report, before),
-    CUDA: 'not built',
+    CUDA: 'failure' in report ? 'unknown, without the binary' : describeCuda(report.addon),
   }
   return { facts, usable: !('failure' in report) }
 }

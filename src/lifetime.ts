@@ -1,5 +1,6 @@
+import type { DeviceName } from './device'
 import { currentMode, type Mode, type Owner, withMode } from './mode'
-import { native, scratch } from './native'
+import { native, scratch, throwLast } from './native'
 import type { Tensor } from './tensor'
 
 let stacks: Map<number, string> | undefined
@@ -181,24 +182,24 @@ export interface MemoryReport {
   allocations: number
 }
 
-/** True counters of the memory of tensors, in bytes. */
-export function memory(): MemoryReport {
-  return native.memory()
+/** True counters of the memory of tensors, in bytes: of a device, or else of the default one. */
+export function memory(device?: DeviceName): MemoryReport {
+  return native.memory(device) ?? throwLast()
 }
 
 /** Starts the measurement of {@link MemoryReport.peak} anew. */
-export function resetPeakMemory(): void {
-  native.resetPeak()
+export function resetPeakMemory(device?: DeviceName): void {
+  if (!native.resetPeak(device)) throwLast()
 }
 
 /** The most bytes that tensors may take; an op that would pass it throws ERR_MEMORY and lists the largest. 0: no limit. */
-export function setMemoryLimit(bytes: number): void {
-  native.setMemoryLimit(bytes)
+export function setMemoryLimit(bytes: number, device?: DeviceName): void {
+  if (!native.setMemoryLimit(bytes, device)) throwLast()
 }
 
-/** Returns memory kept for reuse to the operating system, after waiting for queued work. */
-export function emptyCache(): void {
-  native.emptyCache()
+/** Returns memory kept for reuse to the operating system or the GPU, after waiting for queued work. */
+export function emptyCache(device?: DeviceName): void {
+  if (!native.emptyCache(device)) throwLast()
 }
 
 /** Starts (or stops) to remember where tensors are made, for {@link leakReport}. Slow: for debugging. */

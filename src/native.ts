@@ -1,4 +1,5 @@
 import { isMainThread } from 'node:worker_threads'
+import type { DeviceInfo, DeviceName } from './device'
 import { AnnealError, type ErrorCode } from './errors'
 import { loadNative } from './load'
 
@@ -54,7 +55,8 @@ export interface NativeAddon {
   call(): void
   bind(scratch: Float64Array): void
   lastError(): { code: ErrorCode; message: string }
-  fromData(data: ArrayBufferView, dtype: number): number
+  fromData(data: ArrayBufferView, dtype: number, device?: DeviceName): number
+  deviceOf(handle: number): DeviceName | undefined
   read(handle: number): Promise<ArrayBuffer>
   ready(handle: number): Promise<void>
   readSync(handle: number): ArrayBuffer | undefined
@@ -89,10 +91,14 @@ export interface NativeAddon {
   profileProgram(id: number): void
   describeProgram(id: number): GraphDescription | undefined
   schema(): OpSchema[]
-  memory(): Record<'tensors' | 'used' | 'pooled' | 'peak' | 'limit' | 'blocks' | 'allocations', number>
-  resetPeak(): void
-  setMemoryLimit(bytes: number): void
-  emptyCache(): void
+  device(name?: string): DeviceName | undefined
+  devices(): DeviceInfo[]
+  memory(
+    device?: DeviceName,
+  ): Record<'tensors' | 'used' | 'pooled' | 'peak' | 'limit' | 'blocks' | 'allocations', number> | undefined
+  resetPeak(device?: DeviceName): boolean
+  setMemoryLimit(bytes: number, device?: DeviceName): boolean
+  emptyCache(device?: DeviceName): boolean
   synchronize(): Promise<void>
   synchronizeSync(): void
   quiesce(): void
@@ -100,6 +106,7 @@ export interface NativeAddon {
   threads(): number
   setThreads(count: number): void
   doctor(): Record<string, string>
+  doctorCuda(): Record<string, string>
 }
 
 /** The native library, loaded once per environment. */

@@ -1,5 +1,6 @@
 import { describe, putShape } from './call'
 import { currentRecording, refuseWhileCapturing } from './capturing'
+import type { DeviceName } from './device'
 import { type DType, dtypeIndex, dtypeOf, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
 import { AnnealError, type ErrorCode } from './errors'
 import { free, keep, noteCreated, turnDue } from './lifetime'
@@ -55,6 +56,11 @@ export class Tensor {
 
   get dtype(): DType {
     return dtypes[this.#described().dtype]!
+  }
+
+  /** The device whose memory holds the values; a scalar that travels with calls may say 'cpu' anywhere. */
+  get device(): DeviceName {
+    return native.deviceOf(this.handle) ?? throwLast()
   }
 
   /** The number of axes. */
@@ -225,6 +231,8 @@ export interface TensorOptions {
   shape?: readonly number[]
   /** Whether `backward()` collects a gradient in it. */
   requiresGrad?: boolean
+  /** Where the values go. Default: the device of `setDevice()`, at first 'cpu'. */
+  device?: DeviceName
 }
 
 /**
@@ -250,7 +258,7 @@ export function tensor(values: NestedArray | ArrayBufferView, options: TensorOpt
     shape ??= nested
   }
   putShape(shape)
-  let result = new Tensor(checked(native.fromData(data, dtypeIndex(stored))))
+  let result = new Tensor(checked(native.fromData(data, dtypeIndex(stored), options.device)))
   if (dtype !== undefined && dtype !== stored) {
     const converted = result.cast(dtype)
     result.dispose()
@@ -294,6 +302,12 @@ export class Parameter extends Tensor {
     this.grad = undefined
     if (!native.assign(this.handle, this.cast(dtype).detach().handle, true)) throwLast()
     this.forgetSpec()
+  }
+
+  /** Moves the value to another device, in place; a collected gradient is dropped. */
+  move(device: DeviceName): void {
+    this.grad = undefined
+    if (!native.assign(this.handle, this.detach().to(device).detach().handle, true)) throwLast()
   }
 }
 

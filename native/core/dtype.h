@@ -4,13 +4,15 @@
 #include <ostream>
 #include <string_view>
 
+#include "core/portable.h"
+
 namespace anneal {
 
 enum class DType : uint8_t { Float32, Float64, Float16, BFloat16, Int8, UInt8, Int32, Int64, Bool };
 inline constexpr int kDTypes = 9;
 
 std::string_view name(DType dtype);
-constexpr size_t itemSize(DType dtype) {
+ANNEAL_HD constexpr size_t itemSize(DType dtype) {
   constexpr uint8_t sizes[kDTypes] = {4, 8, 2, 2, 1, 1, 4, 8, 1};
   return sizes[size_t(dtype)];
 }
@@ -41,31 +43,48 @@ struct BFloat16 {
   uint16_t bits;
 };
 
-// The conversions are branch-free, so that loops over them vectorise.
-inline float asFloat(uint32_t bits) {
+// The conversions are branch-free, so that loops over them vectorise; a GPU has instructions for them.
+ANNEAL_HD inline float asFloat(uint32_t bits) {
   float f;
   std::memcpy(&f, &bits, 4);
   return f;
 }
-inline uint32_t asBits(float f) {
+ANNEAL_HD inline uint32_t asBits(float f) {
   uint32_t bits;
   std::memcpy(&bits, &f, 4);
   return bits;
 }
-inline float toFloat(BFloat16 b) { return asFloat(uint32_t(b.bits) << 16); }
-inline BFloat16 toBFloat16(float f) {
+ANNEAL_HD inline float toFloat(BFloat16 b) { return asFloat(uint32_t(b.bits) << 16); }
+ANNEAL_HD inline BFloat16 toBFloat16(float f) {
+#if defined(__CUDA_ARCH__)
+  BFloat16 converted;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(converted.bits) : "f"(f));
+  return converted;
+#else
   uint32_t bits = asBits(f);
   uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   uint32_t nan = (bits >> 16) | 0x40u;
   return {uint16_t((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded)};
+#endif
 }
-inline float toFloat(Half h) {
+ANNEAL_HD inline float toFloat(Half h) {
+#if defined(__CUDA_ARCH__)
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.bits));
+  return f;
+#else
   uint32_t sign = uint32_t(h.bits & 0x8000u) << 16, rest = uint32_t(h.bits & 0x7fffu) << 13;
   // Scaling by 2^112 rebiases the exponent and normalises subnormals; infinity and NaN keep all exponent bits.
   uint32_t magnitude = asBits(asFloat(rest) * 0x1p112f);
   return asFloat(sign | (h.bits & 0x7fffu ? ((h.bits & 0x7c00u) == 0x7c00u ? rest | 0x7f800000u : magnitude) : 0u));
+#endif
 }
-inline Half toHalf(float f) {
+ANNEAL_HD inline Half toHalf(float f) {
+#if defined(__CUDA_ARCH__)
+  Half converted;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(converted.bits) : "f"(f));
+  return converted;
+#else
   uint32_t bits = asBits(f), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
   // Adding 0.5 aligns a subnormal's mantissa so that the addition itself rounds to nearest even.
   uint32_t subnormal = asBits(asFloat(magnitude) + 0.5f) - 0x3f000000u;
@@ -73,6 +92,7 @@ inline Half toHalf(float f) {
   uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
   uint32_t half = magnitude >= 0x47800000u ? special : (magnitude < 0x38800000u ? subnormal : normal);
   return {uint16_t(sign | half)};
+#endif
 }
 
 template <class T>

@@ -4,13 +4,14 @@
 #include <type_traits>
 
 #include "core/dtype.h"
+#include "core/portable.h"
 
 namespace anneal::cpu {
 
 /// One value from a storage type to another. Floats become integers by truncation, clamped to the range, NaN to 0;
 /// other integers wrap; anything but 0 is true.
 template <class To, class From>
-inline To convertTo(From v) {
+ANNEAL_HD inline To convertTo(From v) {
   if constexpr (std::is_same_v<To, From>) return v;
   else if constexpr (std::is_same_v<From, Half> || std::is_same_v<From, BFloat16>) return convertTo<To>(toFloat(v));
   else if constexpr (std::is_same_v<To, Half>) return toHalf(float(v));

@@ -60,7 +60,11 @@ void convertTensor(const View& in, const View& out);
 template <class F, class A>
 Pointwise pointwise(const A& attrs) {
   static const LoopSet set = loops<F>();
-  Pointwise p{.loops = &set};
+  constexpr int unary = scalar::indexOf<F>(scalar::Unary{}), binary = scalar::indexOf<F>(scalar::Binary{}),
+                ternary = scalar::indexOf<F>(scalar::Ternary{});
+  Pointwise p{.loops = &set,
+              .arity = unary >= 0 ? 1 : (binary >= 0 ? 2 : 3),
+              .functor = unary >= 0 ? unary : (binary >= 0 ? binary : ternary)};
   if constexpr (requires { attrs.params(p.params.data()); }) attrs.params(p.params.data());
   return p;
 }

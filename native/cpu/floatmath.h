@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/portable.h"
+
 namespace anneal::scalar::fast {
 
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -15,24 +17,24 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 inline constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
 
 /// c ? a : b by masks: of a choice the compiler may make jumps, and a loop with jumps does not vectorise.
-inline float select(bool c, float a, float b) {
+ANNEAL_HD inline float select(bool c, float a, float b) {
   uint32_t mask = -uint32_t(c);
   return std::bit_cast<float>((std::bit_cast<uint32_t>(a) & mask) | (std::bit_cast<uint32_t>(b) & ~mask));
 }
-inline float magnitude(float x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu); }
-inline float withSign(float size, float sign) {
+ANNEAL_HD inline float magnitude(float x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu); }
+ANNEAL_HD inline float withSign(float size, float sign) {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(size) & 0x7fffffffu) |
                               (std::bit_cast<uint32_t>(sign) & 0x80000000u));
 }
 /// 2^n for -126 <= n <= 127.
-inline float power2(int32_t n) { return std::bit_cast<float>(uint32_t(n + 127) << 23); }
+ANNEAL_HD inline float power2(int32_t n) { return std::bit_cast<float>(uint32_t(n + 127) << 23); }
 
 /// x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
 struct Reduced {
   float r;
   int32_t n;
 };
-inline Reduced reduce(float x) {
+ANNEAL_HD inline Reduced reduce(float x) {
   constexpr float shift = 0x1.8p23f;
   float shifted = x * 1.44269504f + shift, n = shifted - shift;
   float r = x - n * kLn2High - n * kLn2Low;
@@ -40,7 +42,7 @@ inline Reduced reduce(float x) {
 }
 
 /// exp(r) - 1 for |r| <= ln 2 / 2.
-inline float expm1Small(float r) {
+ANNEAL_HD inline float expm1Small(float r) {
   float p = 0.00139506003f;
   p = p * r + 0.008368953708f;
   p = p * r + 0.041666204166f;
@@ -49,7 +51,7 @@ inline float expm1Small(float r) {
   return r + r * r * p;
 }
 
-inline float exp(float x) {
+ANNEAL_HD inline float exp(float x) {
   float bounded = x < -110.0f ? -110.0f : (x > 100.0f ? 100.0f : x);
   auto [r, n] = reduce(bounded);
   // Two factors, since 2^n alone leaves the range before the result does.
@@ -58,7 +60,7 @@ inline float exp(float x) {
 }
 
 /// e^x / 2, also where e^x alone overflows.
-inline float halfExp(float x) {
+ANNEAL_HD inline float halfExp(float x) {
   float bounded = x < -110.0f ? -110.0f : (x > 100.0f ? 100.0f : x);
   auto [r, n] = reduce(bounded);
   int32_t half = n >> 1;
@@ -66,7 +68,7 @@ inline float halfExp(float x) {
 }
 
 /// The same in double: the remainder's series to the thirteenth power.
-inline double exp(double x) {
+ANNEAL_HD inline double exp(double x) {
   constexpr double shift = 0x1.8p52, high = 0x1.62e42fefa3800p-1, low = 0x1.ef35793c76730p-45;  // ln 2
   double bounded = x < -746.0 ? -746.0 : (x > 710.0 ? 710.0 : x);
   double shifted = bounded * 1.4426950408889634 + shift, whole = shifted - shift;
@@ -91,7 +93,7 @@ inline double exp(double x) {
   return p * power(half) * power(n - half);
 }
 
-inline float expm1(float x) {
+ANNEAL_HD inline float expm1(float x) {
   float bounded = x < -20.0f ? -20.0f : (x > 88.9f ? 88.9f : x);
   auto [r, n] = reduce(bounded);
   float scale = power2(n - 1);
@@ -100,7 +102,7 @@ inline float expm1(float x) {
 }
 
 /// 2^r for |r| <= 1/2.
-inline float exp2Small(float r) {
+ANNEAL_HD inline float exp2Small(float r) {
   float p = 1.547604465467e-04f;
   p = p * r + 1.340041671875e-03f;
   p = p * r + 9.618004908283e-03f;
@@ -109,7 +111,7 @@ inline float exp2Small(float r) {
   p = p * r + 6.931472064427e-01f;
   return 1.0f + r * p;
 }
-inline float exp2(float x) {
+ANNEAL_HD inline float exp2(float x) {
   float bounded = x < -160.0f ? -160.0f : (x > 140.0f ? 140.0f : x);
   constexpr float shift = 0x1.8p23f;
   float shifted = bounded + shift, r = bounded - (shifted - shift);
@@ -122,7 +124,7 @@ inline float exp2(float x) {
 struct Logarithm {
   float e, f, tail;
 };
-inline Logarithm splitLog(float x) {
+ANNEAL_HD inline Logarithm splitLog(float x) {
   bool tiny = x < 0x1p-126f;
   auto bits = std::bit_cast<uint32_t>(select(tiny, x * 0x1p23f, x));
   uint32_t fromRoot = bits - 0x3f3504f3u;  // exponent field counted from sqrt(1/2)
@@ -140,28 +142,28 @@ inline Logarithm splitLog(float x) {
   return {float(e) - select(tiny, 23.0f, 0.0f), f, f * f * (f * p - 0.5f)};
 }
 /// `y`, unless x is not positive and finite.
-inline float logEdges(float x, float y) {
+ANNEAL_HD inline float logEdges(float x, float y) {
   y = select(x == kInfinity, x, y);
   y = select(x == 0.0f, -kInfinity, y);
   return select(x >= 0.0f, y, kNaN);
 }
 
-inline float log(float x) {
+ANNEAL_HD inline float log(float x) {
   auto [e, f, tail] = splitLog(x);
   return logEdges(x, e * kLn2High + (f + (e * kLn2Low + tail)));
 }
-inline float log2(float x) {
+ANNEAL_HD inline float log2(float x) {
   auto [e, f, tail] = splitLog(x);
   // log2(e) in two parts, the first of few bits, keeps the product with f almost exact.
   constexpr float high = 0x1.714p0f, low = 0x1.47652cp-12f;
   return logEdges(x, e + (f * high + (f * low + tail * 1.44269504f)));
 }
-inline float log10(float x) {
+ANNEAL_HD inline float log10(float x) {
   auto [e, f, tail] = splitLog(x);
   constexpr float high = 0x1.344p-2f, low = 0x1.3509f8p-18f;  // log10(2)
   return logEdges(x, e * high + (f * 0.434294482f + (e * low + tail * 0.434294482f)));
 }
-inline float log1p(float x) {
+ANNEAL_HD inline float log1p(float x) {
   float u = 1.0f + x;
   // What rounding lost of x in 1 + x, as a first-order correction.
   float whole = log(u), y = whole - ((u - 1.0f) - x) / u;
@@ -169,35 +171,35 @@ inline float log1p(float x) {
   return select(u == 1.0f, x, y);
 }
 
-inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
+ANNEAL_HD inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
 
-inline float tanh(float x) {
+ANNEAL_HD inline float tanh(float x) {
   float size = magnitude(x);
   float t = expm1(2.0f * (size > 10.0f ? 10.0f : size));
   return withSign(t / (t + 2.0f), x);
 }
 
-inline float sinh(float x) {
+ANNEAL_HD inline float sinh(float x) {
   float size = magnitude(x), e = expm1(size > 9.0f ? 9.0f : size);
   float near = 0.5f * (e + e / (e + 1.0f));
   return select(x != x, x, withSign(select(size > 9.0f, halfExp(size), near), x));
 }
-inline float cosh(float x) {
+ANNEAL_HD inline float cosh(float x) {
   float e = halfExp(magnitude(x));
   return e + 0.25f / e;
 }
 
-inline float asinh(float x) {
+ANNEAL_HD inline float asinh(float x) {
   float a = magnitude(x), bounded = a > 0x1p30f ? 0x1p30f : a, square = bounded * bounded;
   float near = log1p(bounded + square / (1.0f + std::sqrt(square + 1.0f)));
   return select(x != x, x, withSign(select(a > 0x1p30f, log(a) + 0.693147181f, near), x));
 }
-inline float acosh(float x) {
+ANNEAL_HD inline float acosh(float x) {
   float t = (x > 0x1p30f ? 0x1p30f : x) - 1.0f;
   float y = select(x > 0x1p30f, log(x) + 0.693147181f, log1p(t + std::sqrt(t * (t + 2.0f))));
   return select(x >= 1.0f, y, kNaN);
 }
-inline float atanh(float x) {
+ANNEAL_HD inline float atanh(float x) {
   float a = magnitude(x);
   return select(a <= 1.0f, withSign(0.5f * log1p(2.0f * a / (1.0f - a)), x), kNaN);
 }

@@ -5,7 +5,7 @@
 namespace anneal::scalar::fast {
 
 /// log2(x) in double for positive x, subnormals included; +-1e300 for infinity and 0.
-inline double preciseLog2(float x) {
+ANNEAL_HD inline double preciseLog2(float x) {
   constexpr uint32_t root = 0x3fe6a09e;  // the upper half of sqrt(1/2)
   auto bits = std::bit_cast<uint64_t>(double(x));
   int32_t e = int32_t(uint32_t(bits >> 32) - root) >> 20;
@@ -20,10 +20,10 @@ inline double preciseLog2(float x) {
   return x == kInfinity ? 1e300 : y;
 }
 
-inline float within(float x, float most) { return select(x > most, most, select(x < -most, -most, x)); }
+ANNEAL_HD inline float within(float x, float most) { return select(x > most, most, select(x < -most, -most, x)); }
 
 /// a^b as 2^(b log2 |a|), the exponent in double.
-inline float pow(float a, float b) {
+ANNEAL_HD inline float pow(float a, float b) {
   constexpr double shift = 0x1.8p52;
   double y = double(within(b, 1e30f)) * preciseLog2(magnitude(a));
   y = y < -200.0 ? -200.0 : (y > 200.0 ? 200.0 : y);
@@ -44,11 +44,11 @@ inline float pow(float a, float b) {
 }
 
 /// Whether fmod below is exact: the quotient fits a double's multiples of b.
-inline bool divisible(float a, float b) {
+ANNEAL_HD inline bool divisible(float a, float b) {
   return (magnitude(a) < 0x1p29f * magnitude(b)) & (magnitude(b) < kInfinity) & (magnitude(b) > 0x1p-90f);
 }
 /// What is left of a when the quotient is rounded towards 0, with the sign of a.
-inline float fmod(float a, float b) {
+ANNEAL_HD inline float fmod(float a, float b) {
   constexpr double shift = 0x1.8p52;
   double x = a, y = b, n = x / y + shift - shift;
   double rest = x - n * y;  // by the nearest quotient
@@ -56,14 +56,14 @@ inline float fmod(float a, float b) {
   return withSign(float(rest), a);
 }
 
-inline float hypot(float a, float b) {
+ANNEAL_HD inline float hypot(float a, float b) {
   double x = a, y = b;
   auto size = float(std::sqrt(x * x + y * y));
   return select((magnitude(a) == kInfinity) | (magnitude(b) == kInfinity), kInfinity, size);
 }
 
 /// erf(x) = 1 - exp(-a P(a)) for a = |x|, which is 1 from 4 on.
-inline float erf(float x) {
+ANNEAL_HD inline float erf(float x) {
   float a = magnitude(x);
   a = a > 4.0f ? 4.0f : a;
   float p = -9.271000173160e-06f;
@@ -79,7 +79,7 @@ inline float erf(float x) {
 }
 
 /// exp(-a^2) t Q(t) with t = 1 / (1 + a / 3) for a = |x|. The square is taken in two parts: its rounding would matter.
-inline float erfc(float x) {
+ANNEAL_HD inline float erfc(float x) {
   float a = magnitude(x);
   a = a > 10.2f ? 10.2f : a;
   float t = 1.0f / (1.0f + a * (1.0f / 3.0f)), p = 5.552392766e-02f;
@@ -99,7 +99,7 @@ inline float erfc(float x) {
 
 /// erfinv(y) for product = (1 - y) (1 + y), by Giles' approximation in single precision ("Approximating the erfinv
 /// function", 2012).
-inline float erfinvOf(float y, float product) {
+ANNEAL_HD inline float erfinvOf(float y, float product) {
   float w = -log(product);
   bool central = w < 5.0f;
   float v = select(central, w - 2.5f, std::sqrt(w) - 3.0f);
@@ -114,7 +114,7 @@ inline float erfinvOf(float y, float product) {
   p = p * v + select(central, 1.50140941f, 2.83297682f);
   return p * y;
 }
-inline float erfinv(float y) {
+ANNEAL_HD inline float erfinv(float y) {
   return select(magnitude(y) == 1.0f, withSign(kInfinity, y), erfinvOf(y, (1.0f - y) * (1.0f + y)));
 }
 

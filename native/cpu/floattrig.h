@@ -6,57 +6,57 @@ namespace anneal::scalar::fast {
 
 /// Beyond this the reduction by quarter turns below is no longer exact.
 inline constexpr float kMostRadians = 0x1p20f;
-inline bool reducible(float x) { return magnitude(x) <= kMostRadians; }
+ANNEAL_HD inline bool reducible(float x) { return magnitude(x) <= kMostRadians; }
 
 /// x = n pi/2 + r with |r| <= pi/4. In double, where multiples of the first part of pi/2 are exact.
 struct QuarterTurns {
   float r;
   int32_t n;
 };
-inline QuarterTurns quarterTurns(float x) {
+ANNEAL_HD inline QuarterTurns quarterTurns(float x) {
   constexpr double shift = 0x1.8p52, high = 0x1.921fb544p0, low = 0x1.0b4611a626331p-34;
   double shifted = double(x) * 0.63661977236758138 + shift, n = shifted - shift;
   double r = (double(x) - n * high) - n * low;
   return {float(r), int32_t(uint32_t(std::bit_cast<uint64_t>(shifted)))};
 }
-inline float sinSmall(float r) {
+ANNEAL_HD inline float sinSmall(float r) {
   float z = r * r, p = 2.718342880e-06f;
   p = p * z + -1.983933899e-04f;
   p = p * z + 8.333329403e-03f;
   p = p * z + -1.666666667e-01f;
   return r + r * (z * p);
 }
-inline float cosSmall(float r) {
+ANNEAL_HD inline float cosSmall(float r) {
   float z = r * r, p = 2.443940882e-05f;
   p = p * z + -1.388737728e-03f;
   p = p * z + 4.166664711e-02f;
   return (1.0f - 0.5f * z) + z * z * p;
 }
-inline float ifOdd(int32_t n, float a, float b) {
+ANNEAL_HD inline float ifOdd(int32_t n, float a, float b) {
   uint32_t mask = -(uint32_t(n) & 1u);
   return std::bit_cast<float>((std::bit_cast<uint32_t>(a) & mask) | (std::bit_cast<uint32_t>(b) & ~mask));
 }
-inline float sineOf(float r, int32_t n) {
+ANNEAL_HD inline float sineOf(float r, int32_t n) {
   auto bits = std::bit_cast<uint32_t>(ifOdd(n, cosSmall(r), sinSmall(r)));
   return std::bit_cast<float>(bits ^ (uint32_t(n) << 30 & 0x80000000u));
 }
 
-inline float sin(float x) {
+ANNEAL_HD inline float sin(float x) {
   auto [r, n] = quarterTurns(x);
   return select(x == 0.0f, x, sineOf(r, n));
 }
-inline float cos(float x) {
+ANNEAL_HD inline float cos(float x) {
   auto [r, n] = quarterTurns(x);
   return sineOf(r, n + 1);
 }
-inline float tan(float x) {
+ANNEAL_HD inline float tan(float x) {
   auto [r, n] = quarterTurns(x);
   float s = sinSmall(r), c = cosSmall(r);
   return select(x == 0.0f, x, ifOdd(n, -c, s) / ifOdd(n, s, c));
 }
 
 /// asin(x) for |x| <= 1/2.
-inline float asinSmall(float x) {
+ANNEAL_HD inline float asinSmall(float x) {
   float z = x * x, p = 3.750814895e-02f;
   p = p * z + 1.444998358e-02f;
   p = p * z + 3.180277932e-02f;
@@ -67,11 +67,11 @@ inline float asinSmall(float x) {
 }
 inline constexpr float kPi = 3.14159265f, kHalfPi = 1.57079633f;
 
-inline float asin(float x) {
+ANNEAL_HD inline float asin(float x) {
   float a = magnitude(x), far = asinSmall(std::sqrt((1.0f - a) * 0.5f));
   return select(a <= 1.0f, withSign(select(a > 0.5f, kHalfPi - 2.0f * far, asinSmall(a)), x), kNaN);
 }
-inline float acos(float x) {
+ANNEAL_HD inline float acos(float x) {
   float a = magnitude(x), far = 2.0f * asinSmall(std::sqrt((1.0f - a) * 0.5f));
   float near = (kHalfPi - asinSmall(x)) + -4.37113883e-08f;  // what rounding took from pi/2
   float y = select(a > 0.5f, select(x < 0.0f, kPi - far, far), near);
@@ -79,7 +79,7 @@ inline float acos(float x) {
 }
 
 /// atan(x) for 0 <= x <= 1.
-inline float atanSmall(float x) {
+ANNEAL_HD inline float atanSmall(float x) {
   float z = x * x, p = -1.827184689e-03f;
   p = p * z + 1.106431520e-02f;
   p = p * z + -3.145546944e-02f;
@@ -91,13 +91,13 @@ inline float atanSmall(float x) {
   p = p * z + -3.333330186e-01f;
   return x + x * (z * p);
 }
-inline float atan(float x) {
+ANNEAL_HD inline float atan(float x) {
   float a = magnitude(x);
   bool far = a > 1.0f;
   float y = atanSmall(select(far, 1.0f / a, a));
   return select(x != x, x, withSign(select(far, kHalfPi - y, y), x));
 }
-inline float atan2(float y, float x) {
+ANNEAL_HD inline float atan2(float y, float x) {
   float a = magnitude(x), b = magnitude(y);
   bool steep = b > a;
   float small = steep ? a : b, large = steep ? b : a;

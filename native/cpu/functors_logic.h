@@ -4,49 +4,51 @@
 #include <limits>
 #include <type_traits>
 
+#include "core/portable.h"
+
 namespace anneal::scalar {
 
 struct Equal {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return a == b;
   }
 };
 struct NotEqual {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return a != b;
   }
 };
 struct Less {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return a < b;
   }
 };
 struct LessEqual {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return a <= b;
   }
 };
 struct Greater {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return a > b;
   }
 };
 struct GreaterEqual {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return a >= b;
   }
 };
 /// Numbers: relative tolerance, absolute tolerance, whether NaN is close to NaN.
 struct IsClose {
-  explicit IsClose(const double* p) : rtol(p[0]), atol(p[1]), equalNan(p[2] != 0) {}
+  ANNEAL_HD explicit IsClose(const double* p) : rtol(p[0]), atol(p[1]), equalNan(p[2] != 0) {}
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     using F = std::conditional_t<std::is_integral_v<T>, double, T>;
     F x = F(a), y = F(b), difference = std::abs(x - y);
     bool near = difference <= F(atol) + F(rtol) * std::abs(y) && difference <= std::numeric_limits<F>::max();
@@ -58,45 +60,45 @@ struct IsClose {
 
 struct LogicalNot {
   template <class T>
-  bool operator()(T x) const {
+  ANNEAL_HD bool operator()(T x) const {
     return x == T(0);
   }
 };
 struct LogicalAnd {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return (a != T(0)) & (b != T(0));
   }
 };
 struct LogicalOr {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return (a != T(0)) | (b != T(0));
   }
 };
 struct LogicalXor {
   template <class T>
-  bool operator()(T a, T b) const {
+  ANNEAL_HD bool operator()(T a, T b) const {
     return (a != T(0)) ^ (b != T(0));
   }
 };
 
 struct IsNan {
   template <class T>
-  bool operator()(T x) const {
+  ANNEAL_HD bool operator()(T x) const {
     return x != x;
   }
 };
 struct IsFinite {
   template <class T>
-  bool operator()(T x) const {
+  ANNEAL_HD bool operator()(T x) const {
     if constexpr (std::is_integral_v<T>) return true;
     else return std::abs(x) <= std::numeric_limits<T>::max();
   }
 };
 struct IsInf {
   template <class T>
-  bool operator()(T x) const {
+  ANNEAL_HD bool operator()(T x) const {
     if constexpr (std::is_integral_v<T>) return false;
     else return std::abs(x) > std::numeric_limits<T>::max();
   }
@@ -105,28 +107,28 @@ struct IsInf {
 struct BitwiseNot {
   static constexpr bool integers = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return ~x;
   }
 };
 struct BitwiseAnd {
   static constexpr bool integers = true;
   template <class T>
-  T operator()(T a, T b) const {
+  ANNEAL_HD T operator()(T a, T b) const {
     return a & b;
   }
 };
 struct BitwiseOr {
   static constexpr bool integers = true;
   template <class T>
-  T operator()(T a, T b) const {
+  ANNEAL_HD T operator()(T a, T b) const {
     return a | b;
   }
 };
 struct BitwiseXor {
   static constexpr bool integers = true;
   template <class T>
-  T operator()(T a, T b) const {
+  ANNEAL_HD T operator()(T a, T b) const {
     return a ^ b;
   }
 };
@@ -134,7 +136,7 @@ struct BitwiseXor {
 struct ShiftLeft {
   static constexpr bool integers = true;
   template <class T>
-  T operator()(T a, T b) const {
+  ANNEAL_HD T operator()(T a, T b) const {
     constexpr T bits = sizeof(T) * 8;
     return b < 0 || b >= bits ? T(0) : T(std::make_unsigned_t<T>(a) << b);
   }
@@ -142,7 +144,7 @@ struct ShiftLeft {
 struct ShiftRight {
   static constexpr bool integers = true;
   template <class T>
-  T operator()(T a, T b) const {
+  ANNEAL_HD T operator()(T a, T b) const {
     constexpr T bits = sizeof(T) * 8;
     return a >> (b < 0 || b >= bits ? bits - 1 : b);
   }
@@ -150,7 +152,7 @@ struct ShiftRight {
 
 struct Where {
   template <class T>
-  T operator()(T condition, T a, T b) const {
+  ANNEAL_HD T operator()(T condition, T a, T b) const {
     return condition != T(0) ? a : b;
   }
 };

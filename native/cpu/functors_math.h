@@ -9,13 +9,13 @@
 namespace anneal::scalar {
 
 // Functions that loops over float should vectorise; double takes the standard library's.
-inline float exp(float x) { return fast::exp(x); }
-inline double exp(double x) { return fast::exp(x); }
-inline float sigmoid(float x) { return fast::sigmoid(x); }
-inline double sigmoid(double x) { return 1 / (1 + fast::exp(-x)); }
-#define ANNEAL_FUNCTION(name)                          \
-  inline float name(float x) { return fast::name(x); } \
-  inline double name(double x) { return std::name(x); }
+ANNEAL_HD inline float exp(float x) { return fast::exp(x); }
+ANNEAL_HD inline double exp(double x) { return fast::exp(x); }
+ANNEAL_HD inline float sigmoid(float x) { return fast::sigmoid(x); }
+ANNEAL_HD inline double sigmoid(double x) { return 1 / (1 + fast::exp(-x)); }
+#define ANNEAL_FUNCTION(name)                                    \
+  ANNEAL_HD inline float name(float x) { return fast::name(x); } \
+  ANNEAL_HD inline double name(double x) { return std::name(x); }
 ANNEAL_FUNCTION(expm1)
 ANNEAL_FUNCTION(exp2)
 ANNEAL_FUNCTION(log)
@@ -43,167 +43,167 @@ ANNEAL_FUNCTION(erfc)
 struct Sqrt {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return std::sqrt(x);
   }
 };
 struct Rsqrt {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return T(1) / std::sqrt(x);
   }
 };
 struct Exp {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::exp(x);
   }
 };
 struct Expm1 {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::expm1(x);
   }
 };
 struct Exp2 {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::exp2(x);
   }
 };
 struct Log {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::log(x);
   }
 };
 struct Log1p {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::log1p(x);
   }
 };
 struct Log2 {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::log2(x);
   }
 };
 struct Log10 {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::log10(x);
   }
 };
 struct Sin {
   static constexpr bool floats = true;
-  static bool covers(float x) { return fast::reducible(x); }
-  static float rare(float x) { return std::sin(x); }
+  ANNEAL_HD static bool covers(float x) { return fast::reducible(x); }
+  ANNEAL_HD static float rare(float x) { return std::sin(x); }
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::sin(x);
   }
 };
 struct Cos {
   static constexpr bool floats = true;
-  static bool covers(float x) { return fast::reducible(x); }
-  static float rare(float x) { return std::cos(x); }
+  ANNEAL_HD static bool covers(float x) { return fast::reducible(x); }
+  ANNEAL_HD static float rare(float x) { return std::cos(x); }
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::cos(x);
   }
 };
 struct Tan {
   static constexpr bool floats = true;
-  static bool covers(float x) { return fast::reducible(x); }
-  static float rare(float x) { return std::tan(x); }
+  ANNEAL_HD static bool covers(float x) { return fast::reducible(x); }
+  ANNEAL_HD static float rare(float x) { return std::tan(x); }
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::tan(x);
   }
 };
 struct Asin {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::asin(x);
   }
 };
 struct Acos {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::acos(x);
   }
 };
 struct Atan {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::atan(x);
   }
 };
 struct Sinh {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::sinh(x);
   }
 };
 struct Cosh {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::cosh(x);
   }
 };
 struct Tanh {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::tanh(x);
   }
 };
 struct Asinh {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::asinh(x);
   }
 };
 struct Acosh {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::acosh(x);
   }
 };
 struct Atanh {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::atanh(x);
   }
 };
 struct Erf {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::erf(x);
   }
 };
 struct Erfc {
   static constexpr bool floats = true;
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     return scalar::erfc(x);
   }
 };
@@ -211,8 +211,8 @@ struct Erfc {
 /// In double Giles' approximation ("Approximating the erfinv function", 2012) is refined by two of Halley's steps.
 struct Erfinv {
   static constexpr bool floats = true;
-  float operator()(float y) const { return fast::erfinv(y); }
-  double operator()(double y) const {
+  ANNEAL_HD float operator()(float y) const { return fast::erfinv(y); }
+  ANNEAL_HD double operator()(double y) const {
     if (!(std::abs(y) < 1)) return y == 1 ? INFINITY : (y == -1 ? -INFINITY : NAN);
     double w = -std::log((1 - y) * (1 + y)), x;
     constexpr double central[] = {2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
@@ -235,28 +235,28 @@ struct Erfinv {
 // Integers are whole already.
 struct Ceil {
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     if constexpr (std::is_integral_v<T>) return x;
     else return std::ceil(x);
   }
 };
 struct Floor {
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     if constexpr (std::is_integral_v<T>) return x;
     else return std::floor(x);
   }
 };
 struct Round {
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     if constexpr (std::is_integral_v<T>) return x;
     else return std::nearbyint(x);
   }
 };
 struct Trunc {
   template <class T>
-  T operator()(T x) const {
+  ANNEAL_HD T operator()(T x) const {
     if constexpr (std::is_integral_v<T>) return x;
     else return std::trunc(x);
   }

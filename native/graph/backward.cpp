@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 
 #include "graph/capture.h"
@@ -34,6 +35,7 @@ class Pass {
             root.shape(), "; pass the gradient of the result, or reduce it first");
     require(!seed || seed.shape() == root.shape(), Code::Shape, "backward: the gradient has the shape ",
             seed ? seed.shape() : Shape{}, ", the tensor ", root.shape());
+    DeviceScope on(root.device());
     deliver(root.impl()->provenance, seed ? seed : ops::full(root.shape(), 1, root.dtype()));
   }
 
@@ -112,6 +114,9 @@ class Pass {
       out.push_back(node.out[i].detach());
       out[i].impl()->provenance = {.node = Ref<Node>(const_cast<Node*>(&node)), .index = int(i), .leaf = {}};
     }
+    const auto placed =
+        std::find_if(grads.begin(), grads.end(), [](const Tensor& g) { return g && g.impl()->storage; });
+    DeviceScope on(placed == grads.end() ? defaultDevice() : placed->device());
     Tensors result = node.row->vjp({node.attrs.get(), in, out, grads, need});
     require(result.size() <= in.size(), Code::Internal, node.row->name, ": the gradient gives ", result.size(),
             " results for ", in.size(), " inputs");

@@ -25,11 +25,13 @@ CapturePause::~CapturePause() { Context::current().capture = paused_; }
 
 Capture* Capture::current() { return Context::current().capture; }
 
-Capture::Capture(const std::vector<Spec>& arguments) : context_(Context::current()), serial_(nextSerial.fetch_add(1)) {
+Capture::Capture(const std::vector<Spec>& arguments, Device& device)
+    : context_(Context::current()), serial_(nextSerial.fetch_add(1)) {
   require(!context_.capture, Code::Internal, "compile: a function is being captured already");
   startSeed_ = context_.generator.seed;
   startOffset_ = context_.generator.offset;
-  graph_->device = &device();
+  graph_->device = &device;
+  startDevice_ = std::exchange(context_.device, &device);
   graph_->arguments = arguments;
   for (size_t i = 0; i < arguments.size(); ++i)
     arguments_.push_back(
@@ -43,6 +45,7 @@ Capture::~Capture() { restore(); }
 void Capture::restore() {
   if (context_.capture != this) return;
   context_.capture = nullptr;
+  context_.device = startDevice_;
   context_.generator.seed = startSeed_;
   context_.generator.offset = startOffset_;
   for (auto& [leaf, state] : leaves_) leaf->grad = state.second;
@@ -55,6 +58,11 @@ void Capture::requireAlive(const Tensor& t) {
   require(now && t.symbol().capture == now->serial_, Code::State,
           "the tensor was made while compile() captured a function and has no value outside of it; return it from the "
           "function");
+}
+
+void Capture::requireHere(const Tensor& t) const {
+  require(&t.device() == graph_->device, Code::Device, "compile: the function works on ", graph_->device->name(),
+          " and uses a tensor on ", t.device().name(), "; move it with to() before");
 }
 
 Tensor Capture::symbol(int value, bool weak) {
@@ -73,6 +81,7 @@ const Tensor& Capture::seen(const Tensor& t) {
     requireAlive(t);
     return t;
   }
+  if (t.impl()->storage) requireHere(t);
   CellState& cell = cellOf(t);
   Cell& entry = graph_->cells[cell.index];
   if (entry.value < 0 && !cell.now) {

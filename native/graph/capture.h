@@ -12,7 +12,7 @@ struct Context;
 /// names a value of the graph. While it is the context's capture, all the calls of that environment go here.
 class Capture {
  public:
-  explicit Capture(const std::vector<Spec>& arguments);
+  Capture(const std::vector<Spec>& arguments, Device& device);
   ~Capture();
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
@@ -21,6 +21,9 @@ class Capture {
   static Capture* current();
   /// Throws an Error (State) for a tensor that belongs to a capture that is over.
   static void requireAlive(const Tensor& t);
+
+  /// Throws an Error (Device) for a tensor on another device than the graph's.
+  void requireHere(const Tensor& t) const;
 
   const Tensor& argument(size_t i) const { return arguments_[i]; }
   /// `t` as the graph sees it: a tensor from outside becomes one that is read by reference at every run.
@@ -65,6 +68,7 @@ class Capture {
   std::unordered_map<TensorImpl*, CellState> cells_;
   std::unordered_map<Leaf*, std::pair<size_t, Tensor>> leaves_;           // with the gradient from before
   std::unordered_map<TensorImpl*, std::pair<Tensor, Tensor>> constants_;  // with what they stand for
+  Device* startDevice_ = nullptr;
   int64_t startSeed_, startOffset_;
   int region_ = 0, regions_ = 0;
 };

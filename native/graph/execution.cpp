@@ -28,8 +28,7 @@ void Program::Execution::perform() {
   if (!fault) [[likely]]
     return;
   for (const Kept& k : kept) {
-    allowAccess(k.to->data, k.bytes);
-    std::memcpy(k.to->data, k.from, k.bytes);
+    compiled->graph->device->move(k.to->data, k.from, k.bytes);
     k.to->fault = nullptr;
   }
 }
@@ -39,13 +38,18 @@ std::shared_ptr<const Error> Program::Execution::compute(std::vector<Compiled::S
     const Operation& operation = *step.operation;
     for (size_t i = 0; i < step.views.size(); ++i) {
       const Operand& o = operation.operands[i];
-      if (o.value >= 0) step.views[i].memory = bases[size_t(o.value)] + o.offset;
+      if (o.value < 0) continue;
+      step.views[i].memory = bases[size_t(o.value)] + o.offset;
+      if (!literals.empty() && literals[size_t(o.value)]) {
+        step.views[i].memory = nullptr;
+        step.views[i].scalar = *literals[size_t(o.value)];
+      }
     }
     const auto start = profile ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     try {
       const std::span<const View> views(step.views), in = views.first(operation.inputs),
                                                      out = views.subspan(operation.inputs);
-      if constexpr (kTracksAccess) allowOutputs(in, out);
+      if (kTracksAccess && compiled->graph->device->type() == DeviceType::Cpu) allowOutputs(in, out);
       (*step.kernel)(operation.attrs.get(), in, out);
     } catch (const Error& e) {
       return std::make_shared<const Error>(e);

@@ -39,6 +39,8 @@ struct Program::Execution {
   std::shared_ptr<Compiled> compiled;
   std::vector<std::byte*> bases;  // by value
   std::vector<std::array<std::byte, 16>> scalars;
+  std::vector<const std::array<std::byte, 16>*>
+      literals;                       // by value, not on the CPU: scalars, which kernels get as such
   std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
   std::vector<Kept> kept;
   bool withPrologue = false;

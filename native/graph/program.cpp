@@ -50,6 +50,7 @@ uint64_t stampOf(Block& block) {
 }  // namespace
 
 Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Compiled>()) {
+  DeviceScope on(*graph->device);
   optimize(*graph);
   Compiled& c = *compiled_;
   c.plan = planMemory(*graph);
@@ -99,8 +100,12 @@ bool Program::fits(Inputs arguments) const {
   if (arguments.size() != g.arguments.size()) return false;
   for (size_t i = 0; i < arguments.size(); ++i)
     if (!(arguments[i].spec() == g.arguments[i])) return false;
+  for (const Tensor& t : arguments)
+    if (t.impl()->storage && &t.device() != g.device) return false;
   for (const Cell& cell : g.cells)
-    if (!(cell.impl->spec == cell.spec) || !(cell.impl->provenance.leaf == cell.leaf)) return false;
+    if (!(cell.impl->spec == cell.spec) || (cell.impl->storage && cell.impl->device != g.device) ||
+        !(cell.impl->provenance.leaf == cell.leaf))
+      return false;
   for (const LeafState& l : g.leaves) {
     if (l.read && bool(l.leaf->grad) != l.defined) return false;
     if (l.value >= 0 && !(l.leaf->grad.spec() == g.values[size_t(l.value)].spec)) return false;
@@ -233,6 +238,7 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
   auto run = std::make_shared<Execution>();
   run->compiled = compiled_;
   run->bases.resize(g.values.size());
+  if (g.device->type() != DeviceType::Cpu) run->literals.resize(g.values.size());
   run->scalars.reserve(compiled_->outside.size());
   Tensors bound(g.values.size());
   for (int v : compiled_->outside) {
@@ -240,7 +246,11 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
     t = boundTo(v, arguments, numbers);
     const View view = t.view();
     if (view.block) run->reads.push_back(view.block);
-    run->bases[size_t(v)] = view.memory ? view.memory : run->scalars.emplace_back(view.scalar).data();
+    run->bases[size_t(v)] = view.memory;
+    if (view.memory) continue;
+    const auto& scalar = run->scalars.emplace_back(view.scalar);
+    if (g.device->type() == DeviceType::Cpu) run->bases[size_t(v)] = const_cast<std::byte*>(scalar.data());
+    else run->literals[size_t(v)] = &scalar;
   }
   std::vector<Ref<Block>> owned;
   takeMemory(*run, owned);
@@ -251,7 +261,7 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
   std::vector<Ref<Block>> passing;
   run->withPrologue = renewKept(*run, passing);
   Tensors results = outputs(bound, owned);
-  if (compiled_->small && g.device->idle()) run->perform();
+  if (compiled_->small && g.device->type() == DeviceType::Cpu && g.device->idle()) run->perform();
   else g.device->enqueue([run] { run->perform(); });
   leaveState(owned);
   return results;

@@ -24,7 +24,9 @@ Environment::Environment(Napi::Env env) : js_(env) {
   completions_.Unref(env);
   // Queued work may write into this environment's array buffers and calls `completions_`: they must not go before it is
   // done. Hooks run in reverse order, so this one comes before that of `completions_`.
-  env.AddCleanupHook([] { anneal::device().synchronize(); });
+  env.AddCleanupHook([] {
+    for (Device* device : startedDevices()) device->synchronize();
+  });
 }
 
 Environment& Environment::of(napi_env env) {
@@ -94,7 +96,7 @@ void Environment::defer(Device& device, std::function<void()> work, std::functio
   auto owned = std::make_unique<Settle>(std::move(settle));
   Settle* done = owned.get();
   pending_.emplace(done, std::move(owned));
-  device.enqueue([work = std::move(work), done, completions = completions_] {
+  device.whenDone([work = std::move(work), done, completions = completions_] {
     work();
     completions.BlockingCall(done);  // the queue has no bound: this does not wait
   });

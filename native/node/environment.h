@@ -56,7 +56,7 @@ class Environment {
     return onError;
   }
 
-  /// Queues `work` for the device's stream; `settle` runs later on this environment's thread. The environment stays
+  /// Queues `work` for when all that the device has been given is done; `settle` runs later on this environment's thread. The environment stays
   /// alive until then, and is not torn down while the stream works for it; where it is terminated first, `settle` never
   /// runs.
   void defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle);

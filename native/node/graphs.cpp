@@ -24,8 +24,16 @@ Napi::Value beginCapture(const Info& info) {
   Environment& env = Environment::of(js);
   return env.guarded(js.Undefined(), [&]() -> Napi::Value {
     std::vector<Spec> specs;
-    for (const Tensor& t : tensorsOf(env, info[0])) specs.push_back(t.spec());
-    env.capture = std::make_unique<Capture>(specs);
+    Device* device = nullptr;
+    for (const Tensor& t : tensorsOf(env, info[0])) {
+      specs.push_back(t.spec());
+      if (!t.impl()->storage) continue;
+      require(!device || device == &t.device(), Code::Device,
+              "compile: the arguments are on different devices: ", device ? device->name() : "", " and ",
+              t.device().name(), "; move them with to()");
+      device = &t.device();
+    }
+    env.capture = std::make_unique<Capture>(specs, device ? *device : defaultDevice());
     Tensors arguments;
     for (size_t i = 0; i < specs.size(); ++i) arguments.push_back(env.capture->argument(i));
     return handlesOf(env, js, arguments);

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "node/environment.h"
+#include "ops/device.h"
 #include "ops/views.h"
 
 namespace anneal::node {
@@ -20,7 +21,7 @@ Shape shapeFrom(Environment& env) {
   return shape;
 }
 
-/// fromData(view, dtype): a tensor of the bytes of a typed array, in the shape in scratch. They are copied.
+/// fromData(view, dtype, device?): a tensor of the bytes of a typed array, in the shape in scratch. They are copied.
 Napi::Value fromData(const Info& info) {
   Environment& env = Environment::of(info.Env());
   double handle = env.guarded(-1.0, [&] {
@@ -28,21 +29,23 @@ Napi::Value fromData(const Info& info) {
     Spec spec{shapeFrom(env), DType(info[1].ToNumber().Int32Value())};
     require(size_t(spec.size()) * itemSize(spec.dtype) == array.ByteLength(), Code::Shape, "tensor: shape ", spec.shape,
             " has ", spec.size(), " elements; the data has ", array.ByteLength() / itemSize(spec.dtype));
-    Tensor t = emptyTensor(spec, device(), true);
+    Device& device = info[2].IsString() ? deviceNamed(info[2].As<Napi::String>().Utf8Value()) : defaultDevice();
+    Tensor t = emptyTensor(spec, device, true);
     if (array.ByteLength())
-      std::memcpy(t.impl()->storage->data, static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
-                  array.ByteLength());
+      device.upload(t.impl()->storage, static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
+                    array.ByteLength());
     return env.add(t);
   });
   return Napi::Number::New(info.Env(), handle);
 }
 
-/// Bytes of `t` in row-major order, copied into `target` on the stream's thread; the block's fault is returned.
+/// Bytes of `t` in row-major order, copied into `target` when it is computed; the block's fault is returned.
 std::shared_ptr<const Error> copyOut(const Tensor& t, void* target) {
   View v = t.view();
   if (v.block && v.block->fault) return v.block->fault;
   size_t bytes = size_t(v.size()) * itemSize(v.dtype);
-  if (bytes) std::memcpy(target, v.data(), bytes);
+  if (bytes && v.memory) t.device().readNow(v.memory, target, bytes);
+  else if (bytes) std::memcpy(target, v.data(), bytes);
   return nullptr;
 }
 
@@ -130,6 +133,14 @@ Napi::Value readSync(const Info& info) {
   });
 }
 
+/// deviceOf(handle): the name of its device; undefined after an error.
+Napi::Value deviceOf(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return env.guarded(info.Env().Undefined(), [&]() -> Napi::Value {
+    return Napi::String::New(info.Env(), env.at(number(info, 0)).device().name());
+  });
+}
+
 /// describe(handle): dtype, rank, requiresGrad and the sizes into scratch; false after an error.
 Napi::Value describe(const Info& info) {
   Environment& env = Environment::of(info.Env());
@@ -161,6 +172,8 @@ Napi::Value assign(const Info& info) {
       return true;
     }
     if (!source.impl()->storage) source = ops::contiguous(source);
+    // A value from elsewhere comes to the cell, unless the cell is to be made anew.
+    if (!info[2].ToBoolean() && target.impl()->storage) source = ops::movedTo(source, target.device());
     TensorImpl& to = *target.impl();
     to.storage = source.impl()->storage;
     to.strides = source.strides();
@@ -196,6 +209,7 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   exports.Set("ready", Napi::Function::New(env, ready));
   exports.Set("readSync", Napi::Function::New(env, readSync));
   exports.Set("describe", Napi::Function::New(env, describe));
+  exports.Set("deviceOf", Napi::Function::New(env, deviceOf));
   exports.Set("assign", Napi::Function::New(env, assign));
   napi_value function;
   Environment* self = &Environment::of(Napi::Env(env));

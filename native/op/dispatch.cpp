@@ -21,7 +21,7 @@ Device& deviceOf(const Row& row, Inputs in) {
            "; move them with to()");
     found = &t.device();
   }
-  return found ? *found : device();
+  return found ? *found : defaultDevice();
 }
 
 /// Whether the call is to be recorded. Outputs of an op that is not differentiable are cut off from the record.
@@ -94,6 +94,7 @@ Tensors seenBy(Capture& capture, Inputs in) {
   Tensors out;
   for (const Tensor& t : in) {
     if (t) Capture::requireAlive(t);
+    if (t && t.impl()->storage && !t.symbolic()) capture.requireHere(t);
     out.push_back(t && t.impl()->storage && !t.symbolic() ? capture.constant(t) : t);
   }
   return out;
@@ -127,6 +128,7 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   if ((record && row.gradient == Gradient::Lower) || !kernel || (context.preferLower && row.lower)) {
     require(bool(row.lower), Code::Device, row.name, ": is not available on ", device.name());
     context.preferLower = false;  // for this op, not for those that it is composed of
+    DeviceScope on(device);
     return row.lower(attrs.get(), in);
   }
   checkValues(row, in);

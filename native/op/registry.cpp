@@ -35,7 +35,12 @@ Registry& Registry::get() {
 
 void Registry::add(std::unique_ptr<Row> row) { added_.push_back(std::move(row)); }
 
+namespace {
+std::mutex mutex;
+}
+
 void Registry::implement(const std::string& name, DeviceType device, Row::Kernel kernel) {
+  std::lock_guard lock(mutex);
   kernels_.emplace_back(name, device, std::move(kernel));
 }
 
@@ -49,7 +54,6 @@ void Registry::seal() {
 }
 
 const std::vector<const Row*>& Registry::rows() {
-  static std::mutex mutex;
   std::lock_guard lock(mutex);
   if (sorted_.empty()) seal();
   // Kernels may come later, from a backend library loaded at run time.

@@ -23,6 +23,7 @@ struct LoopSet;
 /// What an elementwise op computes of each element, for those who join several of them.
 struct Pointwise {
   const cpu::LoopSet* loops = nullptr;
+  int arity = 0, functor = -1;  // its place in the list of scalar functors of that many operands (cpu/scalar.h)
   std::array<double, 8> params{};
 };
 

@@ -25,6 +25,7 @@ struct Context {
   DType autocast = DType::Float32;  // the 16-bit dtype that products are computed in; Float32: none
   bool preferLower = false;         // run an op's composition rather than its kernel: how tests compare them
   Generator generator;
+  Device* device = nullptr;    // where tensors are made; none: on the CPU
   Capture* capture = nullptr;  // where calls go instead of running, while a function is captured
   static Context& current();
 };
@@ -37,6 +38,24 @@ class ContextScope {
 
  private:
   Context* before_;
+};
+
+/// Where tensors are made that depend on no others.
+inline Device& defaultDevice() {
+  Device* chosen = Context::current().device;
+  return chosen ? *chosen : device();
+}
+
+/// Makes `device` the default for as long as this lives.
+class DeviceScope {
+ public:
+  explicit DeviceScope(Device& device) : before_(Context::current().device) { Context::current().device = &device; }
+  ~DeviceScope() { Context::current().device = before_; }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  Device* before_;
 };
 
 /// Turns the recording of gradients on or off for as long as this lives.

@@ -1,10 +1,5 @@
 #pragma once
-#include <atomic>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
-#include <vector>
-
+#include "runtime/executor.h"
 #include "runtime/pool.h"
 #include "runtime/stream_thread.h"
 
@@ -21,37 +16,22 @@ class CpuDevice : public Device {
   void resetPeak() override { pool_.resetPeak(); }
   void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }
   void emptyCache() override { pool_.trim(); }
-  void submit(Task&& task) override { push({std::move(task), nullptr}); }
+  void submit(Task&& task) override { executor_.submit(std::move(task)); }
   bool runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) override;
-  void enqueue(std::function<void()> function) override;
-  void synchronize() override;
-  void quiesce() override;
-  bool idle() const override {
-    return completed_.load(std::memory_order_acquire) == submitted_.load(std::memory_order_acquire);
-  }
+  void enqueue(std::function<void()> function) override { executor_.enqueue(std::move(function)); }
+  void whenDone(std::function<void()> function) override { executor_.enqueue(std::move(function)); }
+  void upload(const Ref<Block>& to, const void* from, size_t bytes) override;
+  void readNow(const std::byte* from, void* to, size_t bytes) override;
+  void move(std::byte* to, const std::byte* from, size_t bytes) override;
+  void synchronize() override { executor_.synchronize(); }
+  void quiesce() override { executor_.quiesce(); }
+  bool idle() const override { return executor_.completed() == executor_.submitted(); }
 
  private:
   void forbid(std::byte* data, size_t bytes);
-  struct Job {
-    Task task;
-    std::function<void()> function;
-  };
-  void push(Job&& job);
-  void await(uint64_t left);
-  void loop();
-  bool waitForWork();
 
-  std::mutex mutex_;
-  std::condition_variable work_, progress_;
-  std::vector<Job> queue_;
-  std::atomic<size_t> queued_{0};
-  std::atomic<uint64_t> submitted_{0}, completed_{0};
-  std::atomic<bool> parked_{false};
-  std::atomic<int> waiters_{0};
-  std::mutex running_;  // held while a task runs
-  std::condition_variable resume_;
-  std::atomic<bool> quiet_{false};  // tasks run only while there are waiters
   Pool pool_;
+  Executor executor_;
 };
 
 /// For builds that track access: lets the kernel that comes next write its outputs. What it leaves unwritten is NaN, as

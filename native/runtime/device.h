@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/error.h"
@@ -45,7 +46,10 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual DeviceType type() const = 0;
+  /// As users name it: "cpu", "cuda:0".
   virtual std::string name() const = 0;
+  /// What it is: "NVIDIA H100 80GB HBM3".
+  virtual std::string hardware() const { return name(); }
 
   /// Uninitialised memory for a tensor of `spec`, 64-byte aligned. With `hostWrites` no queued task still uses it, so
   /// the caller may fill it at once. Throws an Error (Memory) that lists the largest live tensors.
@@ -61,6 +65,16 @@ class Device {
   virtual bool runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) = 0;
   /// Queues a function to run on the stream's own thread after all that was submitted before it.
   virtual void enqueue(std::function<void()> function) = 0;
+  /// Calls a function, on a thread of the device, when all that was submitted before is done, also by a GPU. The stream
+  /// goes on meanwhile, except on the CPU.
+  virtual void whenDone(std::function<void()> function) = 0;
+  /// Copies host memory, which may go when this returns, into a block that was allocated with `hostWrites`, in the
+  /// order of the stream.
+  virtual void upload(const Ref<Block>& to, const void* from, size_t bytes) = 0;
+  /// Copies the device's memory to the host now, blocking. Whatever writes it is done: see whenDone.
+  virtual void readNow(const std::byte* from, void* to, size_t bytes) = 0;
+  /// Copies within the device's memory; on the stream's own thread.
+  virtual void move(std::byte* to, const std::byte* from, size_t bytes) = 0;
   /// Waits until all that was submitted is done.
   virtual void synchronize() = 0;
   virtual bool idle() const = 0;
@@ -70,6 +84,14 @@ class Device {
 };
 
 /// The device of that type; throws an Error (Device) with the remedy where there is none.
-Device& device(DeviceType type = DeviceType::Cpu);
+Device& device(DeviceType type = DeviceType::Cpu, int index = 0);
+/// The device called "cpu", "cuda" or "cuda:1", or for "auto" the first GPU, or the CPU where there is none.
+Device& deviceNamed(std::string_view name);
+/// All devices of this machine that can be used.
+std::vector<Device*> allDevices();
+/// Those that were asked for so far.
+std::vector<Device*> startedDevices();
+/// Why there is no GPU, with the remedy; empty where there is one.
+std::string cudaProblem();
 
 }  // namespace anneal

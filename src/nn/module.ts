@@ -1,5 +1,6 @@
 import { decides, dependsOn } from '../capturing'
 import type { Dataset } from '../data'
+import type { DeviceName } from '../device'
 import { type DType, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
 import { Buffer, Parameter, Tensor } from '../tensor'
@@ -190,16 +191,18 @@ export abstract class Module {
   }
 
   /**
-   * Converts all floating-point parameters and buffers to a dtype, or moves them to a device.
-   * @throws ERR_DEVICE for a device that this build does not have.
+   * Converts all floating-point parameters and buffers to a dtype, or moves all of them to a device.
+   * @throws ERR_DEVICE for a device that there is not; the message says why and what to do.
    */
-  to(target: DType | 'cpu' | 'cuda'): this {
-    if (target === 'cpu') return this
-    if (target === 'cuda') {
-      throw new AnnealError('ERR_DEVICE', "to: this build of Anneal has no device 'cuda'; use 'cpu'")
+  to(target: DType | DeviceName): this {
+    if (target === 'cpu' || target === 'cuda' || target.startsWith('cuda:')) {
+      for (const [, cell] of this.namedCells()) cell.move(target as DeviceName)
+      return this
     }
-    if (!isFloat(target)) throw new AnnealError('ERR_DTYPE', `to: expected a floating-point dtype; got '${target}'`)
-    for (const [, cell] of this.namedCells()) if (isFloat(cell.dtype)) cell.convert(target)
+    if (!isFloat(target as DType)) {
+      throw new AnnealError('ERR_DTYPE', `to: expected a floating-point dtype or a device; got '${target}'`)
+    }
+    for (const [, cell] of this.namedCells()) if (isFloat(cell.dtype)) cell.convert(target as DType)
     return this
   }
 

@@ -1,9 +1,10 @@
-import type { Tensor } from 'anneal'
+import { setDevice, type Tensor } from 'anneal'
 
-const device = process.env.ANNEAL_TEST_DEVICE ?? 'cpu'
-if (device !== 'cpu') throw new Error(`ANNEAL_TEST_DEVICE=${device}: this build computes on the cpu only`)
+/** The device that the tests run on: ANNEAL_TEST_DEVICE=cuda has all of them compute on a GPU, or on the emulator. */
+export const testDevice = (process.env.ANNEAL_TEST_DEVICE ?? 'cpu') as 'cpu' | 'cuda'
+setDevice(testDevice)
 
-/** Puts a test's input on the device that the tests run on: the only place that knows which. */
+/** Puts a test's input on the device that the tests run on. */
 export function place(tensor: Tensor): Tensor {
-  return tensor
+  return tensor.to(testDevice)
 }

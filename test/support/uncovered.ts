@@ -15,5 +15,6 @@ export const uncovered: Record<string, string> = {
   randomUniform: random,
   recurrentGrad: recurrent,
   recurrentLayer: recurrent,
+  to: 'needs another device: test/core/device.test.ts',
   truncatedNormal: random,
 }

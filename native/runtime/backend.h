@@ -1,0 +1,30 @@
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace anneal {
+
+/// What a backend in a library of its own gives to the core, which opens it when one of its devices is asked for. Its
+/// kernels register themselves when it is loaded.
+struct Backend {
+  const char* version;                // of the core that it was built for: see kBackendVersion
+  std::string (*problem)();           // why it has no device, with the remedy; empty: it has some
+  int (*devices)();                   // how many
+  Device& (*device)(int index);       // throws an Error (Device)
+  std::vector<Device*> (*started)();  // those that were asked for so far
+  std::vector<std::pair<std::string, std::string>> (*describe)();  // names and values, for people
+};
+
+/// Changes whenever core and backend can no longer be mixed.
+inline constexpr const char* kBackendVersion = "1";
+
+/// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
+const Backend* cudaBackend(std::string& problem);
+
+}  // namespace anneal
+
+/// What a backend's library exports.
+extern "C" const anneal::Backend* anneal_backend();

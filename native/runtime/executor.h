@@ -1,0 +1,64 @@
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace anneal {
+
+/// A thread that runs what is submitted, in order: the host side of a device's stream. Lives as long as the process.
+class Executor {
+ public:
+  struct Hooks {
+    std::function<void()> begin;       // on the new thread, before anything else
+    std::function<void(Task&)> run;    // runs a task; does not throw
+    std::function<void()> caughtUp{};  // if given: everything that was queued has been run
+  };
+  explicit Executor(Hooks hooks);
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  void submit(Task&& task) { push({std::move(task), nullptr}); }
+  void enqueue(std::function<void()> function) { push({{}, std::move(function)}); }
+  /// Waits until all that was submitted has been run; does nothing on the thread itself.
+  void synchronize();
+  /// See Device::quiesce.
+  void quiesce();
+  /// Whether the calling thread is this one.
+  bool here() const;
+  uint64_t submitted() const { return submitted_.load(std::memory_order_acquire); }
+  uint64_t completed() const { return completed_.load(std::memory_order_acquire); }
+
+ private:
+  struct Job {
+    Task task;
+    std::function<void()> function;
+  };
+  void push(Job&& job);
+  void await(uint64_t left);
+  void loop();
+  void run(Job& job);
+  bool waitForWork();
+
+  const Hooks hooks_;
+  std::mutex mutex_;
+  std::condition_variable work_, progress_;
+  std::vector<Job> queue_;
+  std::atomic<size_t> queued_{0};
+  std::atomic<uint64_t> submitted_{0}, completed_{0};
+  std::atomic<bool> parked_{false};
+  std::atomic<int> waiters_{0};
+  std::mutex running_;  // held while a task runs
+  std::condition_variable resume_;
+  std::atomic<bool> quiet_{false};  // tasks run only while there are waiters
+};
+
+/// Runs the kernel that `row` has on `device`. A failure marks the outputs' blocks, and is handed on by kernels that
+/// read marked blocks.
+void runKernel(DeviceType device, const Row& row, const void* attrs, std::span<const View> in,
+               std::span<const View> out);
+
+}  // namespace anneal
