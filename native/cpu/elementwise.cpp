@@ -2,45 +2,13 @@
 
 #include "cpu/convert.h"
 #include "cpu/parallel.h"
+#include "op/nest.h"
 
 namespace anneal::cpu {
 namespace {
 
 constexpr int64_t kTile = 1024;
 constexpr int64_t kGrain = 16384;
-
-/// The loop nest over the output after joining axes that are contiguous with each other in every operand.
-struct Nest {
-  int operands;
-  Shape shape;
-  std::array<Strides, kMaxOperands + 1> strides;
-
-  Nest(std::span<const View> in, const View& out) : operands(int(in.size()) + 1) {
-    std::array<Strides, kMaxOperands + 1> full;
-    for (size_t i = 0; i < in.size(); ++i) full[i] = broadcastStrides(in[i].shape, in[i].strides, out.shape);
-    full[in.size()] = out.strides;
-    for (int axis = 0; axis < out.shape.rank(); ++axis) {
-      if (out.shape[axis] == 1) continue;
-      if (shape.rank() && joins(full, axis, out.shape[axis])) continue;
-      shape.push(out.shape[axis]);
-      for (int i = 0; i < operands; ++i) strides[size_t(i)].push(full[size_t(i)][axis]);
-    }
-    if (shape.rank() == 0) {
-      shape.push(out.shape.product());
-      for (int i = 0; i < operands; ++i) strides[size_t(i)].push(1);
-    }
-  }
-
- private:
-  bool joins(const std::array<Strides, kMaxOperands + 1>& full, int axis, int64_t size) {
-    int last = shape.rank() - 1;
-    for (int i = 0; i < operands; ++i)
-      if (strides[size_t(i)][last] != full[size_t(i)][axis] * size) return false;
-    shape[last] *= size;
-    for (int i = 0; i < operands; ++i) strides[size_t(i)][last] = full[size_t(i)][axis];
-    return true;
-  }
-};
 
 /// One thread's walk over the nest, row by row of the innermost axis. Rows are cut into tiles where an operand is one
 /// that the loop cannot read in place: it is converted into a buffer first.

@@ -44,7 +44,7 @@ std::shared_ptr<const Error> copyOut(const Tensor& t, void* target) {
   View v = t.view();
   if (v.block && v.block->fault) return v.block->fault;
   size_t bytes = size_t(v.size()) * itemSize(v.dtype);
-  if (bytes && v.memory) t.device().readNow(v.memory, target, bytes);
+  if (v.memory) t.device().readNow(v.memory, target, bytes);
   else if (bytes) std::memcpy(target, v.data(), bytes);
   return nullptr;
 }
@@ -72,9 +72,16 @@ void settle(Napi::Env js, const Deferred& deferred, const Fault& fault, const Na
 template <class Look, class Value>
 void settleAfter(Environment& env, Device& device, const Deferred& deferred, Look look, Value value) {
   auto fault = std::make_shared<Fault>();
-  env.defer(
-      device, [look, fault] { *fault = look(); },
-      [fault, deferred, value](Napi::Env js) { settle(js, deferred, *fault, *fault ? js.Undefined() : value(js)); });
+  auto seen = [look, fault] {
+    try {
+      *fault = look();
+    } catch (const Error& e) {  // of a device that found a mistake only when it computed, or was lost
+      *fault = std::make_shared<const Error>(e);
+    }
+  };
+  env.defer(device, seen, [fault, deferred, value](Napi::Env js) {
+    settle(js, deferred, *fault, *fault ? js.Undefined() : value(js));
+  });
 }
 
 /// A promise that `start` sees to, and that is rejected with what it throws.
@@ -114,6 +121,7 @@ Napi::Value ready(const Info& info) {
     require(!t.symbolic(), Code::State, "compile: a captured function cannot wait; return the tensor instead");
     auto look = [t] {
       Block* block = t.view().block;
+      if (block && !block->fault) t.device().readNow(nullptr, nullptr, 0);
       return block ? block->fault : nullptr;
     };
     settleAfter(env, t.device(), deferred, look, [](Napi::Env js) { return js.Undefined(); });

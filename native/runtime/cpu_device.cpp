@@ -75,7 +75,9 @@ bool CpuDevice::runNow(const Row& row, const void* attrs, std::span<const View> 
 }
 
 void CpuDevice::upload(const Ref<Block>& to, const void* from, size_t bytes) { std::memcpy(to->data, from, bytes); }
-void CpuDevice::readNow(const std::byte* from, void* to, size_t bytes) { std::memcpy(to, from, bytes); }
+void CpuDevice::readNow(const std::byte* from, void* to, size_t bytes) {
+  if (bytes) std::memcpy(to, from, bytes);
+}
 void CpuDevice::move(std::byte* to, const std::byte* from, size_t bytes) {
   allowAccess(to, bytes);
   std::memcpy(to, from, bytes);

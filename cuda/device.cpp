@@ -1,0 +1,304 @@
+#include "device.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "core/access.h"
+#include "launch.h"
+#include "op/row.h"
+#include "runtime/cpu_device.h"
+
+namespace anneal::cuda {
+namespace {
+
+thread_local CudaDevice* here = nullptr;
+thread_local const CudaDevice* waiter = nullptr;  // whose completion thread this is
+constexpr uint64_t kJobsPerMark = 64;
+constexpr auto kSpin = std::chrono::microseconds(50);
+#if defined(ANNEAL_CUDA_EMULATE)
+constexpr bool kEmulated = true;
+#else
+constexpr bool kEmulated = false;
+#endif
+
+std::vector<Error (*)(const FaultRecord&)>& sites() {
+  static std::vector<Error (*)(const FaultRecord&)> all;
+  return all;
+}
+
+/// Waits for an event: at first without letting the thread sleep, because the next value is often near.
+cudaError_t await(cudaEvent_t event) {
+  const auto until = std::chrono::steady_clock::now() + kSpin;
+  do {
+    const cudaError_t state = cudaEventQuery(event);
+    if (state != cudaErrorNotReady) return state;
+  } while (std::chrono::steady_clock::now() < until);
+  return cudaEventSynchronize(event);
+}
+
+struct Properties {
+  std::string name;
+  size_t memory;
+  int multiprocessors, capability;
+};
+
+Properties propertiesOf(int index) {
+#if defined(ANNEAL_CUDA_EMULATE)
+  (void)index;
+  return {"emulated", size_t(16) << 30, 4, 80};
+#else
+  cudaDeviceProp p;
+  check(cudaGetDeviceProperties(&p, index), "properties");
+  return {p.name, p.totalGlobalMem, p.multiProcessorCount, 10 * p.major + p.minor};
+#endif
+}
+
+}  // namespace
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) [[likely]]
+    return;
+  (void)cudaGetLastError();  // one that does not stay is forgotten
+  if (error == cudaErrorMemoryAllocation) fail(Code::Memory, "cuda: out of memory: ", what);
+  fail(Code::Device, "cuda: ", what, " failed: ", cudaGetErrorName(error), " (", cudaGetErrorString(error),
+       "). After such an error the GPU often cannot be used by this process any more; start it anew");
+}
+
+FaultSite::FaultSite(Error (*describe)(const FaultRecord&)) : number_(int(sites().size())) {
+  sites().push_back(describe);
+}
+
+std::string hardwareOf(int ordinal) { return propertiesOf(ordinal).name; }
+
+CudaDevice& current() {
+  require(here != nullptr, Code::Internal, "cuda: kernels are started on a device's own thread only");
+  return *here;
+}
+
+Scratch::Scratch(size_t bytes) : block_(current().allocate({{int64_t(bytes)}, DType::UInt8}, false)) {
+  allowAccess(block_->data, bytes);
+}
+
+CudaDevice::CudaDevice(int index, int ordinal)
+    : index_(index),
+      ordinal_(ordinal),
+      pool_(Pool::Source{.allocate =
+                             [this](size_t bytes) {
+                               activate();
+                               void* memory = nullptr;
+                               const bool made = cudaMalloc(&memory, bytes) == cudaSuccess;
+                               if (!made) (void)cudaGetLastError();
+                               else if (kEmulated) forbidAccess(memory, bytes);
+                               return made ? static_cast<std::byte*>(memory) : nullptr;
+                             },
+                         .free =
+                             [this](std::byte* memory, size_t) {
+                               activate();
+                               (void)cudaFree(memory);
+                             },
+                         .submitted = [this] { return executor_.submitted(); },
+                         .completed = [this] { return finished(); },
+                         .synchronize = [this] { synchronize(); },
+                         .released = kEmulated && kTracksAccess
+                                         ? std::function<void(std::byte*, size_t)>([this](auto... b) { forbid(b...); })
+                                         : nullptr},
+            0),
+      executor_({.begin =
+                     [this] {
+                       here = this;
+                       activate();
+                     },
+                 .run = [this](Task& task) { run(task); },
+                 .caughtUp = [this] { mark(); }}) {
+  activate();
+  const Properties properties = propertiesOf(ordinal);
+  hardware_ = properties.name;
+  multiprocessors_ = properties.multiprocessors;
+  capability_ = properties.capability;
+  pool_.setLimit(properties.memory);
+  for (cudaStream_t* s : {&stream_, &in_, &out_})
+    check(cudaStreamCreateWithFlags(s, cudaStreamNonBlocking), "creating a stream");
+  void* record = nullptr;
+  check(cudaHostAlloc(&record, sizeof(FaultRecord), cudaHostAllocMapped), "pinned memory");
+  faults_ = new (record) FaultRecord{};
+  std::thread([this] { waitLoop(); }).detach();  // lives as long as the process
+}
+
+void CudaDevice::activate() const { check(cudaSetDevice(ordinal_), "choosing the device"); }
+
+void CudaDevice::forbid(std::byte* data, size_t bytes) {
+  if (idle()) forbidAccess(data, bytes);
+  else enqueue([data, bytes] { forbidAccess(data, bytes); });
+}
+
+Ref<Block> CudaDevice::allocate(const Spec& spec, bool hostWrites) { return pool_.allocate(spec, hostWrites); }
+
+void CudaDevice::run(Task& task) {
+  if constexpr (kEmulated) allowOutputs(task.in(), task.out());
+  runKernel(DeviceType::Cuda, *task.row, task.attrs.get(), task.in(), task.out());
+  if (executor_.completed() % kJobsPerMark == 0) mark();
+}
+
+cudaEvent_t CudaDevice::takeEvent() const {
+  {
+    std::lock_guard lock(progress_);
+    if (!events_.empty()) {
+      const cudaEvent_t event = events_.back();
+      events_.pop_back();
+      return event;
+    }
+  }
+  cudaEvent_t event;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync), "creating an event");
+  return event;
+}
+
+void CudaDevice::giveEvent(cudaEvent_t event) const {
+  std::lock_guard lock(progress_);
+  events_.push_back(event);
+}
+
+/// Notes how far the GPU will be when it has done all that it was given so far.
+void CudaDevice::mark() {
+  try {
+    const uint64_t jobs = executor_.completed();
+    const cudaEvent_t event = takeEvent();
+    check(cudaEventRecord(event, stream_), "recording an event");
+    std::lock_guard lock(progress_);
+    marks_.push_back({jobs, event});
+  } catch (const Error&) {  // of a lost device: whoever waits for values hears of it
+  }
+}
+
+uint64_t CudaDevice::finished() const {
+  std::lock_guard lock(progress_);
+  while (!marks_.empty() && cudaEventQuery(marks_.front().event) != cudaErrorNotReady) {
+    finished_ = marks_.front().jobs;
+    events_.push_back(marks_.front().event);
+    marks_.pop_front();
+  }
+  return finished_;
+}
+
+void CudaDevice::whenDone(std::function<void()> function) {
+  {
+    std::lock_guard lock(waitingMutex_);
+    ++unsettled_;
+  }
+  executor_.enqueue([this, function = std::move(function)]() mutable {
+    cudaEvent_t event = nullptr;
+    try {
+      event = takeEvent();
+      check(cudaEventRecord(event, stream_), "recording an event");
+    } catch (const Error&) {  // of a lost device: reading says so
+    }
+    std::lock_guard lock(waitingMutex_);
+    waiting_.push_back({event, std::move(function)});
+    wake_.notify_one();
+  });
+}
+
+void CudaDevice::waitLoop() {
+  waiter = this;
+  activate();
+  for (;;) {
+    Waiting next;
+    {
+      std::unique_lock lock(waitingMutex_);
+      wake_.wait(lock, [&] { return !waiting_.empty(); });
+      next = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    if (next.event) {
+      (void)await(next.event);
+      giveEvent(next.event);
+    }
+    next.function();
+    next = {};
+    std::lock_guard lock(waitingMutex_);
+    if (--unsettled_ == 0) settled_.notify_all();
+  }
+}
+
+void CudaDevice::synchronize() {
+  activate();
+  executor_.synchronize();
+  (void)cudaStreamSynchronize(stream_);
+  if (executor_.here() || waiter == this) return;
+  std::unique_lock lock(waitingMutex_);
+  settled_.wait(lock, [&] { return unsettled_ == 0; });
+}
+
+void CudaDevice::copyIn(const Ref<Block>& to, size_t at, Staging& from, Staging::Buffer* buffer, size_t bytes) {
+  try {
+    check(cudaMemcpyAsync(to->data + at, buffer->memory, bytes, cudaMemcpyHostToDevice, in_), "copy to the device");
+    check(cudaEventRecord(buffer->done, in_), "recording an event");
+    check(cudaStreamWaitEvent(stream_, buffer->done, 0), "waiting for a copy");
+    from.give(buffer, true);
+  } catch (const Error& e) {
+    from.give(buffer, false);
+    to->fault = std::make_shared<const Error>(e);
+  }
+}
+
+void CudaDevice::upload(const Ref<Block>& to, const void* from, size_t bytes) {
+  activate();
+  const bool own = executor_.here();
+  Staging& staging = own ? ownUploads_ : uploads_;
+  for (size_t at = 0; at < bytes; at += Staging::kSize) {
+    const size_t n = std::min(Staging::kSize, bytes - at);
+    Staging::Buffer* buffer = staging.take();
+    std::memcpy(buffer->memory, static_cast<const std::byte*>(from) + at, n);
+    if (own) copyIn(to, at, staging, buffer, n);
+    else executor_.enqueue([this, to, at, &staging, buffer, n] { copyIn(to, at, staging, buffer, n); });
+  }
+}
+
+void CudaDevice::throwFaults() {
+  const int set = __atomic_load_n(&faults_->set, __ATOMIC_ACQUIRE);
+  if (set != 0) {
+    const FaultRecord record = *faults_;
+    __atomic_store_n(&faults_->set, 0, __ATOMIC_RELEASE);
+    throw sites()[size_t(set - 1)](record);
+  }
+  const cudaError_t state = cudaStreamQuery(stream_);
+  if (state != cudaErrorNotReady) check(state, "a kernel");
+}
+
+/// Two buffers in turn: one is filled while the other is emptied.
+void CudaDevice::readNow(const std::byte* from, void* to, size_t bytes) {
+  activate();
+  throwFaults();
+  struct Part {
+    Staging::Buffer* buffer = nullptr;
+    size_t at = 0, bytes = 0;
+  } parts[2];
+  const auto empty = [&](Part& part) {
+    if (!part.buffer) return;
+    const cudaError_t state = await(part.buffer->done);
+    if (state == cudaSuccess) std::memcpy(static_cast<std::byte*>(to) + part.at, part.buffer->memory, part.bytes);
+    downloads_.give(std::exchange(part.buffer, nullptr), false);
+    check(state, "copy from the device");
+  };
+  int turn = 0;
+  for (size_t at = 0; at < bytes; at += Staging::kSize, turn ^= 1) {
+    Part& part = parts[turn];
+    empty(part);
+    part = {downloads_.take(), at, std::min(Staging::kSize, bytes - at)};
+    const cudaError_t started =
+        cudaMemcpyAsync(part.buffer->memory, from + at, part.bytes, cudaMemcpyDeviceToHost, out_);
+    if (started == cudaSuccess) (void)cudaEventRecord(part.buffer->done, out_);
+    check(started, "copy from the device");
+  }
+  empty(parts[turn]);
+  empty(parts[turn ^ 1]);
+}
+
+void CudaDevice::move(std::byte* to, const std::byte* from, size_t bytes) {
+  if constexpr (kEmulated) allowAccess(to, bytes);
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy on the device");
+}
+
+}  // namespace anneal::cuda

@@ -1,0 +1,135 @@
+#pragma once
+#include <cuda_runtime.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include "runtime/executor.h"
+#include "runtime/pool.h"
+#include "staging.h"
+
+namespace anneal::cuda {
+
+/// What a kernel that finds a mistake in its data leaves behind: the first of them wins. See Faults.
+struct FaultRecord {
+  int set;  // 1 + the number of the site
+  int64_t a, b, c;
+};
+
+/// A GPU as a stream: an executor thread starts kernels in order on one CUDA stream; another thread waits for what has
+/// been computed, so that starting never waits.
+class CudaDevice : public Device {
+ public:
+  /// `ordinal` is the number by which CUDA knows it.
+  CudaDevice(int index, int ordinal);
+  DeviceType type() const override { return DeviceType::Cuda; }
+  std::string name() const override { return "cuda:" + std::to_string(index_); }
+  std::string hardware() const override { return hardware_; }
+  Ref<Block> allocate(const Spec& spec, bool hostWrites) override;
+  MemoryStats memory() const override { return pool_.stats(); }
+  void resetPeak() override { pool_.resetPeak(); }
+  void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }
+  void emptyCache() override { pool_.trim(); }
+  void submit(Task&& task) override { executor_.submit(std::move(task)); }
+  bool runNow(const Row&, const void*, std::span<const View>, std::span<const View>) override { return false; }
+  void enqueue(std::function<void()> function) override { executor_.enqueue(std::move(function)); }
+  void whenDone(std::function<void()> function) override;
+  void upload(const Ref<Block>& to, const void* from, size_t bytes) override;
+  void readNow(const std::byte* from, void* to, size_t bytes) override;
+  void move(std::byte* to, const std::byte* from, size_t bytes) override;
+  void synchronize() override;
+  void quiesce() override { executor_.quiesce(); }
+  bool idle() const override { return executor_.submitted() == finished(); }
+
+  /// The stream that kernels are started on.
+  cudaStream_t stream() const { return stream_; }
+  int index() const { return index_; }
+  int multiprocessors() const { return multiprocessors_; }
+  /// 90 for compute capability 9.0.
+  int capability() const { return capability_; }
+  /// Where kernels report mistakes in their data.
+  FaultRecord* faults() const { return faults_; }
+
+ private:
+  struct Mark {
+    uint64_t jobs;  // done when the event has come
+    cudaEvent_t event;
+  };
+  struct Waiting {
+    cudaEvent_t event;
+    std::function<void()> function;
+  };
+  uint64_t finished() const;
+  void mark();
+  void run(Task& task);
+  void waitLoop();
+  void copyIn(const Ref<Block>& to, size_t at, Staging& from, Staging::Buffer* buffer, size_t bytes);
+  void throwFaults();
+  void forbid(std::byte* data, size_t bytes);
+  cudaEvent_t takeEvent() const;
+  void giveEvent(cudaEvent_t event) const;
+  void activate() const;
+
+  const int index_, ordinal_;
+  std::string hardware_;
+  int multiprocessors_ = 1, capability_ = 0;
+  cudaStream_t stream_ = nullptr, in_ = nullptr, out_ = nullptr;
+  FaultRecord* faults_ = nullptr;
+  // Buffers of callers, of the executor, and of whoever reads: none of them waits for another's.
+  Staging uploads_, ownUploads_, downloads_;
+  // Progress of the GPU: events after so many jobs of the executor. And events to be used again.
+  mutable std::mutex progress_;
+  mutable std::deque<Mark> marks_;
+  mutable uint64_t finished_ = 0;
+  mutable std::vector<cudaEvent_t> events_;
+  // Functions for when the stream has come to a point.
+  std::mutex waitingMutex_;
+  std::condition_variable wake_;
+  std::deque<Waiting> waiting_;
+  size_t unsettled_ = 0;  // waiting, and the one that is being called
+  std::condition_variable settled_;
+  Pool pool_;
+  Executor executor_;
+};
+
+/// What the card of that ordinal is called.
+std::string hardwareOf(int ordinal);
+
+/// The device whose executor the calling thread is: kernels are started there only.
+CudaDevice& current();
+inline cudaStream_t stream() { return current().stream(); }
+
+/// Working memory of a kernel, until this goes: in the order of the stream.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes);
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(block_->data);
+  }
+
+ private:
+  Ref<Block> block_;
+};
+
+/// A place in the host's code whose kernels may find mistakes in their data: `describe` makes the error from what the
+/// kernel left. In kernels: report(record, site, a, b, c).
+class FaultSite {
+ public:
+  explicit FaultSite(Error (*describe)(const FaultRecord&));
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+/// Leaves a mistake that a kernel has found; the first is kept, until the next await rejects with it.
+__device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t b = 0, int64_t c = 0) {
+  if (atomicCAS(&record->set, 0, site + 1) != 0) return;
+  record->a = a;
+  record->b = b;
+  record->c = c;
+}
+
+}  // namespace anneal::cuda

@@ -1,0 +1,204 @@
+#pragma once
+// What the CUDA sources need of CUDA, for a C++ compiler: kernels then run on the host. A tool for tests where there is
+// no GPU; nothing here says how fast or how concurrent anything is on one.
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static thread_local
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct uint3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+inline thread_local uint3 threadIdx, blockIdx;
+inline thread_local dim3 blockDim, gridDim;
+inline constexpr int warpSize = 32;
+
+// Vector types that kernels load and store as a whole.
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+namespace anneal::emulate {
+/// Waits for the other threads of the block.
+void syncBlock();
+/// Waits for the threads of the warp that `mask` names.
+void syncWarp(uint32_t mask);
+/// Gives the 8 bytes that thread `from` of the warp brings; all threads of `mask` meet here.
+uint64_t exchange(uint32_t mask, uint64_t value, int from);
+/// The threads of `mask` for which `vote` holds.
+uint32_t ballot(uint32_t mask, bool vote);
+int lane();
+/// Memory that the threads of the block share, of the size that the launch asked for.
+void* dynamicShared();
+/// Notes that a kernel did what has no defined result on a GPU; the launch fails.
+void misuse(const char* what);
+}  // namespace anneal::emulate
+
+inline void __syncthreads() { anneal::emulate::syncBlock(); }
+inline void __syncwarp(uint32_t mask = 0xffffffffu) { anneal::emulate::syncWarp(mask); }
+inline void __threadfence() {}
+
+namespace anneal::emulate {
+template <class T>
+T shuffle(uint32_t mask, T value, int from) {
+  static_assert(sizeof(T) <= 8);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  bits = exchange(mask, bits, from);
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+/// A lane outside the group of `width` keeps its own value.
+inline int within(int target, int width) { return target / width == lane() / width && target >= 0 ? target : lane(); }
+}  // namespace anneal::emulate
+
+template <class T>
+T __shfl_sync(uint32_t mask, T value, int from, int width = 32) {
+  return anneal::emulate::shuffle(mask, value, anneal::emulate::lane() / width * width + from % width);
+}
+template <class T>
+T __shfl_xor_sync(uint32_t mask, T value, int bits, int width = 32) {
+  return anneal::emulate::shuffle(mask, value, anneal::emulate::within(anneal::emulate::lane() ^ bits, width));
+}
+template <class T>
+T __shfl_down_sync(uint32_t mask, T value, unsigned by, int width = 32) {
+  return anneal::emulate::shuffle(mask, value, anneal::emulate::within(anneal::emulate::lane() + int(by), width));
+}
+template <class T>
+T __shfl_up_sync(uint32_t mask, T value, unsigned by, int width = 32) {
+  const int target = anneal::emulate::lane() % width - int(by);
+  return anneal::emulate::shuffle(mask, value,
+                                  target < 0 ? anneal::emulate::lane() : anneal::emulate::lane() - int(by));
+}
+inline unsigned __ballot_sync(uint32_t mask, int vote) { return anneal::emulate::ballot(mask, vote != 0); }
+inline int __any_sync(uint32_t mask, int vote) { return anneal::emulate::ballot(mask, vote != 0) != 0; }
+inline int __all_sync(uint32_t mask, int vote) { return anneal::emulate::ballot(mask, vote == 0) == 0; }
+inline unsigned __activemask() { return 0xffffffffu; }
+
+// Blocks run on several threads of the host: atomics are atomic there.
+namespace anneal::emulate {
+template <class T, class F>
+T update(T* at, F&& f) {
+  T before;
+  __atomic_load(at, &before, __ATOMIC_RELAXED);
+  for (;;) {
+    T after = f(before);
+    if (__atomic_compare_exchange(at, &before, &after, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return before;
+  }
+}
+}  // namespace anneal::emulate
+template <class T>
+T atomicAdd(T* at, std::type_identity_t<T> v) {
+  return anneal::emulate::update(at, [v](T old) { return T(old + v); });
+}
+template <class T>
+T atomicMax(T* at, std::type_identity_t<T> v) {
+  return anneal::emulate::update(at, [v](T old) { return old < v ? v : old; });
+}
+template <class T>
+T atomicMin(T* at, std::type_identity_t<T> v) {
+  return anneal::emulate::update(at, [v](T old) { return v < old ? v : old; });
+}
+template <class T>
+T atomicOr(T* at, std::type_identity_t<T> v) {
+  return anneal::emulate::update(at, [v](T old) { return T(old | v); });
+}
+template <class T>
+T atomicExch(T* at, std::type_identity_t<T> v) {
+  return anneal::emulate::update(at, [v](T) { return v; });
+}
+template <class T>
+T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> v) {
+  __atomic_compare_exchange(at, &expected, &v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  return expected;
+}
+
+template <class T>
+T __ldg(const T* at) {
+  return *at;
+}
+inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned(uint64_t(a) * b >> 32); }
+inline int __popc(unsigned v) { return std::popcount(v); }
+inline int __clz(int v) { return std::countl_zero(unsigned(v)); }
+inline int __ffs(int v) { return v == 0 ? 0 : std::countr_zero(unsigned(v)) + 1; }
+inline float __int_as_float(int v) { return std::bit_cast<float>(v); }
+inline int __float_as_int(float v) { return std::bit_cast<int>(v); }
+inline unsigned __float_as_uint(float v) { return std::bit_cast<unsigned>(v); }
+inline float __uint_as_float(unsigned v) { return std::bit_cast<float>(v); }
+inline float __expf(float x) { return std::exp(x); }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+
+// The runtime's functions: streams run what they are given at once.
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNotReady = 600 };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice = 1,
+  cudaMemcpyDeviceToHost = 2,
+  cudaMemcpyDeviceToDevice = 3,
+  cudaMemcpyDefault = 4
+};
+struct EmulatedStream;
+struct EmulatedEvent;
+using cudaStream_t = EmulatedStream*;
+using cudaEvent_t = EmulatedEvent*;
+
+inline const char* cudaGetErrorName(cudaError_t e) {
+  return e == cudaErrorMemoryAllocation ? "out of memory" : "error";
+}
+inline const char* cudaGetErrorString(cudaError_t e) { return cudaGetErrorName(e); }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaMalloc(void** memory, size_t bytes);
+cudaError_t cudaFree(void* memory);
+cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
+cudaError_t cudaFreeHost(void* memory);
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  std::memmove(to, from, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = nullptr;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned = 0) { return cudaSuccess; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = nullptr;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaEventBlockingSync = 1,
+                          cudaHostAllocMapped = 2, cudaHostAllocDefault = 0;
