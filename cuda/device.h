@@ -124,6 +124,7 @@ class FaultSite {
   int number_;
 };
 
+#if defined(__CUDACC__) || defined(ANNEAL_CUDA_EMULATE)
 /// Leaves a mistake that a kernel has found; the first is kept, until the next await rejects with it.
 __device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t b = 0, int64_t c = 0) {
   if (atomicCAS(&record->set, 0, site + 1) != 0) return;
@@ -131,5 +132,6 @@ __device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t 
   record->b = b;
   record->c = c;
 }
+#endif
 
 }  // namespace anneal::cuda
