@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "cpu/conv_packed.h"
 #include "cpu/convert.h"
 #include "cpu/copy.h"
 #include "cpu/parallel.h"
@@ -67,93 +68,99 @@ std::array<const T*, 3> pointers(const Operands& in) {
   return out;
 }
 
-/// Runs a convolution by oneDNN where it takes the dtype and the work is worth it, else by the own kernels; 16-bit
-/// floats pass through float32. `by` is called with a way to compute (ConvOneDnn, ConvDirect or ConvGemm) and typed
-/// pointers.
+/// Whether own kernels with packed weights take it; everything else is for those that read the weights as they lie.
+bool packs(const ConvShape& s) { return s.groups == 1 && s.work() > kSmallConv; }
+
+/// The own way that suits a shape of three spatial axes.
+template <class T>
+struct ConvOwn {
+  static bool direct(const ConvShape& s) { return s.depthwise() || s.work() <= kSmallConv; }
+
+  static void forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
+    if (direct(s)) return ConvDirect<T>::forward(s, x, weight, bias, y);
+    if constexpr (std::is_same_v<T, float>)
+      if (packs(s)) return ConvPacked::forward(s, x, weight, bias, y);
+    ConvGemm<T>::forward(s, x, weight, bias, y);
+  }
+  static void data(const ConvShape& s, const T* grad, const T* weight, T* dx) {
+    if (direct(s)) return ConvDirect<T>::data(s, grad, weight, dx);
+    if constexpr (std::is_same_v<T, float>)
+      if (packs(s) && s.stride.product() == 1) return ConvPacked::data(s, grad, weight, dx);
+    ConvGemm<T>::data(s, grad, weight, dx);
+  }
+  static void weights(const ConvShape& s, const T* x, const T* grad, T* dw) {
+    if (direct(s)) ConvDirect<T>::weights(s, x, grad, dw);
+    else ConvGemm<T>::weights(s, x, grad, dw);
+  }
+};
+
+/// Runs a convolution by oneDNN where it takes the dtype, the work is worth it and, for float32, `library` says that it
+/// is the faster way; else by the own kernels. 16-bit floats pass through float32. `by` is called with a way to compute
+/// (ConvOneDnn or ConvOwn) and typed pointers.
 template <class By>
-void compute(const ConvShape& s, const Operands& in, const View& out, By&& by) {
-  const ConvShape three = expanded(s);
-  auto own = [&]<class T>(std::array<const T*, 3> from, T* to) {
-    if (s.depthwise() || s.work() <= kSmallConv) by(ConvDirect<T>{}, three, from, to);
-    else by(ConvGemm<T>{}, three, from, to);
+void compute(const ConvShape& s, const Operands& in, const View& out, bool library, By&& by) {
+  auto takes = [&](DType dtype) {
+    return s.work() > kSmallConv && ConvOneDnn::takes(dtype) && (library || dtype != DType::Float32);
   };
-  const bool large = s.work() > kSmallConv;
-  if (large && ConvOneDnn::takes(out.dtype)) return by(ConvOneDnn{out.dtype}, s, pointers<void>(in), out.data());
-  if (out.dtype == DType::Float64) return own(pointers<double>(in), out.as<double>());
-  if (out.dtype == DType::Float32) return own(pointers<float>(in), out.as<float>());
+  if (takes(out.dtype)) return by(ConvOneDnn{out.dtype}, s, pointers<void>(in), out.data());
+  const ConvShape three = expanded(s);
+  if (out.dtype == DType::Float64) return by(ConvOwn<double>{}, three, pointers<double>(in), out.as<double>());
+  if (out.dtype == DType::Float32) return by(ConvOwn<float>{}, three, pointers<float>(in), out.as<float>());
   const std::array<const float*, 3> wide{widened(in[0], Purpose::ConvSource), widened(in[1], Purpose::ConvWeights),
                                          widened(in[2], Purpose::ConvBias)};
   float* result = workspace<float>(Purpose::ConvResult, size_t(out.size()));
-  if (large && ConvOneDnn::takes(DType::Float32)) {
+  if (takes(DType::Float32)) {
     by(ConvOneDnn{DType::Float32}, s, std::array<const void*, 3>{wide[0], wide[1], wide[2]},
        static_cast<void*>(result));
   } else {
-    own(wide, result);
+    by(ConvOwn<float>{}, three, wide, result);
   }
   narrow(result, out);
 }
 
 const View kNone{.defined = false};
 
-// Without AVX-512 oneDNN's direct convolutions fall behind products of patches in places (bench/ops, 4 threads):
-// forward over strides and on small images, for the gradient of the data of 1 x 1 kernels, and for that of the weight
-// throughout.
+// Without AVX-512 oneDNN's gradient of the weight falls behind products of patches (bench/ops, 4 threads).
 const bool kNarrow = !(hwy::SupportedTargets() & HWY_AVX3);
 
-bool productsMayPay(const ConvShape& s, DType dtype) {
-  return kNarrow && dtype == DType::Float32 && s.groups == 1 && s.inChannels >= 64 && s.work() > 1e7;
-}
-bool forwardPays(const ConvShape& s, DType dtype) {
-  const bool strided = s.stride.product() > 1, small = s.out.product() <= 64 && s.inChannels >= 256;
-  return productsMayPay(s, dtype) && s.kernel.product() > 1 && (strided || small);
-}
-bool dataPays(const ConvShape& s, DType dtype) {
-  return productsMayPay(s, dtype) && s.kernel.product() == 1 && s.in == s.out;
-}
+bool weightsByProducts(const ConvShape& s) { return kNarrow && s.groups == 1 && s.inChannels >= 64 && s.work() > 1e7; }
 
 }  // namespace
 
 void convForward(const ConvShape& s, const View& x, const View& weight, const View& bias, const View& y) {
   if (s.empty()) return fillRows(y, bias, false);
-  if (forwardPays(s, y.dtype)) {
-    const auto [from, by, add] = pointers<float>({x, weight, bias});
-    return ConvGemm<float>::forward(expanded(s), from, by, add, y.as<float>());
-  }
-  compute(s, {x, weight, bias}, y, [](auto way, const ConvShape& shape, const auto& in, auto* out) {
+  compute(s, {x, weight, bias}, y, !packs(s), [](auto way, const ConvShape& shape, const auto& in, auto* out) {
     way.forward(shape, in[0], in[1], in[2], out);
   });
 }
 
 void convData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
   if (s.empty()) return fillRows(dx, bias, false);
-  if (dataPays(s, dx.dtype)) {
-    ConvGemm<float>::data(expanded(s), grad.as<float>(), weight.as<float>(), dx.as<float>());
-    if (bias.defined) fillRows(dx, bias, true);
-    return;
-  }
-  compute(s, {grad, weight, kNone}, dx,
+  compute(s, {grad, weight, kNone}, dx, !packs(s) || s.stride.product() > 1,
           [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.data(shape, in[0], in[1], out); });
   if (bias.defined) fillRows(dx, bias, true);
 }
 
 void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
   if (s.empty()) return fillRows(dw, kNone, false);
-  if (productsMayPay(s, dw.dtype))
-    return ConvGemm<float>::weights(expanded(s), x.as<float>(), grad.as<float>(), dw.as<float>());
-  compute(s, {x, grad, kNone}, dw,
+  compute(s, {x, grad, kNone}, dw, !weightsByProducts(s),
           [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.weights(shape, in[0], in[1], out); });
 }
 
 void convInference(const ConvShape& s, const View& x, const View& weight, bool packed, const View& bias,
                    const ConvAfter& after, const View& y) {
-  const bool library = !s.empty() && s.work() > kSmallConv && ConvOneDnn::takes(y.dtype);
-  if (library) {
-    if (after.residual.defined && after.residual.data() != y.data()) copy(after.residual, y);
-    return ConvOneDnn{y.dtype}.inference(s, x.data(), weight.data(), packed, bias.defined ? bias.data() : nullptr,
-                                         after.residual.defined, after.relu, y.data());
+  const View& residual = after.residual;
+  if (packed) {
+    const auto [from, add, more] = pointers<float>({x, bias, residual});
+    return ConvPacked::run(expanded(s), from, weight.as<float>(), {add, more, after.relu}, y.as<float>());
+  }
+  if (!s.empty() && s.work() > kSmallConv && ConvOneDnn::takes(y.dtype)) {
+    if (residual.defined && residual.data() != y.data()) copy(residual, y);
+    return ConvOneDnn{y.dtype}.inference(s, x.data(), weight.data(), bias.defined ? bias.data() : nullptr,
+                                         residual.defined, after.relu, y.data());
   }
   View plain = y;
-  const bool over = after.residual.defined && after.residual.data() == y.data();
+  const bool over = residual.defined && residual.data() == y.data();
   if (over) plain.memory = static_cast<std::byte*>(workspace(Purpose::Result, size_t(y.size()) * sizeof(double)));
   convForward(s, x, weight, bias, plain);
   visitType(y.dtype, [&]<class T>(TypeTag<T>) {
@@ -161,7 +168,7 @@ void convInference(const ConvShape& s, const View& x, const View& weight, bool p
     parallelFor(y.size(), 32768, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         C value = convertTo<C>(plain.as<T>()[i]);
-        if (after.residual.defined) value += convertTo<C>(after.residual.as<T>()[i]);
+        if (residual.defined) value += convertTo<C>(residual.as<T>()[i]);
         y.as<T>()[i] = convertTo<T>(after.relu && value < 0 ? C(0) : value);
       }
     });
@@ -169,14 +176,11 @@ void convInference(const ConvShape& s, const View& x, const View& weight, bool p
 }
 
 int64_t packedConvSize(const ConvShape& s, DType dtype) {
-  if (s.groups != 1 || s.empty() || s.work() <= kSmallConv || dtype != DType::Float32 || !ConvOneDnn::takes(dtype))
-    return 0;
-  auto blocks = [](int64_t n) { return (n + 15) / 16 * 16; };
-  return blocks(s.outChannels) * blocks(s.inChannels) * s.kernel.product() + 1024;
+  return packs(s) && dtype == DType::Float32 ? ConvPacked::packedSize(expanded(s)) : 0;
 }
 
 void packConvWeights(const ConvShape& s, const View& weight, const View& packed) {
-  ConvOneDnn{weight.dtype}.pack(s, weight.data(), packed.data(), size_t(packed.size()) * itemSize(packed.dtype));
+  ConvPacked::pack(expanded(s), weight.as<float>(), packed.as<float>());
 }
 
 }  // namespace anneal::cpu

@@ -103,10 +103,9 @@ struct ConvOneDnn {
   void forward(const ConvShape& s, const void* x, const void* weight, const void* bias, void* y) const;
   void data(const ConvShape& s, const void* grad, const void* weight, void* dx) const;
   void weights(const ConvShape& s, const void* x, const void* grad, void* dw) const;
-  /// `y` holds the residual already where there is one. A packed weight begins with a line that says how it lies.
-  void inference(const ConvShape& s, const void* x, const void* weight, bool packed, const void* bias, bool residual,
-                 bool relu, void* y) const;
-  void pack(const ConvShape& s, const void* weight, void* packed, size_t bytes) const;
+  /// `y` holds the residual already where there is one.
+  void inference(const ConvShape& s, const void* x, const void* weight, const void* bias, bool residual, bool relu,
+                 void* y) const;
 };
 
 }  // namespace anneal::cpu

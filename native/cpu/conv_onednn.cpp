@@ -1,4 +1,3 @@
-#include <cstring>
 #include <optional>
 
 #include "cpu/conv.h"
@@ -125,9 +124,6 @@ Conv makeWeights(const ConvShape& s, Type type) {
           reorderOf(desc.diff_weights_desc(), d.weight), desc.diff_weights_desc().get_size()};
 }
 
-// How a packed weight lies after its first line: as the primitive of its shape wants it, or as it came.
-constexpr size_t kLine = 64, kPlain = 0, kBlocked = 1;
-
 /// The weight as the primitive wants it.
 const void* packed(Conv& conv, const void* weight) {
   if (!conv.reorder) return weight;
@@ -158,30 +154,12 @@ Conv& inferenceConv(const ConvShape& s, DType dtype, bool bias, bool residual, b
 
 }  // namespace
 
-void ConvOneDnn::inference(const ConvShape& s, const void* x, const void* weight, bool isPacked, const void* bias,
-                           bool residual, bool relu, void* y) const {
+void ConvOneDnn::inference(const ConvShape& s, const void* x, const void* weight, const void* bias, bool residual,
+                           bool relu, void* y) const {
   Conv& conv = inferenceConv(s, dtype, bias, residual, relu);
-  if (isPacked) {
-    const auto* line = static_cast<const std::byte*>(weight);
-    size_t format;
-    std::memcpy(&format, line, sizeof format);
-    weight = line + kLine;
-    if (format == kPlain) weight = packed(conv, weight);
-  } else {
-    weight = packed(conv, weight);
-  }
+  weight = packed(conv, weight);
   if (bias) conv.primitive.run({x, weight, y, bias});
   else conv.primitive.run({x, weight, y});
-}
-
-void ConvOneDnn::pack(const ConvShape& s, const void* weight, void* to, size_t bytes) const {
-  Conv& conv = inferenceConv(s, dtype, true, false, true);
-  auto* line = static_cast<std::byte*>(to);
-  const bool blocked = conv.reorder && conv.packed + kLine <= bytes;
-  const size_t format = blocked ? kBlocked : kPlain;
-  std::memcpy(line, &format, sizeof format);
-  if (blocked) conv.reorder->run({weight, line + kLine});
-  else std::memcpy(line + kLine, weight, size_t(s.outChannels * s.depth()) * itemSize(dtype));
 }
 
 void ConvOneDnn::data(const ConvShape& s, const void* grad, const void* weight, void* dx) const {
@@ -202,8 +180,7 @@ bool ConvOneDnn::takes(DType) { return false; }
 void ConvOneDnn::forward(const ConvShape&, const void*, const void*, const void*, void*) const {}
 void ConvOneDnn::data(const ConvShape&, const void*, const void*, void*) const {}
 void ConvOneDnn::weights(const ConvShape&, const void*, const void*, void*) const {}
-void ConvOneDnn::inference(const ConvShape&, const void*, const void*, bool, const void*, bool, bool, void*) const {}
-void ConvOneDnn::pack(const ConvShape&, const void*, void*, size_t) const {}
+void ConvOneDnn::inference(const ConvShape&, const void*, const void*, const void*, bool, bool, void*) const {}
 #endif
 
 }  // namespace anneal::cpu

@@ -17,6 +17,8 @@ enum class Purpose {
   ConvWeights,
   ConvBias,
   ConvResult,
+  ConvPacked,
+  ConvPadded,
   Count
 };
 

@@ -118,19 +118,12 @@ describe('convolutions refuse what does not fit', () => {
   }
 })
 
-test('a large convolution equals the sum of small ones', async () => {
-  const x = anneal.randomNormal([2, 24, 20, 16])
-  const w = anneal.randomNormal([24, 3, 3, 16])
-  const whole = await anneal.conv2d(x, w, null, { padding: 1 }).data()
-  const wide = await anneal.conv2d(x.cast('float64'), w.cast('float64'), null, { padding: 1 }).data()
-  for (let i = 0; i < whole.length; i += 37) expect(Number(whole[i])).toBeCloseTo(Number(wide[i]), 3)
-})
-
 test.each([
   ['few channels', [2, 16, 15, 8], [12, 3, 3, 8], 2],
   ['many channels', [4, 14, 14, 64], [32, 3, 3, 64], 1],
   ['many channels over strides', [4, 15, 14, 64], [48, 3, 3, 64], 2],
   ['single pixels', [8, 14, 14, 64], [128, 1, 1, 64], 1],
+  ['squares of results that overlap the edge', [3, 13, 18, 32], [48, 3, 3, 32], 1],
 ] as const)(
   'gradients in float32 follow those in float64 where the work is large: %s',
   async (_, image, kernel, stride) => {
@@ -169,18 +162,77 @@ test('NaN reaches what its window touches, and nothing else', async () => {
   expect(y.map(v => Number.isNaN(v))).toEqual([false, true, true, false])
 })
 
+/** Values in [-1, 1) that look random and are always the same. */
+const made = (shape: readonly number[]) =>
+  tensor(
+    Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => ((i * 7919) % 1009) / 504 - 1),
+    { shape },
+  )
+
+const convolve = (x: Tensor, w: Tensor, b: Tensor | null, options: object) =>
+  [anneal.conv1d, anneal.conv2d, anneal.conv3d][x.ndim - 3]!(x, w, b, options)
+
 test.each([
   [[8, 15, 16, 65], [64, 3, 3, 65], { stride: 2, padding: 1 }],
   [[8, 8, 7, 256], [33, 3, 3, 256], { padding: 1 }],
   [[3, 9, 9, 128], [64, 3, 3, 128], { padding: 1 }],
-])('a large convolution of %j by %j in float32 agrees with float64', async (inputs, weights, options) => {
-  const made = (shape: number[]) =>
-    tensor(
-      Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => ((i * 7919) % 1009) / 504 - 1),
-      { shape },
-    )
+  [[2, 24, 20, 16], [32, 3, 3, 16], {}],
+  [[2, 23, 21, 32], [16, 3, 3, 32], { padding: 2 }],
+  [[1, 17, 19, 32], [80, 3, 3, 32], { padding: [0, 2, 3, 0] }],
+  [[16, 7, 7, 512], [32, 3, 3, 512], { padding: 1 }],
+  [[40, 28, 28, 32], [32, 3, 3, 32], { padding: 1 }],
+  [[2, 33, 31, 3], [17, 7, 7, 3], { stride: 2, padding: 3 }],
+  [[2, 20, 21, 5], [100, 5, 3, 5], { stride: [1, 2], padding: [1, 0, 2, 1], dilation: [2, 1] }],
+  [[2, 21, 20, 20], [8, 3, 3, 20], { padding: 2, dilation: 2 }],
+  [[2, 14, 14, 64], [130, 1, 1, 64], { stride: 2 }],
+  [[1, 2, 2, 4096], [32, 1, 1, 4096], {}],
+  [[1, 3, 3, 700], [1, 3, 3, 700], {}],
+  [[2, 100, 24], [24, 9, 24], { padding: 4 }],
+  [[1, 6, 9, 8, 16], [16, 3, 3, 3, 16], { padding: 1 }],
+  [[2, 3, 12, 12, 32], [32, 1, 3, 3, 32], { padding: [0, 1, 1] }],
+])('a large convolution of %j by %j in float32 agrees with float64: %j', async (inputs, weights, options) => {
   const [x, w, b] = [made(inputs), made(weights), made([weights[0]!])]
-  const exact = x.cast('float64').conv2d(w.cast('float64'), b.cast('float64'), options)
-  const difference = x.conv2d(w, b, options).cast('float64').sub(exact).abs().max()
-  expect(await difference.div(exact.abs().max()).item()).toBeLessThan(1e-5)
+  const exact = convolve(x.cast('float64'), w.cast('float64'), b.cast('float64'), options)
+  const difference = convolve(x, w, b, options).cast('float64').sub(exact).abs().max()
+  expect(await difference.div(exact.abs().max()).item()).toBeLessThan(5e-6)
+})
+
+test.each([
+  ['infinity in the image', [1, 1], 'x', Number.POSITIVE_INFINITY],
+  ['NaN in the image', [6, 9], 'x', Number.NaN],
+  ['numbers whose sums overflow', [3, 2], 'x', 3e38],
+  ['infinity in the weight', [1, 1], 'w', Number.NEGATIVE_INFINITY],
+] as const)('%s reaches the same results as in float64', async (_, [row, column], where, value) => {
+  const spoiled = (t: Tensor) => {
+    const values = t.dataSync() as Float32Array
+    values[(row * t.shape[2]! + column) * t.shape[3]! + 5] = value
+    return tensor(values, { shape: t.shape })
+  }
+  let [x, w] = [made([2, 12, 13, 32]), made([32, 3, 3, 32])]
+  if (where === 'x') x = spoiled(x)
+  else w = spoiled(w)
+  const [got, exact] = await Promise.all([
+    anneal.conv2d(x, w).data(),
+    anneal.conv2d(x.cast('float64'), w.cast('float64')).cast('float32').data(),
+  ])
+  for (let i = 0; i < exact.length; i++)
+    if (Number.isFinite(exact[i])) expect(Math.abs(Number(got[i]) - Number(exact[i]))).toBeLessThan(1e-3)
+    else expect(got[i]).toBe(exact[i])
+})
+
+test('convolutions do not depend on the number of threads', async () => {
+  const before = anneal.getThreads()
+  const x = made([24, 15, 14, 64])
+  const weights = [made([64, 3, 3, 64]), made([40, 3, 3, 64])]
+  const all: unknown[] = []
+  try {
+    for (const count of [1, 3, 9]) {
+      anneal.setThreads(count)
+      all.push(await Promise.all(weights.map(w => anneal.conv2d(x, w, null, { padding: 1 }).data())))
+    }
+  } finally {
+    anneal.setThreads(before)
+  }
+  expect(all[1]).toEqual(all[0])
+  expect(all[2]).toEqual(all[0])
 })
