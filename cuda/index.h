@@ -20,23 +20,23 @@ struct Divider {
 };
 
 /// A loop nest of up to 2^31 elements as kernels walk it: from the number of an element to where it lies in each of N
-/// operands. Offsets are below 2^31 elements too: see split().
-template <int N>
+/// operands. In 32 bits offsets are below 2^31 elements too: see split().
+template <int N, class Offset = int32_t>
 struct Walk {
   int rank = 0;
-  Divider size[kMaxRank];            // of each axis, the innermost first
-  int32_t stride[kMaxRank][N] = {};  // in elements
+  Divider size[kMaxRank];           // of each axis, the innermost first
+  Offset stride[kMaxRank][N] = {};  // in elements
 
   Walk() = default;
   explicit Walk(const Nest& nest) : rank(nest.shape.rank()) {
     for (int i = 0; i < rank; ++i) {
       const int axis = rank - 1 - i;
       size[i] = Divider(uint32_t(nest.shape[axis]));
-      for (int k = 0; k < N; ++k) stride[i][k] = int32_t(nest.strides[size_t(k)][axis]);
+      for (int k = 0; k < N; ++k) stride[i][k] = Offset(nest.strides[size_t(k)][axis]);
     }
   }
 
-  __device__ void place(uint32_t index, int32_t (&at)[N]) const {
+  __device__ void place(uint32_t index, Offset (&at)[N]) const {
     for (int k = 0; k < N; ++k) at[k] = 0;
 #pragma unroll 1
     for (int i = 0; i < rank; ++i) {
