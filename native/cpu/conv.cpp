@@ -11,9 +11,7 @@
 #include "cpu/workspace.h"
 
 namespace anneal::cpu {
-namespace {
 
-/// The same convolution over three spatial axes.
 ConvShape expanded(ConvShape s) {
   while (s.rank() < 3) {
     for (Dims* d : {&s.in, &s.out, &s.kernel, &s.stride, &s.dilation}) d->insert(0, 1);
@@ -22,6 +20,8 @@ ConvShape expanded(ConvShape s) {
   }
   return s;
 }
+
+namespace {
 
 template <class From, class To>
 void convertAll(const From* from, To* to, int64_t n) {

@@ -20,6 +20,9 @@ struct ConvShape {
   bool depthwise() const { return groups == inChannels && groups == outChannels; }
 };
 
+/// The same convolution over three spatial axes.
+ConvShape expanded(ConvShape s);
+
 /// y [batch, out, outChannels] from x [batch, in, inChannels] and weight [outChannels, kernel, inChannels / groups].
 void convForward(const ConvShape& s, const View& x, const View& weight, const View& bias, const View& y);
 /// The gradient of x from that of y; `bias`, where defined, is added to every channel of the result.
