@@ -10,10 +10,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 
-constexpr int64_t kFewRows = 4;     // up to which inner products are faster than packing
-constexpr int64_t kTaskRows = 96;   // that a task has at least, so that packing a panel pays
+constexpr int64_t kFewRows = 4;                      // up to which inner products are faster than packing
+constexpr int64_t kTaskRows = 96;                    // that a task has at least, so that packing a panel pays
 constexpr int kPairLimit = INT16_MAX / kInt8Levels;  // of what four weights in a 16-bit sum may add up to
-constexpr int kWaiting = 8;         // quads that wait for a partner
+constexpr int kWaiting = 8;                          // quads that wait for a partner
 
 /// What a plan says of a panel: how many pairs of quads come first, the sum of each column, each quad's place.
 struct Plan {
@@ -108,7 +108,8 @@ void findPairs(const int8_t* packed, int64_t quads, Plan& plan) {
 void planPanel(const int8_t* weight, int64_t taps, int64_t width, int64_t columns, Plan& plan) {
   const int64_t quads = taps * ((width + 3) / 4);
   int8_t* packed = workspace<int8_t>(Purpose::PackedA, size_t(quads * kQuadBytes));
-  pack(weight, taps, width, columns, [](int64_t q) { return q; }, packed);
+  pack(
+      weight, taps, width, columns, [](int64_t q) { return q; }, packed);
   findPairs(packed, quads, plan);
 }
 
@@ -141,7 +142,8 @@ Panel panelOf(const int8::Product& p, int64_t index) {
   }
   int8_t* packed = workspace<int8_t>(Purpose::PackedB, size_t(quads * kQuadBytes));
   int64_t* offsets = workspace<int64_t>(Purpose::Primitive, size_t(quads));
-  pack(weight, taps, p.width, columns, [plan](int64_t q) { return int64_t(plan->place[q]); }, packed);
+  pack(
+      weight, taps, p.width, columns, [plan](int64_t q) { return int64_t(plan->place[q]); }, packed);
   for (int64_t tap = 0; tap < taps; ++tap)
     for (int64_t i = 0; i < each; ++i) offsets[plan->place[tap * each + i]] = p.taps[size_t(tap)] + 4 * i;
   Panel panel{packed, offsets, plan->pairs, quads, first, columns, {}, {}, {}};

@@ -124,7 +124,8 @@ class Int8Images {
     for (int64_t i = 0; i < s_.kernel[0]; ++i)
       for (int64_t j = 0; j < s_.kernel[1]; ++j)
         for (int64_t k = 0; k < s_.kernel[2]; ++k)
-          out.push_back(((i * s_.dilation[0] * size_[1] + j * s_.dilation[1]) * size_[2] + k * s_.dilation[2]) * pixel_);
+          out.push_back(((i * s_.dilation[0] * size_[1] + j * s_.dilation[1]) * size_[2] + k * s_.dilation[2]) *
+                        pixel_);
     return out;
   }
 
@@ -268,8 +269,7 @@ void convByFloats(ConvShape s, const View& x, const Int8Weights& by, const Int8A
     });
     float* to = result.rows(n * out, out);
     convForward(s, source, filters, View{.defined = false}, floatView(to, Shape{out}));
-    const float* residual =
-        after.residual.defined ? floatsAt(after.residual, n * out, out, Purpose::Result) : nullptr;
+    const float* residual = after.residual.defined ? floatsAt(after.residual, n * out, out, Purpose::Result) : nullptr;
     parallelFor(s.out.product(), 1 + kGrain / s.outChannels, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * s.outChannels; i < end * s.outChannels; ++i) {
         const int64_t c = i % s.outChannels;

@@ -58,7 +58,7 @@ using DWeights = hn::ScalableTag<int8_t>;
 using Sums = hn::Vec<D32>;
 using Levels = hn::Vec<DLevels>;
 using Weights = hn::Vec<DWeights>;
-using Pairs = hn::Vec<hn::ScalableTag<int16_t>>;
+using Pairs = hn::Vec<hn::ScalableTag<int16_t> >;
 
 /// Four levels of a row in every place.
 HWY_INLINE Levels four(const uint8_t* at) {
@@ -92,8 +92,8 @@ HWY_INLINE Sums addPairs(Sums sums, Pairs pairs) {
 #endif
 }
 
-/// How products are added up: with the instructions of AVX2 and AVX-512, two quads at a time in 16 bits where a plan says
-/// that they fit.
+/// How products are added up: with the instructions of AVX2 and AVX-512, two quads at a time in 16 bits where a plan
+/// says that they fit.
 struct InPairs {
   static HWY_INLINE Sums add(Sums sums, Levels x, Weights w) { return addPairs(sums, pairSums(x, w)); }
   static HWY_INLINE Sums add(Sums sums, Levels x0, Weights w0, Levels x1, Weights w1) {
@@ -123,23 +123,23 @@ struct Panel {
   HWY_ALIGN_MAX float scale[kPanel], bias[kPanel];
 };
 
-/// Stores the sums of one row: y = (sums - zero * sums of weights) * scales + bias, and what follows.
-template <int V>
-HWY_INLINE void finish(const int8::Product& p, const Panel& panel, int64_t row, int64_t column, const Sums (&sums)[V]) {
+/// Stores one row of sums: y = (sums - zero * sums of weights) * scales + bias, and what follows. By itself, so that
+/// tiles keep their sums in registers.
+inline HWY_NOINLINE void finish(const int8::Product& p, const Panel& panel, int64_t row, int64_t column, int64_t count,
+                                const int32_t* sums) {
   const DFloat d;
   constexpr int L = int(HWY_LANES(float));
   const int8::Row& x = p.x[row];
   const auto zero = hn::Set(D32(), x.zero);
   const auto scale = hn::Set(d, x.scale);
-  const int64_t columns = std::min<int64_t>(V * L, panel.columns - column), at = row * p.ldy + panel.first + column;
-  HWY_ALIGN_MAX float piece[V * L];
-  float* y = columns == V * L ? p.y + at : piece;
-#pragma GCC unroll 8
-  for (int v = 0; v < V; ++v) {
-    const int64_t c = column + v * L;
-    const auto sum = hn::Sub(sums[v], hn::Mul(zero, hn::Load(D32(), panel.sums + c)));
+  const int64_t columns = std::min(count, panel.columns - column), at = row * p.ldy + panel.first + column;
+  HWY_ALIGN_MAX float piece[kPanel];
+  float* y = columns == count ? p.y + at : piece;
+  for (int64_t i = 0; i < count; i += L) {
+    const int64_t c = column + i;
+    const auto sum = hn::Sub(hn::Load(D32(), sums + i), hn::Mul(zero, hn::Load(D32(), panel.sums + c)));
     const auto scales = hn::Mul(scale, hn::Load(d, panel.scale + c));
-    hn::StoreU(hn::MulAdd(hn::ConvertTo(d, sum), scales, hn::Load(d, panel.bias + c)), d, y + v * L);
+    hn::StoreU(hn::MulAdd(hn::ConvertTo(d, sum), scales, hn::Load(d, panel.bias + c)), d, y + i);
   }
   if (p.residual)
     for (int64_t c = 0; c < columns; ++c) y[c] += p.residual[at + c];
@@ -179,8 +179,13 @@ HWY_INLINE void tile(const int8::Product& p, const Panel& panel, int64_t row, in
       for (int v = 0; v < V; ++v) sums[i][v] = By::add(sums[i][v], x0, hn::Load(d, w + v * L));
     }
   }
+  constexpr int N = V * int(HWY_LANES(int32_t));
+  HWY_ALIGN_MAX int32_t stored[R][N];
 #pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) finish<V>(p, panel, row + i, column, sums[i]);
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) hn::Store(sums[i][v], D32(), stored[i] + v * (N / V));
+  for (int i = 0; i < R; ++i) finish(p, panel, row + i, column, N, stored[i]);
 }
 
 /// Rows `begin` to `end` by V vectors of a panel.

@@ -127,8 +127,7 @@ Tensors lowerConv(const Args<Conv>& c) {
 }
 
 double convCost(const Conv& a, std::span<const View> in, std::span<const View> out) {
-  return std::max(convShape("quantizedConv", a, in[0].shape, in[1].shape).work(),
-                  double(in[0].size() + out[0].size()));
+  return std::max(convShape("quantizedConv", a, in[0].shape, in[1].shape).work(), double(in[0].size() + out[0].size()));
 }
 double linearCost(std::span<const View> in, std::span<const View> out) {
   return double(std::max<int64_t>(in[1].shape[1], 2)) * double(out[0].size()) + double(in[0].size());
