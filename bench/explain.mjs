@@ -1,5 +1,5 @@
 // node bench/explain.mjs WORKLOAD [PAGE.html]: where the time of a network's compiled step goes, by operation and shapes, as a
-// table; in full as a page. BENCH_THREADS says on how many threads.
+// table; in full as a page. BENCH_THREADS says on how many threads; with BENCH_INT8 layers are quantised.
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
 import { textTable } from './report.mjs'
@@ -46,7 +46,9 @@ const shapes = ({ name, inputs }) =>
     .map(input => /\[.*\]/.exec(input)?.[0] ?? input)
     .join(' ')}`
 
-const [step, batch] = stepOf(workload, networks[workload.network].model(workload.options))
+const model = networks[workload.network].model(workload.options)
+if (process.env.BENCH_INT8) anneal.nn.quantize(model)
+const [step, batch] = stepOf(workload, model)
 const compiled = anneal.compile(step)
 const run = of => (workload.train ? of(...batch) : anneal.noGrad(() => of(...batch)))
 for (let i = 0; i < 2; i++) await run(compiled).data() // prepares kernels

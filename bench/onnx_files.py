@@ -1,4 +1,5 @@
-"""onnx_files.py FOLDER WORKLOAD: a workload's network for onnxruntime, its inputs, and, with "int8", its quantised form."""
+"""onnx_files.py FOLDER WORKLOAD: a workload's network for onnxruntime, its inputs, and, with "int8", which names the faster type of
+weights there, its quantised form."""
 
 import json
 import os
@@ -24,7 +25,7 @@ numpy.savez(files["inputs"], *[x.numpy() for x in inputs])
 if workload.get("int8"):
     graph = onnx.load(files["float32"])
     del graph.graph.value_info[:]  # shapes that the quantiser finds contradictory once it has transposed weights
-    quantize_dynamic(graph, files["int8"], per_channel=True, weight_type=QuantType.QInt8)
+    quantize_dynamic(graph, files["int8"], per_channel=True, weight_type=QuantType[workload["int8"]])
 else:
     del files["int8"]
 print(json.dumps(files))

@@ -31,6 +31,12 @@ const inference = ({ network, train, autocast }) => Boolean(network) && !train &
 const contenders = {
   anneal: { title: 'Anneal', ours: true, ...node('peers/anneal.mjs') },
   compiled: { title: 'Anneal compiled', ours: true, does: networks, ...node('peers/anneal.mjs', { BENCH_COMPILE }) },
+  compiledInt8: {
+    title: 'Anneal compiled int8',
+    rounded: true,
+    does: ({ int8 }) => Boolean(int8),
+    ...node('peers/anneal.mjs', { BENCH_COMPILE, BENCH_INT8 }),
+  },
   torch: { title: 'PyTorch', ...script('peers/pytorch.py') },
   tunedTorch: { title: 'PyTorch, huge pages', ...script('peers/pytorch.py', { GLIBC_TUNABLES }) },
   torchCompile: { title: 'torch.compile', does: networks, ...script('peers/pytorch.py', { BENCH_COMPILE }) },

@@ -45,6 +45,9 @@ function timeTable(run) {
     ['Unit', ({ unit }) => unit],
     ['vs best peer', ({ results }) => times(lead(results))],
   ]
+  if (run.workloads.some(({ results }) => results.compiledInt8)) {
+    more.push(['int8 vs int8', ({ results }) => times(speedup(results.compiledInt8, results.ortInt8))])
+  }
   if (run.workloads.some(({ results }) => results.oneDnn)) {
     more.push(['Ceiling', ({ results }) => percent(speedup(results.anneal, results.oneDnn))])
   }

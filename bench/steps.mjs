@@ -2,7 +2,7 @@
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
 
-const { autocast, compile, io, noGrad, scope, synchronize } = anneal
+const { autocast, compile, io, nn, noGrad, scope, synchronize } = anneal
 
 /** A plain function that trains one step or infers, and the batch that it takes. */
 export function stepOf({ network: name, train, options, autocast: dtype }, model) {
@@ -48,9 +48,10 @@ const inference = (step, inputs) => async iterations => {
 }
 
 /** A function that runs `iterations` steps of a network and gives the first losses, or the first of the first results. */
-export async function prepareNetwork(workload, compiled) {
+export async function prepareNetwork(workload, { compiled, int8 }) {
   const model = networks[workload.network].model(workload.options)
   await io.loadPytorch(workload.weights, model)
+  if (int8) nn.quantize(model)
   globalThis.gc?.() // what loading held
   await synchronize()
   anneal.emptyCache()

@@ -14,6 +14,9 @@ inline constexpr int kInt8Levels = 127;
 /// Elements of one filter up to which a sum of products fits into 32 bits.
 inline constexpr int64_t kInt8Depth = INT32_MAX / (kInt8Levels * 128);
 
+/// Rows of a linear layer up to which inner products are faster than packing weights; they need no plan.
+inline constexpr int64_t kInt8FewRows = 4;
+
 enum class Activation { None, Relu, Gelu };
 
 /// What follows a product in one pass: the addition of a tensor of the result's shape and dtype, then an activation.

@@ -10,7 +10,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 
-constexpr int64_t kFewRows = 4;                      // up to which inner products are faster than packing
 constexpr int64_t kTaskRows = 96;                    // that a task has at least, so that packing a panel pays
 constexpr int kPairLimit = INT16_MAX / kInt8Levels;  // of what four weights in a 16-bit sum may add up to
 constexpr int kWaiting = 8;                          // quads that wait for a partner
@@ -177,7 +176,7 @@ void dots(const int8::Product& p) {
 template <class By>
 void multiplyBy(const int8::Product& p) {
   const int64_t whole = (p.width + HWY_MAX_BYTES - 1) / HWY_MAX_BYTES * HWY_MAX_BYTES;
-  if (p.rows > kFewRows || p.taps.size() != 1 || p.readable < whole) return panels<By>(p);
+  if (p.rows > kInt8FewRows || p.taps.size() != 1 || p.readable < whole) return panels<By>(p);
   if (p.rows == 1) return dots<By, 1>(p);
   if (p.rows == 2) return dots<By, 2>(p);
   if (p.rows == 3) return dots<By, 3>(p);

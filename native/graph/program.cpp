@@ -36,6 +36,7 @@ void optimize(Graph& graph) {
   passes::shareCommon(graph);
   passes::removeDead(graph);
   passes::fuseConvolutions(graph);
+  passes::fuseQuantized(graph);
   passes::hoist(graph);
   passes::fuseElementwise(graph);
 }

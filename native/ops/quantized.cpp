@@ -188,7 +188,7 @@ void inferenceCpu(const Call<QuantizedInference>& call) {
 }
 const Implement<QuantizedInference> inferenceOnCpu("quantizedInference", DeviceType::Cpu, inferenceCpu);
 
-/// The elements of a tap: of an int8 weight [out, ..., in / groups] all but the kernel's axes.
+/// The taps of a filter: of a weight [out, kernel, in / groups] the product of the kernel's axes.
 int64_t tapsOf(const Shape& weight) { return weight.slice(1, weight.rank() - 1).product(); }
 
 void planCpu(const Call<QuantizedPlan>& call) {
@@ -206,6 +206,11 @@ void planCpu(const Call<QuantizedPlan>& call) {
 const Implement<QuantizedPlan> planOnCpu("quantizedPlan", DeviceType::Cpu, planCpu);
 
 }  // namespace
+
+Spec planSpec(const Shape& weight, int64_t groups) {
+  const int64_t panels = cpu::int8Panels(weight[0] / groups) * groups;
+  return {{panels, cpu::int8PlanSize(tapsOf(weight), weight.back())}, DType::Int32};
+}
 
 const Op<QuantizedInference> quantizedInference(
     {.name = "quantizedInference",
@@ -227,12 +232,7 @@ const Op<QuantizedPlan> quantizedPlan(
      .doc = "The order in which a kernel goes through int8 weights [out, ..., in / groups], for each 32 outputs.",
      .inputs = {"weight"},
      .attrs = {required<&QuantizedPlan::groups>("groups", "the number of groups of channels")},
-     .infer =
-         [](const Args<QuantizedPlan>& c) {
-           const Shape& w = c.in[0].shape();
-           const int64_t panels = cpu::int8Panels(w[0] / c.attrs.groups) * c.attrs.groups;
-           return Specs{{{panels, cpu::int8PlanSize(tapsOf(w), w.back())}, DType::Int32}};
-         },
+     .infer = [](const Args<QuantizedPlan>& c) { return Specs{planSpec(c.in[0].shape(), c.attrs.groups)}; },
      .nonDifferentiable = true,
      .method = false,
      .internal = true});

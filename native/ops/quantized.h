@@ -21,5 +21,6 @@ struct QuantizedPlan {
   int64_t groups = 1;
 };
 extern const Op<QuantizedPlan> quantizedPlan;
+Spec planSpec(const Shape& weight, int64_t groups);
 
 }  // namespace anneal::ops

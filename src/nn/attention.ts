@@ -5,6 +5,7 @@ import {
   linear,
   logicalAnd,
   matmul,
+  quantizedLinear,
   repeat,
   reshape,
   rotaryEmbedding,
@@ -15,7 +16,7 @@ import {
   tril,
   where,
 } from '../ops.generated'
-import { type Parameter, Tensor } from '../tensor'
+import { type Buffer, type Parameter, Tensor } from '../tensor'
 import { lastAxis, whole, within } from './check'
 import { elements } from './flops'
 import { xavierUniform, zeros } from './init'
@@ -23,6 +24,7 @@ import { Layer, type WeightOptions } from './layer'
 import { Linear } from './linear'
 import type { ForwardShapes } from './module'
 import { filled } from './parameters'
+import { inferenceOnly } from './quantized'
 
 export interface MultiHeadAttentionOptions extends WeightOptions {
   /** Heads of keys and values, each shared by several of the queries (Ainslie et al., 2023). Default: as many as heads. */
@@ -61,6 +63,8 @@ export interface AttentionOptions {
 export class MultiHeadAttention extends Layer {
   readonly inProjWeight: Parameter
   readonly inProjBias: Parameter | undefined
+  /** Of an int8 `inProjWeight`, one for each of its rows; see {@link quantize}. */
+  readonly inProjScale: Buffer | undefined
   readonly outProj: Linear
   readonly kvHeads: number
   readonly dropout: number
@@ -115,13 +119,17 @@ export class MultiHeadAttention extends Layer {
 
   /** Queries, keys and values, [N, T, their size], by one product for self-attention. */
   #project(query: Tensor, key: Tensor, value: Tensor): [Tensor, Tensor, Tensor] {
-    const { inProjWeight: weight, inProjBias: bias } = this
+    const { inProjWeight: weight, inProjBias: bias, inProjScale: scale } = this
+    if (scale) inferenceOnly(this)
     if (query === key && key === value) {
-      return split(linear(query, weight, bias), this.#sizes, { axis: -1 }) as [Tensor, Tensor, Tensor]
+      return split(project(query, weight, bias, scale), this.#sizes, { axis: -1 }) as [Tensor, Tensor, Tensor]
     }
-    const weights = split(weight, this.#sizes)
-    const biases = bias ? split(bias, this.#sizes) : []
-    return [query, key, value].map((x, i) => linear(x, weights[i]!, biases[i])) as [Tensor, Tensor, Tensor]
+    const [weights, biases, scales] = [weight, bias, scale].map(all => (all ? split(all, this.#sizes) : []))
+    return [query, key, value].map((x, i) => project(x, weights![i]!, biases![i], scales![i])) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ]
   }
 
   /** [N, T, heads · D] as [N, heads, T, D]. */
@@ -164,6 +172,10 @@ export class MultiHeadAttention extends Layer {
     const [q, k, v] = this.#sizes
     return 2 * this.size * ((elements(query!) / this.size) * q + (elements(key) / this.size) * (k + v)) + 4 * scores
   }
+}
+
+function project(x: Tensor, weight: Tensor, bias: Tensor | undefined, scale: Tensor | undefined): Tensor {
+  return scale ? quantizedLinear(x, weight, scale, bias) : linear(x, weight, bias)
 }
 
 /** Both masks as one. */

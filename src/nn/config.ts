@@ -2,6 +2,7 @@ import { AnnealError } from '../errors'
 import { shown } from './check'
 import type { ConfigValue } from './layer'
 import { Module } from './module'
+import { quantizedWithin, quantizeWithin } from './quantize'
 import type { Regularizer } from './regularizers'
 
 /**
@@ -9,7 +10,13 @@ import type { Regularizer } from './regularizers'
  * data themselves. A module met before is `{ shared: n }`: the one that was the n-th to begin.
  */
 export type ModuleConfig =
-  | { readonly kind: string; readonly args: readonly unknown[]; readonly regularizer?: Regularizer }
+  | {
+      readonly kind: string
+      readonly args: readonly unknown[]
+      readonly regularizer?: Regularizer
+      /** Modules within that were quantised after the constructor made them. */
+      readonly quantized?: readonly string[]
+    }
   | { readonly shared: number }
 
 /** A class that {@link fromConfig} may make; without `fromConfig` its constructor takes what `config()` gives. */
@@ -72,7 +79,13 @@ function encodeModule(module: Module, seen: Map<Module, number>, path: string): 
   }
   seen.set(module, seen.size)
   const args = config.call(module).map((arg, i) => encode(arg, seen, `${path}[${i}]`))
-  return { kind, args, ...(module.regularizer ? { regularizer: module.regularizer } : {}) }
+  const quantized = quantizedWithin(module, child => seen.has(child))
+  return {
+    kind,
+    args,
+    ...(module.regularizer ? { regularizer: module.regularizer } : {}),
+    ...(quantized.length > 0 ? { quantized } : {}),
+  }
 }
 
 /**
@@ -100,7 +113,7 @@ function decode(value: unknown, made: (Module | undefined)[], depth: number): un
 }
 
 function decodeModule(value: Record<string, unknown>, made: (Module | undefined)[], depth: number): Module {
-  const { kind, args, regularizer } = value
+  const { kind, args, regularizer, quantized = [] } = value
   const found = typeof kind === 'string' ? classes.get(kind) : undefined
   if (!found) {
     throw new AnnealError(
@@ -112,6 +125,9 @@ function decodeModule(value: Record<string, unknown>, made: (Module | undefined)
   const number = made.push(undefined) - 1
   const decoded = args.map(arg => decode(arg, made, depth + 1))
   const module = found.fromConfig ? found.fromConfig(...decoded) : new found(...decoded)
+  if (!Array.isArray(quantized))
+    throw new AnnealError('ERR_FORMAT', `fromConfig: ${kind}: expected quantized to be a list`)
+  if (quantized.length > 0) quantizeWithin(module, new Set(quantized))
   if (regularizer !== undefined) module.regularizer = readRegularizer(regularizer)
   made[number] = module
   return module

@@ -44,7 +44,7 @@ abstract class Convolution extends Layer {
   readonly weight: Parameter
   readonly bias: Parameter | undefined
   readonly kernel: readonly number[]
-  protected readonly groups: number
+  readonly groups: number
   protected readonly strides: { readonly stride: number[]; readonly dilation: number[] }
 
   constructor(
@@ -72,12 +72,26 @@ abstract class Convolution extends Layer {
     const [first, last] = transposed ? [inChannels, outChannels] : [outChannels, inChannels]
     const shape = [first, ...this.kernel, last / this.groups]
     const fanIn = elements(shape) / first
-    this.weight = byFan(shape, fanIn)
-    this.bias = (options.bias ?? true) ? byFan([outChannels], fanIn) : undefined
+    ;[this.weight, this.bias] = this.initial(shape, fanIn, options.bias ?? true)
+  }
+
+  /** The weight and the bias that a new layer begins with. */
+  protected initial(shape: readonly number[], fanIn: number, bias: boolean): [Parameter, Parameter | undefined] {
+    return [byFan(shape, fanIn), bias ? byFan([this.outChannels], fanIn) : undefined]
   }
 }
 
-abstract class Conv extends Convolution {
+/** What convolutions are called with. */
+export interface ConvAttributes {
+  readonly stride: number[]
+  readonly dilation: number[]
+  readonly groups: number
+  readonly padding?: number[]
+  readonly same?: boolean
+}
+
+/** Convolutions from data to data of the same or of a smaller size. */
+export abstract class Conv extends Convolution {
   readonly #options: { padding: number[] } | { same: true }
 
   constructor(rank: number, inChannels: number, outChannels: number, kernel: Sizes, options: ConvOptions) {
@@ -97,8 +111,11 @@ abstract class Conv extends Convolution {
 
   forward(x: Tensor): Tensor {
     spatialInput(this.label, x, this.rank, this.inChannels)
-    const options = { ...this.strides, ...this.#options, groups: this.groups }
-    return convolutions[this.rank - 1]!(x, this.weight, this.bias, options)
+    return this.convolve(x, { ...this.strides, ...this.#options, groups: this.groups })
+  }
+
+  protected convolve(x: Tensor, attributes: ConvAttributes): Tensor {
+    return convolutions[this.rank - 1]!(x, this.weight, this.bias, attributes)
   }
 
   override flops({ output }: ForwardShapes): number {

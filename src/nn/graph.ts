@@ -12,7 +12,7 @@ import { Module } from './module'
 interface Step {
   /** Steps count up as they are made, so that each follows those that it depends on. */
   readonly number: number
-  readonly module: Module | undefined
+  module: Module | undefined
   readonly inputs: readonly Node[]
 }
 
@@ -132,6 +132,11 @@ export class Graph extends Module {
     const inputs = nodesOf(options.inputs, 'inputs')
     this.#steps = stepsBetween(inputs, nodesOf(options.outputs, 'outputs'))
     this.layers = [...new Set(this.#steps.map(step => step.module!))]
+  }
+
+  /** @internal Puts others into the places of modules; `layers` is left to the caller. */
+  replaceModules(replacement: (module: Module) => Module): void {
+    for (const step of this.#steps) step.module = replacement(step.module!)
   }
 
   /** Takes inputs as they were declared; named ones also by position. */

@@ -19,6 +19,9 @@ void fuseElementwise(Graph& graph);
 
 /// Folds batch norms with given statistics into the convolutions before them, and joins these with additions and ReLUs.
 void fuseConvolutions(Graph& graph);
+/// Folds batch norms into the scales of quantised layers before them, joins these with additions and activations, and
+/// plans their products.
+void fuseQuantized(Graph& graph);
 /// Moves what depends on unchanging cells only to the prologue.
 void hoist(Graph& graph);
 
