@@ -3,7 +3,7 @@ import type { GraphDescription, GraphOperation } from './native'
 
 export type { GraphDescription, GraphOperation } from './native'
 
-const columns = ['operation', 'time', 'share', 'work', 'moved', 'result', 'inputs'] as const
+const columns = ['operation', 'time', 'share', 'work', 'moved', 'held', 'result', 'inputs'] as const
 
 function scaled(value: number, units: readonly string[], step: number): string {
   let unit = 0
@@ -27,21 +27,23 @@ function shareOf({ nanoseconds }: GraphOperation, total: number): number {
 }
 
 function cellsOf(operation: GraphOperation, total: number): string[] {
-  const { name, attributes, nanoseconds, work, bytes, inputs, outputs } = operation
+  const { name, attributes, nanoseconds, work, bytes, live, inputs, outputs } = operation
   return [
     attributes ? `${name}(${attributes})` : name,
     timeOf(nanoseconds),
     `${(100 * shareOf(operation, total)).toFixed(1)} %`,
     workOf(work),
     bytesOf(bytes),
+    bytesOf(live),
     outputs.join(', '),
     inputs.join(', '),
   ]
 }
 
-function summaryOf({ operations, arenaBytes }: GraphDescription): string {
+function summaryOf({ operations, arenaBytes, liveBytes }: GraphDescription): string {
   const time = timeOf(totalTime(operations))
-  return `${operations.length} operations in ${time}; intermediate results share ${bytesOf(arenaBytes)}`
+  const memory = `intermediate results share ${bytesOf(arenaBytes)}, of which at most ${bytesOf(liveBytes)} are in use at a time`
+  return `${operations.length} operations in ${time}; ${memory}`
 }
 
 /** A captured graph as a table of text, its operations in order. */

@@ -39,6 +39,8 @@ export interface GraphOperation {
   work: number
   /** Bytes read and written. */
   bytes: number
+  /** Bytes of intermediate results that are held while it runs. */
+  live: number
   /** How long it took in the run that was measured; -1: never measured. */
   nanoseconds: number
 }
@@ -48,6 +50,8 @@ export interface GraphDescription {
   operations: GraphOperation[]
   /** Bytes of the memory that intermediate results share. */
   arenaBytes: number
+  /** The most bytes of them that are held at one time: the least that they could share in this order. */
+  liveBytes: number
 }
 
 /** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */

@@ -140,6 +140,8 @@ export class Tensor {
 
   async #ready(): Promise<this> {
     await native.ready(this.handle).catch(rejected)
+    const turn = turnDue()
+    if (turn) await turn
     return this
   }
 

@@ -5,10 +5,9 @@
 #include <hwy/highway.h>
 
 #include <array>
-#include <vector>
 
+#include "cpu/chunks.h"
 #include "cpu/convert.h"
-#include "cpu/parallel.h"
 #include "cpu/update.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,20 +17,25 @@ constexpr int64_t kChunk = 8192;  // elements: several arrays of them stay in th
 constexpr int64_t kTile = 512;
 
 template <class R, class C>
-void applyRule(const R& given, const C* p, const C* g, const C* const* s, C* pOut, C* const* sOut, int64_t n) {
+void applyRule(const R& given, const Clip& clip, const C* p, const C* g, const C* const* s, C* pOut, C* const* sOut,
+               int64_t n) {
   const R rule = given;  // a copy of its own: the compiler knows then that no store changes it
+  const auto scale = C(clip.scale), most = C(clip.limit), least = -most;
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     C state[R::states];
     for (int k = 0; k < R::states; ++k) state[k] = s[k][i];
-    pOut[i] = rule(p[i], g[i], state);
+    // What is not a number stays so.
+    const C low = g[i] < least ? least : g[i], limited = low > most ? most : low;
+    pOut[i] = rule(p[i], limited * scale, state);
     for (int k = 0; k < R::states; ++k) sOut[k][i] = state[k];
   }
 }
 
 /// One stretch of one tensor. T is the parameter's type, C the type computed in, which is the states'.
 template <class R, class T, class C>
-void updateChunk(const R& rule, const View* const* in, const View* const* out, int64_t begin, int64_t n) {
+void updateChunk(const R& rule, const Clip& clip, const View* const* in, const View* const* out, int64_t begin,
+                 int64_t n) {
   const C* s[R::states];
   C* sOut[R::states];
   for (int k = 0; k < R::states; ++k) s[k] = in[2 + k]->as<C>() + begin;
@@ -39,7 +43,7 @@ void updateChunk(const R& rule, const View* const* in, const View* const* out, i
   const T *p = in[0]->as<T>() + begin, *g = in[1]->as<T>() + begin;
   T* pOut = out[0]->as<T>() + begin;
   if constexpr (std::is_same_v<T, C>) {
-    applyRule<R, C>(rule, p, g, s, pOut, sOut, n);
+    applyRule<R, C>(rule, clip, p, g, s, pOut, sOut, n);
   } else {
     C tile[2][kTile];
     for (int64_t at = 0; at < n; at += kTile) {
@@ -49,47 +53,37 @@ void updateChunk(const R& rule, const View* const* in, const View* const* out, i
       const C* si[R::states];
       C* so[R::states];
       for (int k = 0; k < R::states; ++k) si[k] = s[k] + at, so[k] = sOut[k] + at;
-      applyRule<R, C>(rule, tile[0], tile[1], si, tile[0], so, size);
+      applyRule<R, C>(rule, clip, tile[0], tile[1], si, tile[0], so, size);
       convertStrided(tile[0], 1, pOut + at, 1, size);
     }
   }
 }
 
 template <class R>
-void updateAll(const R& rule, std::span<const View> in, std::span<const View> out) {
+void updateAll(const R& rule, const Clip& clip, std::span<const View> in, std::span<const View> out) {
   const size_t count = in.size() / (2 + R::states);
-  struct Chunk {
-    size_t tensor;
-    int64_t begin, n;
-  };
-  std::vector<Chunk> chunks;
-  for (size_t t = 0; t < count; ++t)
-    for (int64_t at = 0, size = in[t].size(); at < size; at += kChunk)
-      chunks.push_back({t, at, std::min(kChunk, size - at)});
-  parallelFor(int64_t(chunks.size()), 2, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      const Chunk& chunk = chunks[size_t(c)];
-      std::array<const View*, 2 + R::states> from;
-      std::array<const View*, 1 + R::states> to;
-      for (size_t k = 0; k < from.size(); ++k) from[k] = &in[k * count + chunk.tensor];
-      for (size_t k = 0; k < to.size(); ++k) to[k] = &out[k * count + chunk.tensor];
-      visitType(from[0]->dtype, [&]<class T>(TypeTag<T>) {
-        if constexpr (std::is_same_v<T, double>)
-          updateChunk<R, T, double>(rule, from.data(), to.data(), chunk.begin, chunk.n);
-        else if constexpr (!std::is_integral_v<T>)
-          updateChunk<R, T, float>(rule, from.data(), to.data(), chunk.begin, chunk.n);
-      });
-    }
+  forEachChunk(in.first(count), kChunk, [&](size_t, const Chunk& chunk) {
+    std::array<const View*, 2 + R::states> from;
+    std::array<const View*, 1 + R::states> to;
+    for (size_t k = 0; k < from.size(); ++k) from[k] = &in[k * count + chunk.tensor];
+    for (size_t k = 0; k < to.size(); ++k) to[k] = &out[k * count + chunk.tensor];
+    visitType(from[0]->dtype, [&]<class T>(TypeTag<T>) {
+      if constexpr (std::is_same_v<T, double>)
+        updateChunk<R, T, double>(rule, clip, from.data(), to.data(), chunk.begin, chunk.n);
+      else if constexpr (!std::is_integral_v<T>)
+        updateChunk<R, T, float>(rule, clip, from.data(), to.data(), chunk.begin, chunk.n);
+    });
   });
 }
 
-void sgd(const rules::Sgd& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
-void adam(const rules::Adam& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
-void rmsProp(const rules::RmsProp& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
-void adagrad(const rules::Adagrad& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
-void adadelta(const rules::Adadelta& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
-void lion(const rules::Lion& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
-void lamb(const rules::LambDirection& r, std::span<const View> in, std::span<const View> out) { updateAll(r, in, out); }
+using Views = std::span<const View>;
+void sgd(const rules::Sgd& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
+void adam(const rules::Adam& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
+void rmsProp(const rules::RmsProp& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
+void adagrad(const rules::Adagrad& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
+void adadelta(const rules::Adadelta& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
+void lion(const rules::Lion& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
+void lamb(const rules::LambDirection& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
 
 }  // namespace anneal::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -106,13 +100,21 @@ HWY_EXPORT(lion);
 HWY_EXPORT(lamb);
 
 using Views = std::span<const View>;
-void update(const rules::Sgd& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(sgd)(r, in, out); }
-void update(const rules::Adam& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(adam)(r, in, out); }
-void update(const rules::RmsProp& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(rmsProp)(r, in, out); }
-void update(const rules::Adagrad& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(adagrad)(r, in, out); }
-void update(const rules::Adadelta& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(adadelta)(r, in, out); }
-void update(const rules::Lion& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(lion)(r, in, out); }
-void update(const rules::LambDirection& r, Views in, Views out) { HWY_DYNAMIC_DISPATCH(lamb)(r, in, out); }
+void update(const rules::Sgd& r, const Clip& c, Views in, Views out) { HWY_DYNAMIC_DISPATCH(sgd)(r, c, in, out); }
+void update(const rules::Adam& r, const Clip& c, Views in, Views out) { HWY_DYNAMIC_DISPATCH(adam)(r, c, in, out); }
+void update(const rules::RmsProp& r, const Clip& c, Views in, Views out) {
+  HWY_DYNAMIC_DISPATCH(rmsProp)(r, c, in, out);
+}
+void update(const rules::Adagrad& r, const Clip& c, Views in, Views out) {
+  HWY_DYNAMIC_DISPATCH(adagrad)(r, c, in, out);
+}
+void update(const rules::Adadelta& r, const Clip& c, Views in, Views out) {
+  HWY_DYNAMIC_DISPATCH(adadelta)(r, c, in, out);
+}
+void update(const rules::Lion& r, const Clip& c, Views in, Views out) { HWY_DYNAMIC_DISPATCH(lion)(r, c, in, out); }
+void update(const rules::LambDirection& r, const Clip& c, Views in, Views out) {
+  HWY_DYNAMIC_DISPATCH(lamb)(r, c, in, out);
+}
 
 }  // namespace anneal::cpu
 #endif

@@ -74,9 +74,11 @@ std::vector<Description> Program::describe() const {
     const bool result = v.kind == Value::Kind::Result || v.kind == Value::Kind::Kept;
     return text(kinds[size_t(v.kind)], result ? int64_t(o.value) : v.index, ' ', o.view.dtype, o.view.shape);
   };
-  auto add = [&](const Compiled::Step& step) {
-    Description d{
-        .name = step.operation->row->name, .operations = step.operation->cost, .nanoseconds = step.nanoseconds};
+  auto add = [&](const Compiled::Step& step, size_t live) {
+    Description d{.name = step.operation->row->name,
+                  .operations = step.operation->cost,
+                  .live = double(live),
+                  .nanoseconds = step.nanoseconds};
     for (const Operand& o : step.operation->in()) d.inputs.push_back(named(o));
     for (const Operand& o : step.operation->out()) d.outputs.push_back(named(o));
     std::ostringstream attributes;
@@ -91,8 +93,8 @@ std::vector<Description> Program::describe() const {
       if (o.view.defined) d.bytes += double(o.view.size()) * double(itemSize(o.view.dtype));
     out.push_back(std::move(d));
   };
-  for (const auto& step : compiled_->prologue) add(step);
-  for (const auto& step : compiled_->steps) add(step);
+  for (const auto& step : compiled_->prologue) add(step, 0);
+  for (size_t i = 0; i < compiled_->steps.size(); ++i) add(compiled_->steps[i], compiled_->plan.live[i]);
   return out;
 }
 

@@ -126,6 +126,9 @@ Plan planMemory(const Graph& graph) {
   std::vector<Lifetime> list;
   list.reserve(lives.size());
   for (const auto& [value, life] : lives) list.push_back(life);
+  plan.live.resize(graph.operations.size());
+  for (const Lifetime& life : list)
+    for (int i = life.first; i <= life.last; ++i) plan.live[size_t(i)] += life.bytes;
   plan.arena = arrange(std::move(list), plan.places);
   for (size_t v = 0; v < graph.values.size(); ++v)
     if (plan.places[v].home == Plan::Home::Arena) plan.places[v].offset = plan.places[size_t(root[v])].offset;

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+
 #include "graph/graph.h"
 
 namespace anneal {
@@ -18,6 +20,9 @@ struct Plan {
   };
   std::vector<Place> places;  // by value
   size_t arena = 0;           // bytes
+  std::vector<size_t> live;   // by operation: bytes of the arena in use while it runs
+  /// The least that the arena could have for operations in this order.
+  size_t bound() const { return live.empty() ? 0 : *std::max_element(live.begin(), live.end()); }
 };
 
 /// Places values by their lifetimes, those that live at different times over each other.

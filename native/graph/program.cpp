@@ -35,10 +35,14 @@ void optimize(Graph& graph) {
   passes::simplify(graph);
   passes::shareCommon(graph);
   passes::removeDead(graph);
+  passes::mergeClipping(graph);
+  passes::splitUpdates(graph);
+  passes::recompute(graph);
   passes::fuseConvolutions(graph);
   passes::fuseQuantized(graph);
   passes::hoist(graph);
   passes::fuseElementwise(graph);
+  passes::schedule(graph);
 }
 
 /// A number that no other value in this environment's memory has; it is taken away when the memory is written over.
@@ -94,6 +98,7 @@ Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Comp
 
 size_t Program::numbers() const { return size_t(compiled_->graph->numbers); }
 size_t Program::arenaBytes() const { return compiled_->plan.arena; }
+size_t Program::liveBytes() const { return compiled_->plan.bound(); }
 void Program::profileNext() { compiled_->profile.store(true); }
 
 bool Program::fits(Inputs arguments) const {

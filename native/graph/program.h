@@ -11,6 +11,7 @@ struct Description {
   std::vector<std::string> inputs, outputs;
   std::string attributes;
   double operations = 0, bytes = 0;  // scalar operations; bytes read and written
+  double live = 0;                   // bytes of intermediate results that are held while it runs
   double nanoseconds = -1;           // of the last profiled run; -1: never profiled
 };
 
@@ -26,7 +27,9 @@ class Program {
   Tensors run(Inputs arguments, std::span<const double> numbers);
 
   size_t numbers() const;
+  /// What intermediate results share, and the most that live at one time.
   size_t arenaBytes() const;
+  size_t liveBytes() const;
   /// Has the next run measure every operation, for describe().
   void profileNext();
   std::vector<Description> describe() const;

@@ -135,7 +135,7 @@ Napi::Array textsFrom(Napi::Env js, const std::vector<std::string>& list) {
   return out;
 }
 
-/// describeProgram(id): its operations, and the bytes of its arena.
+/// describeProgram(id): its operations, the bytes of its arena, and the most that are in use at one time.
 Napi::Value describeProgram(const Info& info) {
   Napi::Env js = info.Env();
   Environment& env = Environment::of(js);
@@ -150,12 +150,14 @@ Napi::Value describeProgram(const Info& info) {
       entry.Set("attributes", d.attributes);
       entry.Set("work", d.operations);
       entry.Set("bytes", d.bytes);
+      entry.Set("live", d.live);
       entry.Set("nanoseconds", d.nanoseconds);
       operations.Set(operations.Length(), entry);
     }
     auto out = Napi::Object::New(js);
     out.Set("operations", operations);
     out.Set("arenaBytes", double(program.arenaBytes()));
+    out.Set("liveBytes", double(program.liveBytes()));
     return out;
   });
 }

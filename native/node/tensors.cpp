@@ -124,6 +124,7 @@ Napi::Value ready(const Info& info) {
       if (block && !block->fault) t.device().readNow(nullptr, nullptr, 0);
       return block ? block->fault : nullptr;
     };
+    if (t.device().idle()) return settle(info.Env(), deferred, look(), info.Env().Undefined());
     settleAfter(env, t.device(), deferred, look, [](Napi::Env js) { return js.Undefined(); });
   });
 }

@@ -210,7 +210,13 @@ const Op<Gelu> gelu({.name = "gelu",
                            return Tensors{grad(v.grad(), v.in())};
                          },
                      .saves = kSaveInputs,
-                     .anyStrides = true});
+                     .anyStrides = true,
+                     .overwrites = true,
+                     .pointwise =
+                         [](const Gelu& attrs) {
+                           return attrs.approximate == GeluForm::Tanh ? cpu::pointwise<scalar::GeluTanh, Gelu>(attrs)
+                                                                      : cpu::pointwise<scalar::Gelu, Gelu>(attrs);
+                         }});
 
 const Op<None> silu = activation<scalar::Silu>("silu", "`x * sigmoid(x)`, also called swish.",
                                                [](const V& v) { return Tensors{siluGrad(v.grad(), v.in())}; });

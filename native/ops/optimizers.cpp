@@ -3,13 +3,15 @@
 #include <cmath>
 
 #include "cpu/convert.h"
-#include "cpu/parallel.h"
+#include "cpu/norms.h"
 #include "cpu/update.h"
 
 namespace anneal::ops {
 namespace {
 
-constexpr size_t kScalars = 2;  // the learning rate and the step come before the tensors
+constexpr size_t kScalars = UpdateInputs::Tensors;
+
+const std::vector<std::string> kUpdateInputs = {"lr", "step", "scale", "limit", "tensors..."};
 
 /// The value of a scalar input.
 double number(const View& v) {
@@ -42,13 +44,33 @@ int donorOf(size_t output, size_t inputs) {
   return int(kScalars + (output < n ? output : output + n));  // gradients lie between parameters and states
 }
 
+template <class A>
+double learningRate(const Call<A>& c) {
+  return number(c.in[UpdateInputs::Lr]);
+}
+template <class A>
+double stepOf(const Call<A>& c) {
+  return number(c.in[UpdateInputs::Step]);
+}
+
+template <class A>
+cpu::Clip clipOf(const Call<A>& c) {
+  return {number(c.in[UpdateInputs::Scale]), number(c.in[UpdateInputs::Limit])};
+}
+
+/// Applies a rule for the elements to what a call is given.
+template <class A, class R>
+void applyRule(const Call<A>& c, const R& rule) {
+  cpu::update(rule, clipOf(c), c.in.subspan(kScalars), c.out);
+}
+
 /// Everything of an update but its name: `ruleOf` makes the rule for the elements from the settings.
 template <class A, class R>
 Op<A> updateOp(std::string name, std::string doc, std::vector<Field> attrs, void (*kernel)(const Call<A>&)) {
   Implement<A>(name, DeviceType::Cpu, kernel);
   return Op<A>({.name = std::move(name),
                 .doc = std::move(doc),
-                .inputs = {"lr", "step", "tensors..."},
+                .inputs = kUpdateInputs,
                 .attrs = std::move(attrs),
                 .outputs = {"updated..."},
                 .infer = inferUpdate<A, R>,
@@ -61,13 +83,13 @@ Op<A> updateOp(std::string name, std::string doc, std::vector<Field> attrs, void
 void sgdCpu(const Call<SgdUpdate>& c) {
   const auto& a = c.attrs;
   // The first step takes the gradient undamped for the momentum, as PyTorch does.
-  double keep = number(c.in[1]) <= 1 ? 1 : 1 - a.dampening;
-  cpu::update(rules::Sgd{number(c.in[0]), a.momentum, keep, a.weightDecay, a.nesterov}, c.in.subspan(kScalars), c.out);
+  double keep = stepOf(c) <= 1 ? 1 : 1 - a.dampening;
+  applyRule(c, rules::Sgd{learningRate(c), a.momentum, keep, a.weightDecay, a.nesterov});
 }
 
 void adamCpu(const Call<AdamUpdate>& c) {
   const auto& a = c.attrs;
-  double lr = number(c.in[0]), step = number(c.in[1]);
+  double lr = learningRate(c), step = stepOf(c);
   rules::Adam rule{.stepSize = lr / (1 - std::pow(a.beta1, step)),
                    .beta1 = a.beta1,
                    .beta2 = a.beta2,
@@ -75,81 +97,35 @@ void adamCpu(const Call<AdamUpdate>& c) {
                    .eps = a.eps,
                    .decay = a.decoupled ? 0 : a.weightDecay,
                    .shrink = a.decoupled ? 1 - lr * a.weightDecay : 1};
-  cpu::update(rule, c.in.subspan(kScalars), c.out);
+  applyRule(c, rule);
 }
 
 void rmsPropCpu(const Call<RmsPropUpdate>& c) {
   const auto& a = c.attrs;
-  cpu::update(rules::RmsProp{number(c.in[0]), a.alpha, a.eps, a.momentum, a.weightDecay, a.centered},
-              c.in.subspan(kScalars), c.out);
+  applyRule(c, rules::RmsProp{learningRate(c), a.alpha, a.eps, a.momentum, a.weightDecay, a.centered});
 }
 
 void adagradCpu(const Call<AdagradUpdate>& c) {
   const auto& a = c.attrs;
-  double lr = number(c.in[0]) / (1 + (number(c.in[1]) - 1) * a.lrDecay);
-  cpu::update(rules::Adagrad{lr, a.eps, a.weightDecay}, c.in.subspan(kScalars), c.out);
+  double lr = learningRate(c) / (1 + (stepOf(c) - 1) * a.lrDecay);
+  applyRule(c, rules::Adagrad{lr, a.eps, a.weightDecay});
 }
 
 void adadeltaCpu(const Call<AdadeltaUpdate>& c) {
   const auto& a = c.attrs;
-  cpu::update(rules::Adadelta{number(c.in[0]), a.rho, a.eps, a.weightDecay}, c.in.subspan(kScalars), c.out);
+  applyRule(c, rules::Adadelta{learningRate(c), a.rho, a.eps, a.weightDecay});
 }
 
 void lionCpu(const Call<LionUpdate>& c) {
   const auto& a = c.attrs;
-  double lr = number(c.in[0]);
-  cpu::update(rules::Lion{lr, a.beta1, a.beta2, 1 - lr * a.weightDecay}, c.in.subspan(kScalars), c.out);
-}
-
-constexpr int64_t kPart = 4096;
-
-/// The sum of squares of a tensor: in parts, so that the result does not depend on the number of threads.
-double squaredNorm(const View& v) {
-  std::vector<double> parts(size_t((v.size() + kPart - 1) / kPart));
-  visitType(v.dtype, [&]<class T>(TypeTag<T>) {
-    using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
-    cpu::parallelFor(int64_t(parts.size()), 4, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) {
-        constexpr int kLanes = 16;
-        C sums[kLanes] = {};
-        int64_t at = part * kPart, stop = std::min(v.size(), at + kPart);
-        for (; at + kLanes <= stop; at += kLanes)
-          for (int lane = 0; lane < kLanes; ++lane) {
-            C x = cpu::convertTo<C>(v.as<T>()[at + lane]);
-            sums[lane] += x * x;
-          }
-        double total = 0;
-        for (C s : sums) total += double(s);
-        for (; at < stop; ++at) {
-          auto x = cpu::convertTo<double>(v.as<T>()[at]);
-          total += x * x;
-        }
-        parts[size_t(part)] = total;
-      }
-    });
-  });
-  double total = 0;
-  for (double p : parts) total += p;
-  return total;
-}
-
-/// out = a * x + b * y, element by element, for equal types; `x` may be the output itself.
-void combine(double a, const View& x, double b, const View* y, const View& out) {
-  visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
-    cpu::parallelFor(out.size(), 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        C value = C(a) * cpu::convertTo<C>(x.as<T>()[i]);
-        if (y) value += C(b) * cpu::convertTo<C>(y->as<T>()[i]);
-        out.as<T>()[i] = cpu::convertTo<T>(value);
-      }
-    });
-  });
+  double lr = learningRate(c);
+  applyRule(c, rules::Lion{lr, a.beta1, a.beta2, 1 - lr * a.weightDecay});
 }
 
 void lambCpu(const Call<LambUpdate>& c) {
   const auto& a = c.attrs;
-  double lr = number(c.in[0]), step = number(c.in[1]);
+  double lr = learningRate(c), step = stepOf(c);
+  const cpu::Clip clip = clipOf(c);
   auto in = c.in.subspan(kScalars);
   const size_t n = in.size() / 4;
   rules::LambDirection rule{a.beta1, a.beta2,      1 - std::pow(a.beta1, step), 1 - std::pow(a.beta2, step),
@@ -162,22 +138,40 @@ void lambCpu(const Call<LambUpdate>& c) {
     const View from[] = {in[i], in[n + i], in[2 * n + i], in[3 * n + i]},
                to[] = {direction, c.out[n + i], c.out[2 * n + i]};
     if (memory.empty()) continue;
-    cpu::update(rule, from, to);
-    double weight = std::sqrt(squaredNorm(in[i])), length = std::sqrt(squaredNorm(direction));
-    combine(1, in[i], weight > 0 && length > 0 ? -lr * weight / length : -lr, &direction, c.out[i]);
+    cpu::update(rule, clip, from, to);
+    double weight = std::sqrt(cpu::squaredNorm({&in[i], 1})), length = std::sqrt(cpu::squaredNorm({&direction, 1}));
+    cpu::addScaled(in[i], weight > 0 && length > 0 ? -lr * weight / length : -lr, direction, c.out[i]);
   }
 }
 
+/// The norm of all tensors together, and what to multiply them by so that it is at most `maxNorm`.
+struct Norm {
+  double norm, scale;
+  Norm(const ClipNorm& attrs, std::span<const View> tensors) : norm(std::sqrt(cpu::squaredNorm(tensors))) {
+    scale = attrs.maxNorm / (norm + 1e-6);
+    // A norm that is not a number must reach the parameters rather than be hidden.
+    if (scale >= 1) scale = 1;
+  }
+};
+
 void clipNormCpu(const Call<ClipNorm>& c) {
-  double total = 0;
-  for (const View& v : c.in) total += squaredNorm(v);
-  double norm = std::sqrt(total), scale = c.attrs.maxNorm / (norm + 1e-6);
-  // A norm that is not a number must reach the parameters rather than be hidden.
-  for (size_t i = 0; i < c.in.size(); ++i)
-    combine(scale < 1 || std::isnan(scale) ? scale : 1, c.in[i], 0, nullptr, c.out[i]);
-  *c.out.back().as<float>() = float(norm);
+  const Norm found(c.attrs, c.in);
+  cpu::scale(c.in, found.scale, c.out.first(c.in.size()));
+  *c.out.back().as<float>() = float(found.norm);
 }
 const Implement<ClipNorm> clipNormOnCpu("clipByGlobalNorm", DeviceType::Cpu, clipNormCpu);
+
+void globalNormCpu(const Call<ClipNorm>& c) {
+  const Norm found(c.attrs, c.in);
+  *c.out[0].as<float>() = float(found.norm);
+  *c.out[1].as<double>() = found.scale;
+}
+const Implement<ClipNorm> globalNormOnCpu("globalNorm", DeviceType::Cpu, globalNormCpu);
+
+void requireFloats(const Args<ClipNorm>& c) {
+  for (const Tensor& t : c.in)
+    require(isFloat(t.dtype()), Code::DType, c.op, ": takes floating-point tensors; got ", t);
+}
 
 }  // namespace
 
@@ -245,16 +239,32 @@ const Op<ClipNorm> clipByGlobalNorm({.name = "clipByGlobalNorm",
                                      .outputs = {"clipped..."},
                                      .infer =
                                          [](const Args<ClipNorm>& c) {
+                                           requireFloats(c);
                                            Specs out;
-                                           for (const Tensor& t : c.in) {
-                                             require(isFloat(t.dtype()), Code::DType, c.op,
-                                                     ": takes floating-point tensors; got ", t);
-                                             out.push_back(t.spec());
-                                           }
+                                           for (const Tensor& t : c.in) out.push_back(t.spec());
                                            out.push_back({{}, DType::Float32});
                                            return out;
                                          },
                                      .nonDifferentiable = true,
                                      .method = false});
+
+const Op<ClipNorm> globalNorm({.name = "globalNorm",
+                               .doc = "The norm of all tensors together, float32, and what to multiply them by so that "
+                                      "it is at most `maxNorm`, float64.",
+                               .inputs = {"tensors..."},
+                               .attrs = {required<&ClipNorm::maxNorm>("maxNorm", "the largest norm")},
+                               .outputs = {"norm", "scale"},
+                               .infer =
+                                   [](const Args<ClipNorm>& c) {
+                                     requireFloats(c);
+                                     return Specs{{{}, DType::Float32}, {{}, DType::Float64}};
+                                   },
+                               .nonDifferentiable = true,
+                               .method = false,
+                               .internal = true});
+
+size_t updatedBy(const Row& row, size_t inputs, size_t outputs) {
+  return row.donor && row.inputs == kUpdateInputs ? inputs - kScalars - outputs : 0;
+}
 
 }  // namespace anneal::ops

@@ -32,22 +32,26 @@ export interface PytorchOptions {
  * unchanged.
  */
 export async function loadPytorch(path: string, model: PytorchModel, options: PytorchOptions = {}): Promise<void> {
-  const file = await loadSafetensors(path)
-  const current = model.stateDict()
-  const layouts = layoutsOf(model, options)
-  const { matched, problems } = matchNames(Object.keys(current), Object.keys(file))
-  const state = { ...current }
-  for (const [name, source] of matched) {
-    const [from, to] = [file[source] as Tensor, current[name] as Tensor]
-    const tensor = fromPytorch(from, layouts.get(name))
-    if (tensor?.shape.join() === to.shape.join()) {
-      state[name] = tensor.dtype === to.dtype ? tensor : tensor.cast(to.dtype)
-    } else {
-      problems.push(`${source} has shape [${from.shape}], which does not fit ${name} [${to.shape}]`)
+  // The memory of what the model held before is not to wait for the garbage collector.
+  await scope(async () => {
+    const file = await loadSafetensors(path)
+    const current = model.stateDict()
+    const layouts = layoutsOf(model, options)
+    const { matched, problems } = matchNames(Object.keys(current), Object.keys(file))
+    const state = { ...current }
+    for (const [name, source] of matched) {
+      const [from, to] = [file[source] as Tensor, current[name] as Tensor]
+      const tensor = fromPytorch(from, layouts.get(name))
+      if (tensor?.shape.join() === to.shape.join()) {
+        state[name] = tensor.dtype === to.dtype ? tensor : tensor.cast(to.dtype)
+      } else {
+        problems.push(`${source} has shape [${from.shape}], which does not fit ${name} [${to.shape}]`)
+      }
     }
-  }
-  if (problems.length > 0) throw new AnnealError('ERR_FORMAT', `loadPytorch: ${path}: ${listed(problems)}`)
-  model.loadStateDict(state)
+    if (problems.length > 0) throw new AnnealError('ERR_FORMAT', `loadPytorch: ${path}: ${listed(problems)}`)
+    model.loadStateDict(state)
+    return state
+  })
 }
 
 /**

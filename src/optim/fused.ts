@@ -16,12 +16,21 @@ import type { Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
 
+/** What every native update takes first: see native/ops/optimizers.h. */
+type UpdateInputs = readonly [
+  lr: TensorLike,
+  step: TensorLike,
+  scale: number,
+  limit: number,
+  tensors: readonly Tensor[],
+]
+
 /** Optimizers whose update of all parameters is one native call. */
 export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOptimizer<O> {
   /** The names of the states, in the order of the native rule. */
   protected abstract readonly stateNames: readonly string[]
   /** The native update: n parameters, n gradients, n of each state; gives new parameters and states. */
-  protected abstract update(settings: O, lr: TensorLike, step: TensorLike, tensors: readonly Tensor[]): Tensor[]
+  protected abstract update(settings: O, inputs: UpdateInputs): Tensor[]
   /** What a state starts with. */
   protected initial(_settings: O): number {
     return 0
@@ -37,14 +46,8 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
     const parameters = updates.map(u => u.parameter)
     const states = this.stateNames.flatMap(name => updates.map(u => u.states.get(name)!))
     const tensors = [...parameters, ...updates.map(u => u.grad), ...states]
-    const updated = noGrad(() =>
-      this.update(
-        settings,
-        live(() => settings.lr),
-        live(step),
-        tensors,
-      ),
-    )
+    // A captured graph has clipping done here: scale and limit are then its own.
+    const updated = noGrad(() => this.update(settings, [live(() => settings.lr), live(step), 1, Infinity, tensors]))
     // The old values are used up: each cell takes over a new one's handle.
     for (const [i, cell] of [...parameters, ...states].entries()) {
       if (!native.assign(cell.handle, updated[i]!.handle, false)) throwLast()
@@ -71,13 +74,8 @@ export class SGD extends FusedOptimizer<SGDOptions> {
     super(...parse(params, options, { lr: 0.01, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false }))
   }
 
-  protected update(
-    { momentum, dampening, weightDecay, nesterov }: SGDOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return sgdUpdate(lr, step, tensors, { momentum, dampening, weightDecay, nesterov })
+  protected update({ momentum, dampening, weightDecay, nesterov }: SGDOptions, inputs: UpdateInputs): Tensor[] {
+    return sgdUpdate(...inputs, { momentum, dampening, weightDecay, nesterov })
   }
 }
 
@@ -92,39 +90,32 @@ export interface AdamOptions extends BaseOptions {
 
 const adamDefaults: AdamOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 }
 
-/** Adam (Kingma & Ba, 2015). Default lr: 0.001. */
-export class Adam extends FusedOptimizer<AdamOptions> {
+/** Optimizers that go by the means of gradients and of their squares. */
+abstract class MomentOptimizer extends FusedOptimizer<AdamOptions> {
   protected readonly stateNames = ['mean', 'variance']
+}
 
-  constructor(params?: Params<AdamOptions> | Partial<AdamOptions>, options?: Partial<AdamOptions>) {
+type AdamParams = Params<AdamOptions> | Partial<AdamOptions>
+
+/** Adam (Kingma & Ba, 2015). Default lr: 0.001. */
+export class Adam extends MomentOptimizer {
+  constructor(params?: AdamParams, options?: Partial<AdamOptions>) {
     super(...parse(params, options, adamDefaults))
   }
 
-  protected update(
-    { betas, eps, weightDecay }: AdamOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return adamUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
+  protected update({ betas, eps, weightDecay }: AdamOptions, inputs: UpdateInputs): Tensor[] {
+    return adamUpdate(...inputs, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
   }
 }
 
 /** Adam with decoupled weight decay (Loshchilov & Hutter, 2019). Default lr: 0.001. */
-export class AdamW extends FusedOptimizer<AdamOptions> {
-  protected readonly stateNames = ['mean', 'variance']
-
-  constructor(params?: Params<AdamOptions> | Partial<AdamOptions>, options?: Partial<AdamOptions>) {
+export class AdamW extends MomentOptimizer {
+  constructor(params?: AdamParams, options?: Partial<AdamOptions>) {
     super(...parse(params, options, { ...adamDefaults, weightDecay: 0.01 }))
   }
 
-  protected update(
-    { betas, eps, weightDecay }: AdamOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return adamUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay, decoupled: true })
+  protected update({ betas, eps, weightDecay }: AdamOptions, inputs: UpdateInputs): Tensor[] {
+    return adamUpdate(...inputs, { beta1: betas[0], beta2: betas[1], eps, weightDecay, decoupled: true })
   }
 }
 
@@ -149,13 +140,8 @@ export class RMSprop extends FusedOptimizer<RMSpropOptions> {
     super(...parse(params, options, { lr: 0.01, alpha: 0.99, eps: 1e-8, momentum: 0, weightDecay: 0, centered: false }))
   }
 
-  protected update(
-    { alpha, eps, momentum, weightDecay, centered }: RMSpropOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return rmsPropUpdate(lr, step, tensors, { alpha, eps, momentum, weightDecay, centered })
+  protected update({ alpha, eps, momentum, weightDecay, centered }: RMSpropOptions, inputs: UpdateInputs): Tensor[] {
+    return rmsPropUpdate(...inputs, { alpha, eps, momentum, weightDecay, centered })
   }
 }
 
@@ -182,13 +168,8 @@ export class Adagrad extends FusedOptimizer<AdagradOptions> {
     return initialAccumulator
   }
 
-  protected update(
-    { lrDecay, eps, weightDecay }: AdagradOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return adagradUpdate(lr, step, tensors, { lrDecay, eps, weightDecay })
+  protected update({ lrDecay, eps, weightDecay }: AdagradOptions, inputs: UpdateInputs): Tensor[] {
+    return adagradUpdate(...inputs, { lrDecay, eps, weightDecay })
   }
 }
 
@@ -209,13 +190,8 @@ export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
     super(...parse(params, options, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0 }))
   }
 
-  protected update(
-    { rho, eps, weightDecay }: AdadeltaOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return adadeltaUpdate(lr, step, tensors, { rho, eps, weightDecay })
+  protected update({ rho, eps, weightDecay }: AdadeltaOptions, inputs: UpdateInputs): Tensor[] {
+    return adadeltaUpdate(...inputs, { rho, eps, weightDecay })
   }
 }
 
@@ -234,30 +210,18 @@ export class Lion extends FusedOptimizer<LionOptions> {
     super(...parse(params, options, { lr: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 }))
   }
 
-  protected update(
-    { betas, weightDecay }: LionOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return lionUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], weightDecay })
+  protected update({ betas, weightDecay }: LionOptions, inputs: UpdateInputs): Tensor[] {
+    return lionUpdate(...inputs, { beta1: betas[0], beta2: betas[1], weightDecay })
   }
 }
 
 /** LAMB (You et al., 2020): Adam whose step has the length of the parameter's norm times lr. Default lr: 0.001. */
-export class LAMB extends FusedOptimizer<AdamOptions> {
-  protected readonly stateNames = ['mean', 'variance']
-
-  constructor(params?: Params<AdamOptions> | Partial<AdamOptions>, options?: Partial<AdamOptions>) {
+export class LAMB extends MomentOptimizer {
+  constructor(params?: AdamParams, options?: Partial<AdamOptions>) {
     super(...parse(params, options, { ...adamDefaults, eps: 1e-6 }))
   }
 
-  protected update(
-    { betas, eps, weightDecay }: AdamOptions,
-    lr: TensorLike,
-    step: TensorLike,
-    tensors: readonly Tensor[],
-  ): Tensor[] {
-    return lambUpdate(lr, step, tensors, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
+  protected update({ betas, eps, weightDecay }: AdamOptions, inputs: UpdateInputs): Tensor[] {
+    return lambUpdate(...inputs, { beta1: betas[0], beta2: betas[1], eps, weightDecay })
   }
 }

@@ -1,7 +1,6 @@
 import { autocast, compile, losses, manualSeed, nn, optim, Parameter, randomNormal, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
-
-const flat = async (t: Tensor) => Array.from(await t.data(), Number)
+import { flat } from '../support/values'
 
 describe('in mixed precision', () => {
   manualSeed(3)

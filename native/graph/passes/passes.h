@@ -17,6 +17,15 @@ void shareCommon(Graph& graph);
 /// Joins elementwise operations that follow each other into one pass over memory.
 void fuseElementwise(Graph& graph);
 
+/// Takes clipping of gradients into the updates that alone read what is clipped.
+void mergeClipping(Graph& graph);
+/// Splits updates of many parameters, so that each is made as soon as its gradient is there.
+void splitUpdates(Graph& graph);
+/// Computes large results again where they are read late, if that lowers the peak of memory and costs little.
+void recompute(Graph& graph);
+/// Orders the operations for a lower peak of memory: what frees memory early, what takes it late.
+void schedule(Graph& graph);
+
 /// Folds batch norms with given statistics into the convolutions before them, and joins these with additions and ReLUs.
 void fuseConvolutions(Graph& graph);
 /// Folds batch norms into the scales of quantised layers before them, joins these with additions and activations, and

@@ -1,0 +1,85 @@
+import { compile, nn, noGrad, optim, Parameter, type Tensor, tensor } from 'anneal'
+import { describe, expect, test } from 'vitest'
+import { flat } from '../support/values'
+
+describe('what a captured function goes by', () => {
+  test('parameters and tensors that it closes over are read at every run', async () => {
+    const weight = new Parameter(tensor([2, 3]))
+    const run = compile((x: Tensor) => x.mul(weight))
+    expect(await flat(run(tensor([1, 1])))).toEqual([2, 3])
+    weight.assign(tensor([5, 7]))
+    expect(await flat(run(tensor([1, 1])))).toEqual([5, 7])
+    weight.assign(
+      tensor([[1], [2]])
+        .broadcastTo([2, 2])
+        .index({}, 0)
+        .detach(),
+    )
+    expect(await flat(run(tensor([1, 1])))).toEqual([1, 2])
+    expect(run.graphs).toBe(1)
+  })
+
+  test('shapes, dtypes, structure and plain values each have a graph, and old ones are dropped', async () => {
+    let captures = 0
+    const run = compile(
+      ({ x, k }: { x: Tensor[]; k: number }) => {
+        captures++
+        return x.map(t => t.mul(k))
+      },
+      { graphs: 2 },
+    )
+    const one = tensor([1, 2])
+    expect(await flat(run({ x: [one], k: 2 })[0]!)).toEqual([2, 4])
+    expect(await flat(run({ x: [one], k: 3 })[0]!)).toEqual([3, 6])
+    expect(captures).toBe(2)
+    run({ x: [one], k: 2 })
+    expect(captures).toBe(2)
+    expect(run({ x: [one, one], k: 2 })).toHaveLength(2)
+    expect([captures, run.graphs]).toEqual([3, 2])
+    run({ x: [one], k: 3 })
+    expect(captures).toBe(4)
+    expect(run({ x: [one.cast('int32')], k: 3 })[0]!.dtype).toBe('int32')
+    expect(run({ x: [tensor([[1]])], k: 3 })[0]!.shape).toEqual([1, 1])
+    expect(captures).toBe(6)
+  })
+
+  test('the mode of modules', async () => {
+    const model = new nn.Dropout(0.5)
+    const run = compile((x: Tensor) => model.forward(x))
+    const x = tensor(new Float32Array(64).fill(1))
+    expect(new Set(await flat(run(x)))).toEqual(new Set([0, 2]))
+    model.eval()
+    expect(new Set(await flat(run(x)))).toEqual(new Set([1]))
+    model.train()
+    expect(new Set(await flat(run(x)))).toEqual(new Set([0, 2]))
+    expect(run.graphs).toBe(2)
+  })
+
+  test('settings of the optimizer, and which parameters are frozen', async () => {
+    const model = new nn.Linear(2, 1)
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.5 })
+    const run = compile((x: Tensor) => {
+      optimizer.zeroGrad()
+      model.forward(x).sum().backward()
+      optimizer.step()
+    })
+    const bias = model.bias!
+    const before = await bias.item()
+    run(tensor([[1, 2]]))
+    expect(await bias.item()).toBeCloseTo(before - 0.5, 6)
+    optimizer.groups[0]!.weightDecay = 1
+    run(tensor([[1, 2]]))
+    expect(run.graphs).toBe(2)
+    bias.trainable = false
+    const frozen = await bias.item()
+    run(tensor([[1, 2]]))
+    expect(await bias.item()).toBe(frozen)
+  })
+
+  test('the mode for gradients', async () => {
+    const weight = new Parameter(tensor([3]))
+    const run = compile((x: Tensor) => x.mul(weight).requiresGrad)
+    expect(run(tensor([1]))).toBe(true)
+    expect(noGrad(() => run(tensor([1])))).toBe(false)
+  })
+})

@@ -1,0 +1,88 @@
+import {
+  Buffer,
+  compile,
+  manualSeed,
+  memory,
+  optim,
+  Parameter,
+  randomNormal,
+  randomState,
+  type Tensor,
+  tensor,
+} from 'anneal'
+import { describe, expect, test } from 'vitest'
+import { flat } from '../support/values'
+import { network, stepOf } from './networks'
+
+describe('state', () => {
+  test('buffers keep what was assigned, and snapshots keep what was there before', async () => {
+    const count = new Buffer(tensor([0]))
+    const run = compile(() => {
+      const before = count.detach()
+      count.assign(count.add(1))
+      count.assign(count.mul(2))
+      return [before, count.add(0)]
+    })
+    const snapshots: Tensor[] = []
+    for (const [before, after] of [
+      [0, 2],
+      [2, 6],
+      [6, 14],
+    ]) {
+      const [a, b] = run()
+      expect([await a!.item(), await b!.item()]).toEqual([before, after])
+      snapshots.push(count.detach())
+    }
+    expect(await Promise.all(snapshots.map(t => t.item()))).toEqual([2, 6, 14])
+  })
+
+  test('a run that fails leaves parameters as they were', async () => {
+    const table = new Parameter(tensor([[1], [2]]))
+    const other = new Buffer(tensor([5]))
+    const run = compile((index: Tensor) => {
+      table.grad = undefined
+      const loss = table.indexSelect(index, 0).sum()
+      loss.backward()
+      other.assign(other.add(loss.detach()))
+      return loss
+    })
+    expect(await run(tensor(Int32Array.of(0))).item()).toBe(1)
+    const lost = run(tensor(Int32Array.of(7)))
+    await expect(lost.item()).rejects.toThrow(/index 7 .*out of range/)
+    expect(await flat(other)).toEqual([6])
+    expect(await run(tensor(Int32Array.of(1))).item()).toBe(2)
+    expect(await flat(other)).toEqual([8])
+  })
+
+  test('two cells may trade values', async () => {
+    const [a, b] = [new Buffer(tensor([1])), new Buffer(tensor([2]))]
+    const swap = compile(() => {
+      const old = a.detach()
+      a.assign(b)
+      b.assign(old)
+    })
+    swap()
+    expect([await a.item(), await b.item()]).toEqual([2, 1])
+    swap()
+    expect([await a.item(), await b.item()]).toEqual([1, 2])
+  })
+
+  test('random numbers go on as without capturing', async () => {
+    const draw = () => randomNormal([5])
+    const run = compile(draw)
+    manualSeed(3)
+    const plain = [await flat(draw()), await flat(draw()), randomState()]
+    manualSeed(3)
+    expect([await flat(run()), await flat(run()), randomState()]).toEqual(plain)
+  })
+
+  test('memory stays flat over many runs', async () => {
+    const { step } = stepOf(network(), new optim.SGD(network().parameters(), { lr: 0.1 }))
+    const run = compile(step)
+    const [x, y] = [randomNormal([4, 3]), tensor(Int32Array.of(0, 1, 0, 1))]
+    for (let i = 0; i < 20; i++) run(x, y).dispose()
+    const { used } = memory()
+    for (let i = 0; i < 500; i++) run(x, y).dispose()
+    expect(memory().used).toBe(used)
+  })
+})
