@@ -53,9 +53,9 @@ const compiled = anneal.compile(step)
 const run = of => (workload.train ? of(...batch) : anneal.noGrad(() => of(...batch)))
 for (let i = 0; i < 2; i++) await run(compiled).data() // prepares kernels
 const explanation = await run(compiled.explain)
-const { operations, arenaBytes } = explanation
+const { operations } = explanation
 const lines = [
-  `${workload.title}: ${operations.length} operations; intermediate results share ${(arenaBytes / 2 ** 20).toFixed(1)} MiB`,
+  `${workload.title}: ${String(explanation).split('\n')[0]}`,
   ...table(operations, ({ name }) => name),
   '',
   ...table(operations, shapes).slice(0, 40),

@@ -46,6 +46,8 @@ interface Entry {
   readonly mode: number
   readonly recording: Recording
   readonly result: (tensors: readonly Tensor[]) => unknown
+  /** How long capturing and planning took. */
+  readonly captureSeconds: number
 }
 
 /**
@@ -108,7 +110,8 @@ export function compile<A extends readonly unknown[], R>(
         native.profileProgram(entry.id)
         run(entry, inputs)
         await native.synchronize()
-        const graph = native.describeProgram(entry.id) ?? throwLast()
+        const described = native.describeProgram(entry.id) ?? throwLast()
+        const graph = { ...described, captureSeconds: entry.captureSeconds }
         return { ...graph, toString: () => printGraph(graph), save: path => writeGraphPage(graph, path) }
       },
     },
@@ -141,7 +144,8 @@ function capture<A extends readonly unknown[]>(
   fn: (...args: A) => unknown,
   args: A,
   inputs: readonly Tensor[],
-): Pick<Entry, 'id' | 'recording' | 'result'> {
+): Omit<Entry, 'structure' | 'mode'> {
+  const start = performance.now()
   const differentiable = inputs.findIndex(t => t.requiresGrad)
   if (differentiable >= 0) {
     throw new AnnealError(
@@ -166,7 +170,7 @@ function capture<A extends readonly unknown[]>(
         const result = templateOf(checkedResult(fn(...given), recording), results)
         const id = native.finishCapture(results.map(t => t.handle))
         if (id < 0) throwLast()
-        return { id, recording, result }
+        return { id, recording, result, captureSeconds: (performance.now() - start) / 1000 }
       })
     } catch (error) {
       throw recording.failure ?? error

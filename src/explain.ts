@@ -1,7 +1,13 @@
 import { writeFile } from 'node:fs/promises'
-import type { GraphDescription, GraphOperation } from './native'
+import type { GraphOperation, NativeGraph } from './native'
 
-export type { GraphDescription, GraphOperation } from './native'
+export type { GraphOperation } from './native'
+
+/** A captured graph. */
+export interface GraphDescription extends NativeGraph {
+  /** How long it took to capture and to plan it. */
+  captureSeconds: number
+}
 
 const columns = ['operation', 'time', 'share', 'work', 'moved', 'held', 'result', 'inputs'] as const
 
@@ -40,10 +46,10 @@ function cellsOf(operation: GraphOperation, total: number): string[] {
   ]
 }
 
-function summaryOf({ operations, arenaBytes, liveBytes }: GraphDescription): string {
+function summaryOf({ operations, arenaBytes, liveBytes, captureSeconds }: GraphDescription): string {
   const time = timeOf(totalTime(operations))
   const memory = `intermediate results share ${bytesOf(arenaBytes)}, of which at most ${bytesOf(liveBytes)} are in use at a time`
-  return `${operations.length} operations in ${time}; ${memory}`
+  return `${operations.length} operations in ${time}; ${memory}; captured and planned in ${timeOf(captureSeconds * 1e9)}`
 }
 
 /** A captured graph as a table of text, its operations in order. */

@@ -45,8 +45,8 @@ export interface GraphOperation {
   nanoseconds: number
 }
 
-/** A captured graph. */
-export interface GraphDescription {
+/** A captured graph as the native library knows it. */
+export interface NativeGraph {
   operations: GraphOperation[]
   /** Bytes of the memory that intermediate results share. */
   arenaBytes: number
@@ -93,7 +93,7 @@ export interface NativeAddon {
   runProgram(id: number): number
   freeProgram(id: number): void
   profileProgram(id: number): void
-  describeProgram(id: number): GraphDescription | undefined
+  describeProgram(id: number): NativeGraph | undefined
   schema(): OpSchema[]
   device(name?: string): DeviceName | undefined
   devices(): DeviceInfo[]

@@ -23,7 +23,7 @@ void applyRule(const R& given, const Clip& clip, const C* p, const C* g, const C
   const auto scale = C(clip.scale), most = C(clip.limit), least = -most;
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
-    C state[R::states];
+    C state[R::states + 1];
     for (int k = 0; k < R::states; ++k) state[k] = s[k][i];
     // What is not a number stays so.
     const C low = g[i] < least ? least : g[i], limited = low > most ? most : low;
@@ -32,12 +32,13 @@ void applyRule(const R& given, const Clip& clip, const C* p, const C* g, const C
   }
 }
 
-/// One stretch of one tensor. T is the parameter's type, C the type computed in, which is the states'.
+/// One stretch of one tensor. Arrays of states have a place more: a rule may have none. T is the parameter's type, C
+/// the type computed in, which is the states'.
 template <class R, class T, class C>
 void updateChunk(const R& rule, const Clip& clip, const View* const* in, const View* const* out, int64_t begin,
                  int64_t n) {
-  const C* s[R::states];
-  C* sOut[R::states];
+  const C* s[R::states + 1];
+  C* sOut[R::states + 1];
   for (int k = 0; k < R::states; ++k) s[k] = in[2 + k]->as<C>() + begin;
   for (int k = 0; k < R::states; ++k) sOut[k] = out[1 + k]->as<C>() + begin;
   const T *p = in[0]->as<T>() + begin, *g = in[1]->as<T>() + begin;
@@ -50,8 +51,8 @@ void updateChunk(const R& rule, const Clip& clip, const View* const* in, const V
       int64_t size = std::min(kTile, n - at);
       convertStrided(p + at, 1, tile[0], 1, size);
       convertStrided(g + at, 1, tile[1], 1, size);
-      const C* si[R::states];
-      C* so[R::states];
+      const C* si[R::states + 1];
+      C* so[R::states + 1];
       for (int k = 0; k < R::states; ++k) si[k] = s[k] + at, so[k] = sOut[k] + at;
       applyRule<R, C>(rule, clip, tile[0], tile[1], si, tile[0], so, size);
       convertStrided(tile[0], 1, pOut + at, 1, size);
@@ -77,6 +78,7 @@ void updateAll(const R& rule, const Clip& clip, std::span<const View> in, std::s
 }
 
 using Views = std::span<const View>;
+void descent(const rules::Descent& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
 void sgd(const rules::Sgd& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
 void adam(const rules::Adam& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
 void rmsProp(const rules::RmsProp& r, const Clip& c, Views in, Views out) { updateAll(r, c, in, out); }
@@ -91,6 +93,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace anneal::cpu {
 
+HWY_EXPORT(descent);
 HWY_EXPORT(sgd);
 HWY_EXPORT(adam);
 HWY_EXPORT(rmsProp);
@@ -100,6 +103,9 @@ HWY_EXPORT(lion);
 HWY_EXPORT(lamb);
 
 using Views = std::span<const View>;
+void update(const rules::Descent& r, const Clip& c, Views in, Views out) {
+  HWY_DYNAMIC_DISPATCH(descent)(r, c, in, out);
+}
 void update(const rules::Sgd& r, const Clip& c, Views in, Views out) { HWY_DYNAMIC_DISPATCH(sgd)(r, c, in, out); }
 void update(const rules::Adam& r, const Clip& c, Views in, Views out) { HWY_DYNAMIC_DISPATCH(adam)(r, c, in, out); }
 void update(const rules::RmsProp& r, const Clip& c, Views in, Views out) {

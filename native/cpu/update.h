@@ -15,6 +15,7 @@ struct Clip {
 /// Applies a rule to many tensors at once. `in` holds blocks of n views each: parameters, gradients, then the rule's
 /// states; `out` holds new parameters and new states, which may lie in the same memory. 16-bit parameters are computed
 /// in float.
+void update(const rules::Descent& rule, const Clip& clip, std::span<const View> in, std::span<const View> out);
 void update(const rules::Sgd& rule, const Clip& clip, std::span<const View> in, std::span<const View> out);
 void update(const rules::Adam& rule, const Clip& clip, std::span<const View> in, std::span<const View> out);
 void update(const rules::RmsProp& rule, const Clip& clip, std::span<const View> in, std::span<const View> out);

@@ -7,6 +7,16 @@
 
 namespace anneal::rules {
 
+/// Gradient descent.
+struct Descent {
+  static constexpr int states = 0;
+  double lr, decay;
+  template <class T>
+  T operator()(T p, T g, T*) const {
+    return p - T(lr) * (g + T(decay) * p);
+  }
+};
+
 /// Gradient descent with momentum (Sutskever et al., 2013, in PyTorch's form).
 struct Sgd {
   static constexpr int states = 1;

@@ -10,15 +10,14 @@ namespace {
 
 std::atomic<uint64_t> nextSerial{1};
 
-/// The value of `t` in memory of its own order, computed now.
+}  // namespace
+
 Tensor settled(const Tensor& t) {
+  if (t.contiguous()) return t;
   CapturePause pause;
   GradMode off(false);
-  Tensor plain = t.detach();
-  return plain.contiguous() && plain.impl()->storage ? plain : ops::contiguous(plain);
+  return ops::contiguous(t.detach());
 }
-
-}  // namespace
 
 CapturePause::CapturePause() : paused_(std::exchange(Context::current().capture, nullptr)) {}
 CapturePause::~CapturePause() { Context::current().capture = paused_; }
@@ -105,7 +104,7 @@ Tensor Capture::constant(const Tensor& t) {
   auto [found, added] = constants_.try_emplace(t.impl(), t, Tensor());
   Tensor& known = found->second.second;
   if (added) {
-    graph_->constants.push_back(settled(t));
+    graph_->constants.push_back(settled(t).detach());
     known = symbol(
         graph_->add({.kind = Value::Kind::Constant, .spec = t.spec(), .index = int64_t(graph_->constants.size()) - 1}));
   }

@@ -83,4 +83,7 @@ class CapturePause {
   Capture* paused_;
 };
 
+/// `t` in memory that follows the order of its axes, computed now.
+Tensor settled(const Tensor& t);
+
 }  // namespace anneal

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "graph/capture.h"
 #include "graph/execution.h"
 #include "graph/passes/passes.h"
-#include "ops/views.h"
 #include "runtime/context.h"
 
 namespace anneal {
@@ -17,16 +17,21 @@ constexpr double kSmallOperation = 8192, kSmallProgram = 65536;
 /// Makes the memory of a tensor follow the order of its axes.
 void settle(TensorImpl& impl) {
   if (isContiguous(impl.spec.shape, impl.strides)) return;
-  GradMode off(false);
-  Tensor copy = ops::contiguous(Tensor(Ref<TensorImpl>(&impl)).detach());
+  const Tensor copy = settled(Tensor(Ref<TensorImpl>(&impl)));
   impl.storage = copy.impl()->storage;
   impl.strides = copy.strides();
   impl.offset = 0;
 }
 
-Tensor settled(const Tensor& t) {
-  GradMode off(false);
-  return t.contiguous() ? t : ops::contiguous(t.detach());
+/// A tensor over memory that is there already.
+Tensor tensorOver(const Ref<Block>& memory, const Spec& spec, const Strides& strides, int64_t offset, Device& device) {
+  auto impl = makeRef<TensorImpl>();
+  impl->spec = spec;
+  impl->strides = strides;
+  impl->offset = offset;
+  impl->device = &device;
+  impl->storage = memory;
+  return Tensor(impl);
 }
 
 void optimize(Graph& graph) {
@@ -201,13 +206,8 @@ Tensors Program::outputs(const Tensors& bound, const std::vector<Ref<Block>>& ow
       out.push_back(bound[v].detach().alias(o.view.shape, o.view.strides, bound[v].impl()->offset + offset));
       continue;
     }
-    auto impl = makeRef<TensorImpl>();
-    impl->spec = {o.view.shape, o.view.dtype};
-    impl->strides = o.view.strides;
-    impl->offset = offset;
-    impl->device = compiled_->graph->device;
-    impl->storage = owned[v];
-    out.push_back(Tensor(impl));
+    out.push_back(
+        tensorOver(owned[v], {o.view.shape, o.view.dtype}, o.view.strides, offset, *compiled_->graph->device));
   }
   return out;
 }
@@ -227,12 +227,8 @@ void Program::leaveState(const std::vector<Ref<Block>>& owned) const {
     if (!l.changed) continue;
     l.leaf->grad = Tensor();
     if (l.written < 0) continue;
-    auto impl = makeRef<TensorImpl>();
-    impl->spec = g.values[size_t(l.written)].spec;
-    impl->strides = contiguousStrides(impl->spec.shape);
-    impl->device = g.device;
-    impl->storage = owned[size_t(l.written)];
-    l.leaf->grad = Tensor(impl);
+    const Spec& spec = g.values[size_t(l.written)].spec;
+    l.leaf->grad = tensorOver(owned[size_t(l.written)], spec, contiguousStrides(spec.shape), 0, *g.device);
   }
   Context::current().generator.offset += g.randomSteps;
 }

@@ -80,6 +80,8 @@ Op<A> updateOp(std::string name, std::string doc, std::vector<Field> attrs, void
                 .donor = donorOf<R>});
 }
 
+void descentCpu(const Call<DescentUpdate>& c) { applyRule(c, rules::Descent{learningRate(c), c.attrs.weightDecay}); }
+
 void sgdCpu(const Call<SgdUpdate>& c) {
   const auto& a = c.attrs;
   // The first step takes the gradient undamped for the momentum, as PyTorch does.
@@ -174,6 +176,10 @@ void requireFloats(const Args<ClipNorm>& c) {
 }
 
 }  // namespace
+
+const Op<DescentUpdate> descentUpdate = updateOp<DescentUpdate, rules::Descent>(
+    "descentUpdate", "One step of gradient descent.",
+    {field<&DescentUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter")}, descentCpu);
 
 const Op<SgdUpdate> sgdUpdate = updateOp<SgdUpdate, rules::Sgd>(
     "sgdUpdate", "One step of gradient descent with momentum.",

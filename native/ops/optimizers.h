@@ -8,6 +8,9 @@ namespace anneal::ops {
 // gradients, and n of each state; results: n new parameters, and n of each new state, in the memory of the old ones
 // where nobody else holds it.
 
+struct DescentUpdate {
+  double weightDecay = 0;
+};
 struct SgdUpdate {
   double momentum = 0, dampening = 0, weightDecay = 0;
   bool nesterov = false;
@@ -43,6 +46,7 @@ struct UpdateInputs {
 /// How many parameters an operation updates; 0: it is no update.
 size_t updatedBy(const Row& row, size_t inputs, size_t outputs);
 
+extern const Op<DescentUpdate> descentUpdate;
 extern const Op<SgdUpdate> sgdUpdate;
 extern const Op<AdamUpdate> adamUpdate;
 extern const Op<RmsPropUpdate> rmsPropUpdate;

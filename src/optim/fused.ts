@@ -1,18 +1,20 @@
 import { noGrad } from '../autograd'
 import type { TensorLike } from '../call'
-import { live } from '../compile'
+import { live, outsideCapture } from '../compile'
 import {
   adadeltaUpdate,
   adagradUpdate,
   adamUpdate,
+  descentUpdate,
   lambUpdate,
   lionUpdate,
   rmsPropUpdate,
   sgdUpdate,
 } from '../internal.generated'
+import { scope } from '../lifetime'
 import { native, throwLast } from '../native'
 import { full } from '../ops.generated'
-import type { Parameter, Tensor } from '../tensor'
+import { Buffer, type Parameter, type Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
 
@@ -28,7 +30,7 @@ type UpdateInputs = readonly [
 /** Optimizers whose update of all parameters is one native call. */
 export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOptimizer<O> {
   /** The names of the states, in the order of the native rule. */
-  protected abstract readonly stateNames: readonly string[]
+  protected abstract stateNames(settings: O): readonly string[]
   /** The native update: n parameters, n gradients, n of each state; gives new parameters and states. */
   protected abstract update(settings: O, inputs: UpdateInputs): Tensor[]
   /** What a state starts with. */
@@ -37,14 +39,26 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
   }
 
   protected initialStates(parameter: Parameter, settings: O): Record<string, Tensor> {
+    return Object.fromEntries(this.stateNames(settings).map(name => [name, this.#start(parameter, settings)]))
+  }
+
+  #start(parameter: Parameter, settings: O): Tensor {
     const dtype = parameter.dtype === 'float64' ? 'float64' : 'float32'
-    const start = () => full(parameter.shape, this.initial(settings), { dtype })
-    return Object.fromEntries(this.stateNames.map(name => [name, start()]))
+    return full(parameter.shape, this.initial(settings), { dtype })
+  }
+
+  /** A state, which settings that have changed may ask for anew. */
+  #stateOf({ parameter, states }: ParameterUpdate, name: string, settings: O): Buffer {
+    const known = states.get(name)
+    if (known) return known
+    const state = outsideCapture(() => scope(() => new Buffer(this.#start(parameter, settings))))
+    states.set(name, state)
+    return state
   }
 
   protected updateTogether(settings: O, step: () => number, updates: readonly ParameterUpdate[]): void {
     const parameters = updates.map(u => u.parameter)
-    const states = this.stateNames.flatMap(name => updates.map(u => u.states.get(name)!))
+    const states = this.stateNames(settings).flatMap(name => updates.map(u => this.#stateOf(u, name, settings)))
     const tensors = [...parameters, ...updates.map(u => u.grad), ...states]
     // A captured graph has clipping done here: scale and limit are then its own.
     const updated = noGrad(() => this.update(settings, [live(() => settings.lr), live(step), 1, Infinity, tensors]))
@@ -68,13 +82,16 @@ export interface SGDOptions extends BaseOptions {
 
 /** Stochastic gradient descent with momentum (Sutskever et al., 2013). Default lr: 0.01. */
 export class SGD extends FusedOptimizer<SGDOptions> {
-  protected readonly stateNames = ['momentum']
+  protected stateNames({ momentum }: SGDOptions): readonly string[] {
+    return momentum === 0 ? [] : ['momentum']
+  }
 
   constructor(params?: Params<SGDOptions> | Partial<SGDOptions>, options?: Partial<SGDOptions>) {
     super(...parse(params, options, { lr: 0.01, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false }))
   }
 
   protected update({ momentum, dampening, weightDecay, nesterov }: SGDOptions, inputs: UpdateInputs): Tensor[] {
+    if (momentum === 0) return descentUpdate(...inputs, { weightDecay })
     return sgdUpdate(...inputs, { momentum, dampening, weightDecay, nesterov })
   }
 }
@@ -92,7 +109,9 @@ const adamDefaults: AdamOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, we
 
 /** Optimizers that go by the means of gradients and of their squares. */
 abstract class MomentOptimizer extends FusedOptimizer<AdamOptions> {
-  protected readonly stateNames = ['mean', 'variance']
+  protected stateNames(): readonly string[] {
+    return ['mean', 'variance']
+  }
 }
 
 type AdamParams = Params<AdamOptions> | Partial<AdamOptions>
@@ -134,7 +153,9 @@ export interface RMSpropOptions extends BaseOptions {
 
 /** RMSprop (Tieleman & Hinton, 2012). Default lr: 0.01. */
 export class RMSprop extends FusedOptimizer<RMSpropOptions> {
-  protected readonly stateNames = ['square', 'mean', 'momentum']
+  protected stateNames(): readonly string[] {
+    return ['square', 'mean', 'momentum']
+  }
 
   constructor(params?: Params<RMSpropOptions> | Partial<RMSpropOptions>, options?: Partial<RMSpropOptions>) {
     super(...parse(params, options, { lr: 0.01, alpha: 0.99, eps: 1e-8, momentum: 0, weightDecay: 0, centered: false }))
@@ -158,7 +179,9 @@ export interface AdagradOptions extends BaseOptions {
 
 /** Adagrad (Duchi et al., 2011). Default lr: 0.01. */
 export class Adagrad extends FusedOptimizer<AdagradOptions> {
-  protected readonly stateNames = ['sum']
+  protected stateNames(): readonly string[] {
+    return ['sum']
+  }
 
   constructor(params?: Params<AdagradOptions> | Partial<AdagradOptions>, options?: Partial<AdagradOptions>) {
     super(...parse(params, options, { lr: 0.01, lrDecay: 0, eps: 1e-10, weightDecay: 0, initialAccumulator: 0 }))
@@ -184,7 +207,9 @@ export interface AdadeltaOptions extends BaseOptions {
 
 /** Adadelta (Zeiler, 2012). Default lr: 1. */
 export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
-  protected readonly stateNames = ['square', 'delta']
+  protected stateNames(): readonly string[] {
+    return ['square', 'delta']
+  }
 
   constructor(params?: Params<AdadeltaOptions> | Partial<AdadeltaOptions>, options?: Partial<AdadeltaOptions>) {
     super(...parse(params, options, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0 }))
@@ -204,7 +229,9 @@ export interface LionOptions extends BaseOptions {
 
 /** Lion (Chen et al., 2023). Default lr: 0.0001. */
 export class Lion extends FusedOptimizer<LionOptions> {
-  protected readonly stateNames = ['momentum']
+  protected stateNames(): readonly string[] {
+    return ['momentum']
+  }
 
   constructor(params?: Params<LionOptions> | Partial<LionOptions>, options?: Partial<LionOptions>) {
     super(...parse(params, options, { lr: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 }))

@@ -212,3 +212,18 @@ describe('optimizers', () => {
     expect(await parameter.toArray()).toEqual([3, 4])
   })
 })
+
+test('gradient descent keeps nothing per parameter until it has momentum', async () => {
+  const parameter = new Parameter(tensor([1, 2]))
+  const optimizer = new optim.SGD([parameter], { lr: 0.5 })
+  const step = () => {
+    parameter.grad = tensor([1, -1])
+    optimizer.step()
+  }
+  step()
+  expect(optimizer.stateDict().tensors).toEqual({})
+  optimizer.groups[0]!.momentum = 0.5
+  step()
+  expect(await optimizer.stateDict().tensors['0.momentum']!.toArray()).toEqual([1, -1])
+  expect(await parameter.toArray()).toEqual([0, 3])
+})
