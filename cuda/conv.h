@@ -9,13 +9,13 @@ using cpu::ConvShape;
 // Convolutions by own kernels, for every shape and floating-point dtype. Data is contiguous and of one dtype.
 
 /// y = after(convolution(x, weight) + bias); `bias` and what is in `after` may be undefined.
-void convForward(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
-                 const View& y);
+void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
+              const View& y);
 /// The gradient of x from that of y, plus `bias` on every channel where it is defined.
-void convData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx);
+void convolveData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx);
 /// The gradient of the weight from x and the gradient of y.
-void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw);
+void convolveWeights(const ConvShape& s, const View& x, const View& grad, const View& dw);
 /// y = after(y + bias), in place.
-void convFinish(const View& bias, const ConvAfter& after, const View& y);
+void finishConvolution(const View& bias, const ConvAfter& after, const View& y);
 
 }  // namespace anneal::cuda

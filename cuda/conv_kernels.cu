@@ -156,12 +156,8 @@ const T* orNull(const View& v) {
 
 /// Numbers of positions and of a filter's elements are kept in 32 bits.
 ConvSizes sizesOf(const ConvShape& s) {
-  constexpr int64_t kMost = int64_t(1) << 31;
-  const int64_t most =
-      std::max({s.batch * s.in.product(), s.batch * s.out.product(), s.kernel.product() * s.groupIn(),
-                s.kernel.product() * s.groupOut()});
-  require(most < kMost, Code::Shape, "convolution: ", most,
-          " positions; on a GPU there may be at most 2^31 - 1: compute the batch in parts");
+  checkPositions("convolution", std::max({s.batch * s.in.product(), s.batch * s.out.product(),
+                                          s.kernel.product() * s.groupIn(), s.kernel.product() * s.groupOut()}));
   return ConvSizes(s);
 }
 
@@ -202,19 +198,18 @@ void weightsOf(const ConvShape& shape, const View& x, const View& grad, const Vi
 
 }  // namespace
 
-void convForward(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
-                 const View& y) {
+void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
+              const View& y) {
   if (y.size() == 0) return;
   visitFloats(y.dtype, [&]<class T>(TypeTag<T>) {
-    multiply(ConvForwardProduct<T>{sizesOf(s),
-                                   x.as<T>(),
-                                   weight.as<T>(),
-                                   {y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}},
-             int(s.groups));
+    multiply(
+        ConvForwardProduct<T>{
+            sizesOf(s), x.as<T>(), weight.as<T>(), {y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}},
+        int(s.groups));
   });
 }
 
-void convData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
+void convolveData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
   if (dx.size() == 0) return;
   visitFloats(dx.dtype, [&]<class T>(TypeTag<T>) {
     multiply(ConvDataProduct<T>{sizesOf(s), grad.as<T>(), weight.as<T>(), {dx.as<T>(), orNull<T>(bias)}},
@@ -222,12 +217,12 @@ void convData(const ConvShape& s, const View& grad, const View& weight, const Vi
   });
 }
 
-void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
+void convolveWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
   if (dw.size() == 0) return;
   visitFloats(dw.dtype, [&]<class T>(TypeTag<T>) { weightsOf<T>(s, x, grad, dw); });
 }
 
-void convFinish(const View& bias, const ConvAfter& after, const View& y) {
+void finishConvolution(const View& bias, const ConvAfter& after, const View& y) {
   if (y.size() == 0 || (!bias.defined && !after.residual.defined && !after.relu)) return;
   visitFloats(y.dtype, [&]<class T>(TypeTag<T>) {
     launch(finish<T>, blocksFor(y.size(), kThreads), kThreads, 0, stream(),
