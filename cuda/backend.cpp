@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "blas.h"
 #include "device.h"
 #include "launch.h"
 #include "map.h"
@@ -110,6 +111,7 @@ std::vector<Device*> started() {
 std::vector<std::pair<std::string, std::string>> describe() {
   auto out = versions();
   for (int i = 0; i < devices(); ++i) out.emplace_back(text("cuda:", i), hardwareOf(usable()[size_t(i)]));
+  out.emplace_back("cuBLASLt", describeBlas());
   return out;
 }
 

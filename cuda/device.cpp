@@ -23,8 +23,8 @@ constexpr bool kEmulated = true;
 constexpr bool kEmulated = false;
 #endif
 
-std::vector<Error (*)(const FaultRecord&)>& sites() {
-  static std::vector<Error (*)(const FaultRecord&)> all;
+std::vector<std::function<Error(const FaultRecord&)>>& sites() {
+  static std::vector<std::function<Error(const FaultRecord&)>> all;
   return all;
 }
 
@@ -66,8 +66,8 @@ void check(cudaError_t error, const char* what) {
        "). After such an error the GPU often cannot be used by this process any more; start it anew");
 }
 
-FaultSite::FaultSite(Error (*describe)(const FaultRecord&)) : number_(int(sites().size())) {
-  sites().push_back(describe);
+FaultSite::FaultSite(std::function<Error(const FaultRecord&)> describe) : number_(int(sites().size())) {
+  sites().push_back(std::move(describe));
 }
 
 std::string hardwareOf(int ordinal) { return propertiesOf(ordinal).name; }

@@ -14,7 +14,7 @@ namespace anneal::cuda {
 /// What a kernel that finds a mistake in its data leaves behind: the first of them wins. See Faults.
 struct FaultRecord {
   int set;  // 1 + the number of the site
-  int64_t a, b, c;
+  int64_t a, b, c, d;
 };
 
 /// A GPU as a stream: an executor thread starts kernels in order on one CUDA stream; another thread waits for what has
@@ -114,10 +114,10 @@ class Scratch {
 };
 
 /// A place in the host's code whose kernels may find mistakes in their data: `describe` makes the error from what the
-/// kernel left. In kernels: report(record, site, a, b, c).
+/// kernel left. In kernels: report(record, site, a, b, c, d).
 class FaultSite {
  public:
-  explicit FaultSite(Error (*describe)(const FaultRecord&));
+  explicit FaultSite(std::function<Error(const FaultRecord&)> describe);
   int number() const { return number_; }
 
  private:
@@ -126,11 +126,12 @@ class FaultSite {
 
 #if defined(__CUDACC__) || defined(ANNEAL_CUDA_EMULATE)
 /// Leaves a mistake that a kernel has found; the first is kept, until the next await rejects with it.
-__device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t b = 0, int64_t c = 0) {
+__device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t b = 0, int64_t c = 0, int64_t d = 0) {
   if (atomicCAS(&record->set, 0, site + 1) != 0) return;
   record->a = a;
   record->b = b;
   record->c = c;
+  record->d = d;
 }
 #endif
 

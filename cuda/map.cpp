@@ -14,17 +14,22 @@ struct Tables {
   Tables() { addAll(maps[0].data(), maps[1].data(), maps[2].data()); }
 };
 
+const Tables& tables() {
+  static const Tables all;
+  return all;
+}
+
 }  // namespace
 
+Map mapOf(int arity, int functor) { return tables().maps[size_t(arity - 1)][size_t(functor)]; }
+
 void implementMaps() {
-  static const Tables tables;
   for (const Row* row : Registry::get().rows()) {
-    if (!row->pointwise) continue;
+    if (!row->pointwise || row->kernels[size_t(DeviceType::Cuda)]) continue;
     const auto compute = [row](const void* attrs, std::span<const View> in, std::span<const View> out) {
       const Pointwise p = row->pointwise(attrs);
-      const bool test = p.loops->boolResult;
-      const Map map = tables.maps[size_t(p.arity - 1)][size_t(p.functor)];
-      map(p.params.data(), computeType(test ? promoted(in) : out[0].dtype), in, out[0]);
+      const DType type = computeType(p.loops->boolResult ? promoted(in) : out[0].dtype);
+      mapOf(p.arity, p.functor)(p.params.data(), type, in, out[0]);
     };
     Registry::get().implement(row->name, DeviceType::Cuda, compute);
   }

@@ -57,7 +57,8 @@ Reducing reducingOf(const View& x, const Ints& axes, bool ordered) {
     list.insert(list.begin(), {x.shape[i], x.strides[i], gone ? 0 : to});
     if (!gone) to *= x.shape[i];
   }
-  if (r.results == 0 || r.count == 0) return r.even = true, r;
+  if (r.results == 0) return r;
+  if (r.count == 0) reduced.clear();
   sortByStep(kept);
   if (!ordered) sortByStep(reduced);
   // What a reduced axis leads to does not count when axes are joined.

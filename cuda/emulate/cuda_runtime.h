@@ -47,6 +47,8 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 namespace anneal::emulate {
 /// Waits for the other threads of the block.
 void syncBlock();
+/// The same, and gives for how many of them `vote` holds.
+int countBlock(bool vote);
 /// Waits for the threads of the warp that `mask` names.
 void syncWarp(uint32_t mask);
 /// Gives the 8 bytes that thread `from` of the warp brings; all threads of `mask` meet here.
@@ -61,6 +63,8 @@ void misuse(const char* what);
 }  // namespace anneal::emulate
 
 inline void __syncthreads() { anneal::emulate::syncBlock(); }
+inline int __syncthreads_count(int vote) { return anneal::emulate::countBlock(vote != 0); }
+inline int __syncthreads_or(int vote) { return anneal::emulate::countBlock(vote != 0) != 0; }
 inline void __syncwarp(uint32_t mask = 0xffffffffu) { anneal::emulate::syncWarp(mask); }
 inline void __threadfence() {}
 
@@ -144,6 +148,10 @@ T __ldg(const T* at) {
   return *at;
 }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned(uint64_t(a) * b >> 32); }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 inline int __popc(unsigned v) { return std::popcount(v); }
 inline int __clz(int v) { return std::countl_zero(unsigned(v)); }
 inline int __ffs(int v) { return v == 0 ? 0 : std::countr_zero(unsigned(v)) + 1; }

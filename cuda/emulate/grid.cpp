@@ -48,6 +48,7 @@ class Runner {
     if (fault_.empty()) fault_ = what;
   }
   void syncBlock();
+  int countBlock(bool vote);
   void syncWarp(uint32_t mask);
   uint64_t exchange(uint32_t mask, uint64_t value, int from);
   uint32_t ballot(uint32_t mask, bool vote);
@@ -68,6 +69,7 @@ class Runner {
   const std::function<void()>* thread_ = nullptr;
   unsigned total_ = 0, next_ = 0, ended_ = 0, arrived_ = 0;
   uint64_t generation_ = 0;
+  int votes_ = 0;
   std::vector<Warp> warps_;
   std::vector<std::unique_ptr<Worker>> waiting_, spare_;
   Worker* current_ = nullptr;
@@ -176,6 +178,16 @@ void Runner::syncBlock() {
   wait(generation_);
 }
 
+int Runner::countBlock(bool vote) {
+  votes_ += vote;
+  syncBlock();
+  const int all = votes_;
+  syncBlock();
+  votes_ = 0;
+  syncBlock();
+  return all;
+}
+
 void Runner::syncWarp(uint32_t mask) {
   Warp& w = warp();
   if (w.meetings.capacity() == 0) w.meetings.reserve(64);  // waiting threads point into it
@@ -246,6 +258,7 @@ void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& 
 }
 
 void syncBlock() { runner->syncBlock(); }
+int countBlock(bool vote) { return runner->countBlock(vote); }
 void syncWarp(uint32_t mask) { runner->syncWarp(mask); }
 uint64_t exchange(uint32_t mask, uint64_t value, int from) { return runner->exchange(mask, value, from); }
 uint32_t ballot(uint32_t mask, bool vote) { return runner->ballot(mask, vote); }

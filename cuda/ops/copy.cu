@@ -1,5 +1,7 @@
 // Copies between layouts and conversions between dtypes: contiguous, cast.
 #include "copy.h"
+
+#include "cpu/copy.h"
 #include "device.h"
 #include "index.h"
 #include "ops/arithmetic.h"
@@ -102,17 +104,6 @@ bool convertCommon(const View& in, const View& out) {
   return true;
 }
 
-/// The type that moves elements of that many bytes.
-template <class F>
-void visitWidth(size_t bytes, F&& f) {
-  switch (bytes) {
-    case 1: return f(TypeTag<uint8_t>{});
-    case 2: return f(TypeTag<uint16_t>{});
-    case 4: return f(TypeTag<uint32_t>{});
-    default: return f(TypeTag<uint64_t>{});
-  }
-}
-
 /// The two axes of a nest that are to change places, or false.
 struct Transposition {
   int row = -1, column = -1;  // column: steps by one in the target; row: steps by one in the source
@@ -171,16 +162,16 @@ void copy(const View& in, const View& out) {
     return check(cudaMemcpyAsync(out.memory, in.memory, size_t(out.size()) * itemSize(out.dtype),
                                  cudaMemcpyDeviceToDevice, stream()),
                  "copy");
-  visitWidth(itemSize(out.dtype), [&]<class T>(TypeTag<T>) { copyStrided<T>(in, out); });
+  cpu::visitWidth(out.dtype, [&]<class T>(TypeTag<T>) { copyStrided<T>(in, out); });
 }
 
-Prepared::Prepared(const View& v, DType dtype) : view_(v) {
-  if (v.memory && v.dtype == dtype && v.contiguous()) return;
-  memory_ = std::make_shared<Scratch>(std::max<size_t>(size_t(v.size()) * itemSize(dtype), 1));
-  view_ =
-      View{.memory = memory_->as<std::byte>(), .shape = v.shape, .strides = contiguousStrides(v.shape), .dtype = dtype};
+Prepared::Prepared(const View& v, const Shape& shape, DType dtype) : view_(v) {
+  if (v.memory && v.dtype == dtype && v.shape == shape && v.contiguous()) return;
+  memory_ = std::make_shared<Scratch>(std::max<size_t>(size_t(shape.product()) * itemSize(dtype), 1));
+  view_ = View{.memory = memory_->as<std::byte>(), .shape = shape, .strides = contiguousStrides(shape), .dtype = dtype};
   copy(v, view_);
 }
+Prepared::Prepared(const View& v, DType dtype) : Prepared(v, v.shape, dtype) {}
 
 namespace {
 

@@ -93,6 +93,11 @@ void fillWith(const View& scalar, const View& out) {
   });
 }
 
-void fill(const View& out, double value) { fillWith(scalarTensor(value, out.dtype).view(), out); }
+void fill(const View& out, double value) {
+  const Tensor scalar = scalarTensor(value, out.dtype);
+  if (out.contiguous()) return fillWith(scalar.view(), out);
+  const Prepared one(scalar.view(), out.dtype);
+  copy(one.view(), out);
+}
 
 }  // namespace anneal::cuda

@@ -15,7 +15,6 @@ using C = Args<None>;
 using V = Vjp<None>;
 
 // The constants of Klambauer et al., "Self-Normalizing Neural Networks" (2017).
-constexpr double kSeluAlpha = 1.6732632423543772, kSeluScale = 1.0507009873554805;
 
 /// An activation without attributes, whose gradient is the op `grad` of the incoming gradient and the input.
 template <class F>

@@ -3,6 +3,9 @@
 
 namespace anneal::ops {
 
+/// The constants of selu (Klambauer et al. 2017).
+inline constexpr double kSeluAlpha = 1.6732632423543772, kSeluScale = 1.0507009873554805;
+
 extern const Op<None> relu, relu6, selu, silu, mish, hardSwish, hardSigmoid, softsign, logSigmoid, tanhShrink, prelu;
 
 struct Slope {
