@@ -1,10 +1,11 @@
 import { rotaryEmbedding, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
+import { place } from '../support/device'
 
 function values(shape: number[], salt: number): Tensor {
   const size = shape.reduce((n, d) => n * d, 1)
   const data = Float32Array.from({ length: size }, (_, i) => Math.sin(i * 0.37 + salt) * 1.5)
-  return tensor(data, { shape })
+  return place(tensor(data, { shape }))
 }
 
 interface Inputs {

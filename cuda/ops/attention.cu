@@ -1,0 +1,202 @@
+// Attention without keeping the scores, after Dao et al., "FlashAttention" (2022), and its gradients.
+#include "ops/attention.h"
+
+#include "attention.cuh"
+#include "copy.h"
+#include "device.h"
+
+namespace anneal::cuda {
+namespace {
+
+constexpr int kTile = kAttentionTile, kThreads = kAttentionThreads;
+
+/// A tile of 64 queries of one head, for 16 N columns of the result.
+template <int N>
+__global__ void __launch_bounds__(kThreads) flashForward(FlashSizes s, float* out, float* logSumExp) {
+  __shared__ AttentionShared shared;
+  const int tiles = (s.q.rows + kTile - 1) / kTile, index = int(blockIdx.x) / tiles;
+  // With a causal mask the last tiles take longest: they come first.
+  const int query = (tiles - 1 - int(blockIdx.x) % tiles) * kTile, column = int(blockIdx.y) * 16 * N;
+  const int batch = index / s.q.heads, head = index % s.q.heads;
+  const HeadMatrix q = s.q.head(batch, head), k = s.k.head(batch, head / s.group), v = s.v.head(batch, head / s.group);
+  const int x = int(threadIdx.x) % 16, y = int(threadIdx.x) / 16;
+  const int end = s.mask.causal ? std::min(k.rows, query + kTile) : k.rows;
+  float sum[4][N] = {}, most[4], total[4];
+  for (int i = 0; i < 4; ++i) most[i] = -INFINITY, total[i] = 0;
+  for (int key = 0; key < end; key += kTile) {
+    float w[4][4];
+    rowProducts(shared, q, query, k, key, w);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int m = query + y * 4 + i;
+      float best = -INFINITY;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int n = key + x * 4 + j;
+        w[i][j] = m < q.rows && n < k.rows ? s.mask.apply(w[i][j] * s.scale, batch, head, m, n) : -INFINITY;
+        best = fmaxf(best, w[i][j]);
+      }
+      best = overRow(best, [](float a, float b) { return fmaxf(a, b); });
+      best = fmaxf(best, most[i]);
+      const float shift = best == -INFINITY ? 0 : best;  // a row with nothing but masked scores, or NaN
+      const float before = expf(most[i] - shift);
+      float part = 0;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) part += w[i][j] = expf(w[i][j] - shift);
+      total[i] = total[i] * before + overRow(part, [](float a, float b) { return a + b; });
+      most[i] = best;
+#pragma unroll
+      for (int c = 0; c < N; ++c) sum[i][c] *= before;
+    }
+    shareWeights(shared, w);
+    addRows<N>(shared, v, key, column, sum);
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int m = query + y * 4 + i;
+    const bool nothing = most[i] == -INFINITY && total[i] == 0;
+#pragma unroll
+    for (int c = 0; c < N; ++c) sum[i][c] = nothing ? 0 : sum[i][c] / total[i];
+    if (x == 0 && blockIdx.y == 0 && m < q.rows)
+      logSumExp[int64_t(index) * q.rows + m] = nothing ? INFINITY : most[i] + logf(total[i]);
+  }
+  storeRows<N>(out + int64_t(index) * q.rows * v.columns, q.rows, v.columns, query, column, sum);
+}
+
+/// What the gradients need besides; all contiguous.
+struct FlashGrad : FlashSizes {
+  HeadTensor grad;         // of the result
+  const float* logSumExp;  // [batch, heads, queries]
+  const float* means;      // likewise: the gradient of the result times the result
+};
+
+/// A warp for each row.
+__global__ void __launch_bounds__(kThreads)
+    rowMeans(const float* out, const float* grad, int width, float* to, int64_t rows) {
+  const int64_t row = threadNumber() / 32;
+  const int lane = int(threadIdx.x) % 32;
+  if (row >= rows) return;
+  float sum = 0;
+  for (int i = lane; i < width; i += 32) sum += out[row * width + i] * grad[row * width + i];
+  for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
+  if (lane == 0) to[row] = sum;
+}
+
+enum class Of { Query, Key, Value };
+
+/// A tile of 64 rows of the gradient of q, k or v, which is a product of the weights, or their gradients, with k, q or
+/// the result's gradient. Rows are queries for q's, else keys.
+template <Of Which, int N>
+__global__ void __launch_bounds__(kThreads) flashBackward(FlashGrad s, float* to) {
+  __shared__ AttentionShared shared;
+  constexpr bool kByQuery = Which == Of::Query;
+  const HeadTensor& own = kByQuery ? s.q : (Which == Of::Key ? s.k : s.v);
+  const int tiles = (own.rows + kTile - 1) / kTile, index = int(blockIdx.x) / tiles;
+  const int row = (int(blockIdx.x) % tiles) * kTile, column = int(blockIdx.y) * 16 * N;
+  const int batch = index / own.heads, ownHead = index % own.heads;
+  const int x = int(threadIdx.x) % 16, y = int(threadIdx.x) / 16;
+  float sum[4][N] = {};
+  for (int g = 0; g < (kByQuery ? 1 : s.group); ++g) {
+    const int head = kByQuery ? ownHead : ownHead * s.group + g, pair = head / s.group;
+    const HeadMatrix q = s.q.head(batch, head), k = s.k.head(batch, pair), v = s.v.head(batch, pair),
+                     grad = s.grad.head(batch, head);
+    const int64_t first = (int64_t(batch) * s.q.heads + head) * s.q.rows;
+    const int begin = !kByQuery && s.mask.causal ? row : 0;
+    const int end = !kByQuery ? q.rows : (s.mask.causal ? std::min(k.rows, row + kTile) : k.rows);
+    for (int other = begin; other < end; other += kTile) {
+      float w[4][4], change[4][4] = {};
+      rowProducts(shared, kByQuery ? q : k, row, kByQuery ? k : q, other, w);
+      if (Which != Of::Value) rowProducts(shared, kByQuery ? grad : v, row, kByQuery ? v : grad, other, change);
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const int m = row + y * 4 + i, n = other + x * 4 + j, query = kByQuery ? m : n, key = kByQuery ? n : m;
+          const bool inside = query < q.rows && key < k.rows;
+          const float score = inside ? s.mask.apply(w[i][j] * s.scale, batch, head, query, key) : -INFINITY;
+          w[i][j] = inside ? expf(score - s.logSumExp[first + query]) : 0;
+          if (Which != Of::Value && inside) w[i][j] *= (change[i][j] - s.means[first + query]) * s.scale;
+        }
+      shareWeights(shared, w);
+      addRows<N>(shared, kByQuery ? k : (Which == Of::Key ? q : grad), other, column, sum);
+    }
+  }
+  storeRows<N>(to + int64_t(index) * own.rows * own.columns, own.rows, own.columns, row, column, sum);
+}
+
+FlashSizes sizesOf(const ops::Flash& attrs, const View& q, const View& k, const View& v) {
+  FlashSizes s{HeadTensor(q), HeadTensor(k), HeadTensor(v)};
+  s.mask.causal = attrs.causal;
+  s.scale = float(attrs.scale);
+  s.group = int(q.shape[1] / k.shape[1]);
+  return s;
+}
+
+void setMask(FlashSizes& s, const View& mask, const View& q, const View& k) {
+  const Strides strides = broadcastStrides(mask.shape, mask.strides, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]});
+  for (int i = 0; i < 4; ++i) s.mask.stride[i] = strides[i];
+  if (mask.dtype == DType::Bool) s.mask.allowed = mask.as<const bool>();
+  else s.mask.added = mask.as<const float>();
+}
+
+/// The mask in memory; a number that came with the call is put there.
+std::optional<Prepared> maskOf(std::span<const View> in, size_t at) {
+  if (at >= in.size() || !in[at].defined) return std::nullopt;
+  return in[at].memory ? std::nullopt : std::optional<Prepared>(std::in_place, in[at], in[at].dtype);
+}
+
+/// Calls f with the sixteenths of the columns that a block takes.
+template <class F>
+void byWidth(int64_t columns, F&& f) {
+  if (columns <= 16) f(std::integral_constant<int, 1>{});
+  else if (columns <= 64) f(std::integral_constant<int, 4>{});
+  else f(std::integral_constant<int, 8>{});
+}
+
+dim3 gridFor(const HeadTensor& rows, int64_t batch, int64_t columns, int n) {
+  return dim3(unsigned(batch * rows.heads) * blocksFor(rows.rows, kTile), blocksFor(columns, 16 * n));
+}
+
+void forwardCuda(const Call<ops::Flash>& call) {
+  const View &q = call.in[0], &k = call.in[1], &v = call.in[2];
+  if (call.out[1].size() == 0) return;
+  FlashSizes s = sizesOf(call.attrs, q, k, v);
+  const auto number = maskOf(call.in, 3);
+  if (call.in.size() > 3 && call.in[3].defined) setMask(s, number ? number->view() : call.in[3], q, k);
+  const int64_t columns = std::max<int64_t>(v.shape[3], 1);  // the log-sum-exp is wanted of heads without values too
+  byWidth(columns, [&]<int N>(std::integral_constant<int, N>) {
+    launch(flashForward<N>, gridFor(s.q, q.shape[0], columns, N), kThreads, 0, stream(), s, call.out[0].as<float>(),
+           call.out[1].as<float>());
+  });
+}
+
+template <Of Which>
+void gradientOf(const FlashGrad& s, int64_t batch, const View& to) {
+  if (to.size() == 0) return;
+  const HeadTensor& own = Which == Of::Query ? s.q : (Which == Of::Key ? s.k : s.v);
+  byWidth(to.shape[3], [&]<int N>(std::integral_constant<int, N>) {
+    launch(flashBackward<Which, N>, gridFor(own, batch, to.shape[3], N), kThreads, 0, stream(), s, to.as<float>());
+  });
+}
+
+void backwardCuda(const Call<ops::Flash>& call) {
+  const View &q = call.in[0], &k = call.in[1], &v = call.in[2], &out = call.in[3];
+  FlashGrad s{sizesOf(call.attrs, q, k, v), HeadTensor(call.in[5]), call.in[4].as<const float>(), nullptr};
+  const auto number = maskOf(call.in, 6);
+  if (call.in.size() > 6 && call.in[6].defined) setMask(s, number ? number->view() : call.in[6], q, k);
+  const int64_t rows = call.in[4].size();
+  const Scratch means(std::max<size_t>(size_t(rows) * sizeof(float), 1));
+  s.means = means.as<float>();
+  if (rows > 0)
+    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), out.as<float>(), call.in[5].as<float>(),
+           int(v.shape[3]), means.as<float>(), rows);
+  gradientOf<Of::Query>(s, q.shape[0], call.out[0]);
+  gradientOf<Of::Key>(s, q.shape[0], call.out[1]);
+  gradientOf<Of::Value>(s, q.shape[0], call.out[2]);
+}
+
+const Implement<ops::Flash> flashOnCuda("flashAttention", DeviceType::Cuda, forwardCuda);
+const Implement<ops::Flash> flashGradOnCuda("flashAttentionGrad", DeviceType::Cuda, backwardCuda);
+
+}  // namespace
+}  // namespace anneal::cuda
