@@ -13,6 +13,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/package/**'],
+    // All tests compute where ANNEAL_TEST_DEVICE says: see docs/cuda.md.
+    setupFiles: process.env.ANNEAL_TEST_DEVICE ? ['test/support/device.ts'] : [],
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,

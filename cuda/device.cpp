@@ -77,27 +77,15 @@ CudaDevice& current() {
   return *here;
 }
 
-Scratch::Scratch(size_t bytes) : block_(current().allocate({{int64_t(bytes)}, DType::UInt8}, false)) {
+Scratch::Scratch(size_t bytes) : block_(current().scratch(bytes)) {
   allowAccess(block_->data, bytes);
 }
 
 CudaDevice::CudaDevice(int index, int ordinal)
     : index_(index),
       ordinal_(ordinal),
-      pool_(Pool::Source{.allocate =
-                             [this](size_t bytes) {
-                               activate();
-                               void* memory = nullptr;
-                               const bool made = cudaMalloc(&memory, bytes) == cudaSuccess;
-                               if (!made) (void)cudaGetLastError();
-                               else if (kEmulated) forbidAccess(memory, bytes);
-                               return made ? static_cast<std::byte*>(memory) : nullptr;
-                             },
-                         .free =
-                             [this](std::byte* memory, size_t) {
-                               activate();
-                               (void)cudaFree(memory);
-                             },
+      pool_(Pool::Source{.allocate = [this](size_t bytes) { return allocateMemory(bytes); },
+                         .free = [this](std::byte* memory, size_t) { freeMemory(memory); },
                          .submitted = [this] { return executor_.submitted(); },
                          .completed = [this] { return finished(); },
                          .synchronize = [this] { synchronize(); },
@@ -105,6 +93,16 @@ CudaDevice::CudaDevice(int index, int ordinal)
                                          ? std::function<void(std::byte*, size_t)>([this](auto... b) { forbid(b...); })
                                          : nullptr},
             0),
+      // Freeing waits for the GPU, so that progress need not be asked for.
+      scratch_(Pool::Source{.allocate = [this](size_t bytes) { return allocateMemory(bytes); },
+                            .free = [this](std::byte* memory, size_t) { freeMemory(memory); },
+                            .submitted = [] { return uint64_t(0); },
+                            .completed = [] { return uint64_t(0); },
+                            .synchronize = [] {},
+                            .released = kEmulated && kTracksAccess
+                                            ? std::function<void(std::byte*, size_t)>([](auto... b) { forbidAccess(b...); })
+                                            : nullptr},
+               0),
       executor_({.begin =
                      [this] {
                        here = this;
@@ -126,14 +124,59 @@ CudaDevice::CudaDevice(int index, int ordinal)
   std::thread([this] { waitLoop(); }).detach();  // lives as long as the process
 }
 
+/// New memory of the GPU, or null.
+std::byte* CudaDevice::allocateMemory(size_t bytes) {
+  activate();
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, bytes) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return nullptr;
+  }
+  if (kEmulated) forbidAccess(memory, bytes);
+  return static_cast<std::byte*>(memory);
+}
+
+/// Where one pool finds no memory, the other gives back what it keeps for reuse. Neither's lock is held meanwhile.
+Ref<Block> CudaDevice::allocate(const Spec& spec, bool hostWrites) {
+  try {
+    return pool_.allocate(spec, hostWrites);
+  } catch (const Error&) {
+    if (scratch_.stats().pooled == 0) throw;
+    scratch_.trim();
+    return pool_.allocate(spec, hostWrites);
+  }
+}
+
+Ref<Block> CudaDevice::scratch(size_t bytes) {
+  const Spec spec{{int64_t(bytes)}, DType::UInt8};
+  try {
+    return scratch_.allocate(spec, false);
+  } catch (const Error&) {
+    pool_.trim();
+    return scratch_.allocate(spec, false);
+  }
+}
+
+void CudaDevice::freeMemory(std::byte* memory) {
+  activate();
+  (void)cudaFree(memory);
+}
+
+MemoryStats CudaDevice::memory() const {
+  MemoryStats out = pool_.stats();
+  const MemoryStats working = scratch_.stats();
+  out.used += working.used;
+  out.pooled += working.pooled;
+  out.misses += working.misses;
+  return out;
+}
+
 void CudaDevice::activate() const { check(cudaSetDevice(ordinal_), "choosing the device"); }
 
 void CudaDevice::forbid(std::byte* data, size_t bytes) {
   if (idle()) forbidAccess(data, bytes);
   else enqueue([data, bytes] { forbidAccess(data, bytes); });
 }
-
-Ref<Block> CudaDevice::allocate(const Spec& spec, bool hostWrites) { return pool_.allocate(spec, hostWrites); }
 
 void CudaDevice::run(Task& task) {
   if constexpr (kEmulated) allowOutputs(task.in(), task.out());

@@ -27,10 +27,13 @@ class CudaDevice : public Device {
   std::string name() const override { return "cuda:" + std::to_string(index_); }
   std::string hardware() const override { return hardware_; }
   Ref<Block> allocate(const Spec& spec, bool hostWrites) override;
-  MemoryStats memory() const override { return pool_.stats(); }
+  MemoryStats memory() const override;
   void resetPeak() override { pool_.resetPeak(); }
   void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }
-  void emptyCache() override { pool_.trim(); }
+  void emptyCache() override {
+    pool_.trim();
+    scratch_.trim();
+  }
   void submit(Task&& task) override { executor_.submit(std::move(task)); }
   bool runNow(const Row&, const void*, std::span<const View>, std::span<const View>) override { return false; }
   void enqueue(std::function<void()> function) override { executor_.enqueue(std::move(function)); }
@@ -48,6 +51,8 @@ class CudaDevice : public Device {
   int multiprocessors() const { return multiprocessors_; }
   /// 90 for compute capability 9.0.
   int capability() const { return capability_; }
+  /// Memory for kernels, on the executor's thread: see Scratch.
+  Ref<Block> scratch(size_t bytes);
   /// Where kernels report mistakes in their data.
   FaultRecord* faults() const { return faults_; }
 
@@ -70,6 +75,8 @@ class CudaDevice : public Device {
   cudaEvent_t takeEvent() const;
   void giveEvent(cudaEvent_t event) const;
   void activate() const;
+  std::byte* allocateMemory(size_t bytes);
+  void freeMemory(std::byte* memory);
 
   const int index_, ordinal_;
   std::string hardware_;
@@ -90,6 +97,9 @@ class CudaDevice : public Device {
   size_t unsettled_ = 0;  // waiting, and the one that is being called
   std::condition_variable settled_;
   Pool pool_;
+  // Working memory of kernels. It is taken and given back when they are started, not when their tasks are queued as tensors
+  // are: a block that the pool has back may still be read by tasks that are queued.
+  Pool scratch_;
   Executor executor_;
 };
 

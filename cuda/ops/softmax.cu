@@ -42,6 +42,11 @@ struct Line {
     else if constexpr (K == Kind::LogSoftmaxGrad) return {T(0), b};
     else return {a, T(1)};
   }
+  /// The total of a whole line: where an infinity is the largest, the exponentials have no sum.
+  __device__ static Total<T> whole(Total<T> total) {
+    if (!kGrad && scalar::IsInf{}(total.top)) total.sum = std::numeric_limits<T>::quiet_NaN();
+    return total;
+  }
   __device__ static T result(T a, T b, Total<T> total) {
     if constexpr (K == Kind::Softmax) return scalar::exp(a - total.top) / total.sum;
     else if constexpr (K == Kind::LogSoftmax) return (a - total.top) - scalar::log(total.sum);
@@ -76,6 +81,7 @@ __global__ void __launch_bounds__(kThreads) rowLines(const S* a, const S* b, S* 
   } else {
     total = mergeWarp(total, MergeLines<K, T>{});
   }
+  total = L::whole(total);
   for (int64_t i = lane; i < n; i += kGroup)
     out[i] = cpu::convertTo<S>(L::result(cpu::convertTo<T>(a[i]), L::kGrad ? cpu::convertTo<T>(b[i]) : T(0), total));
 }
@@ -93,6 +99,7 @@ __global__ void __launch_bounds__(kThreads)
   const auto second = [&](int64_t i) { return L::kGrad ? cpu::convertTo<T>(b[base + i * inner]) : T(0); };
   auto total = L::none();
   for (int64_t i = 0; i < n; ++i) total = L::merge(total, L::of(first(i), second(i)));
+  total = L::whole(total);
   for (int64_t i = 0; i < n; ++i) out[base + i * inner] = cpu::convertTo<S>(L::result(first(i), second(i), total));
 }
 
