@@ -1,142 +1,247 @@
-// softmax and logSoftmax, and their gradients from the result, along any axis.
+// softmax, logSoftmax and their gradients, along any axis.
 #include "ops/softmax.h"
 
+#include <cmath>
+#include <limits>
+
 #include "copy.h"
-#include "cpu/scalar.h"
-#include "device.h"
-#include "index.h"
-#include "value.h"
-#include "warp.h"
+#include "op/infer.h"
+#include "rows.cuh"
 
 namespace anneal::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-enum class Kind { Softmax, LogSoftmax, SoftmaxGrad, LogSoftmaxGrad };
+constexpr int kMost = 4;        // packs of a row in a thread
+constexpr int kColumnRows = 8;  // threads that share a column
 
-template <class S>
-using Computed = std::conditional_t<std::is_same_v<S, double>, double, float>;
+/// The largest so far, and the sum of exponentials relative to it.
+template <class C>
+struct Exponentials {
+  C top, sum;
+  static __device__ Exponentials none() { return {-std::numeric_limits<C>::infinity(), 0}; }
+  /// What exponentials are relative to: nothing is relative to -infinity.
+  static __device__ C base(C top) { return top == -std::numeric_limits<C>::infinity() ? C(0) : top; }
+};
 
-/// What a line comes to: the largest and the sum of exponentials relative to it; for gradients a sum alone.
 template <class T>
-struct Total {
-  T top, sum;
-};
-
-template <Kind K, class T>
-struct Line {
-  static constexpr bool kGrad = K == Kind::SoftmaxGrad || K == Kind::LogSoftmaxGrad;
-  __device__ static Total<T> none() { return {-std::numeric_limits<T>::infinity(), T(0)}; }
-  __device__ static Total<T> merge(Total<T> a, Total<T> b) {
-    if constexpr (kGrad) return {a.top, a.sum + b.sum};
-    else {
-      const bool swap = b.top > a.top || b.top != b.top;
-      const T top = swap ? b.top : a.top, low = swap ? a.top : b.top;
-      const T scale = low == top ? T(1) : scalar::exp(low - top);  // equal infinities have no difference
-      return {top, swap ? b.sum + a.sum * scale : a.sum + b.sum * scale};
-    }
-  }
-  /// What an element adds: `a` is x, or y for a gradient, and `b` the gradient of y.
-  __device__ static Total<T> of(T a, T b) {
-    if constexpr (K == Kind::SoftmaxGrad) return {T(0), a * b};
-    else if constexpr (K == Kind::LogSoftmaxGrad) return {T(0), b};
-    else return {a, T(1)};
-  }
-  /// The total of a whole line: where an infinity is the largest, the exponentials have no sum.
-  __device__ static Total<T> whole(Total<T> total) {
-    if (!kGrad && scalar::IsInf{}(total.top)) total.sum = std::numeric_limits<T>::quiet_NaN();
-    return total;
-  }
-  __device__ static T result(T a, T b, Total<T> total) {
-    if constexpr (K == Kind::Softmax) return scalar::exp(a - total.top) / total.sum;
-    else if constexpr (K == Kind::LogSoftmax) return (a - total.top) - scalar::log(total.sum);
-    else if constexpr (K == Kind::SoftmaxGrad) return a * (b - total.sum);
-    else return b - scalar::exp(a) * total.sum;
+struct MergeExponentials {
+  using C = Computed<T>;
+  __device__ Exponentials<C> operator()(Exponentials<C> a, Exponentials<C> b) const {
+    const C top = a.top > b.top ? a.top : b.top, base = Exponentials<C>::base(top);
+    return {top, a.sum * exponential<T>(a.top - base) + b.sum * exponential<T>(b.top - base)};
   }
 };
 
-template <Kind K, class T>
-struct MergeLines {
-  __device__ Total<T> operator()(Total<T> a, Total<T> b) const { return Line<K, T>::merge(a, b); }
+/// Takes N more values.
+template <class T, int N>
+__device__ __forceinline__ void take(Exponentials<Computed<T>>& s, const Computed<T> (&x)[N]) {
+  using C = Computed<T>;
+  C top = s.top;
+#pragma unroll
+  for (int i = 0; i < N; ++i) top = x[i] > top ? x[i] : top;
+  const C base = Exponentials<C>::base(top);
+  if (top > s.top) s.sum *= exponential<T>(s.top - base);
+#pragma unroll
+  for (int i = 0; i < N; ++i) s.sum += exponential<T>(x[i] - base);
+  s.top = top;
+}
+
+/// An element's result.
+template <class T, bool Log>
+struct Normalise {
+  using C = Computed<T>;
+  C top, by;
+  __device__ Normalise(C top, C sum) : top(top), by(Log ? std::log(sum) : C(1) / sum) {}
+  __device__ C operator()(C x) const { return Log ? (x - top) - by : exponential<T>(x - top) * by; }
 };
 
-/// Lines that are contiguous: one for each warp, or for each block.
-template <Kind K, class S, bool Block>
-__global__ void __launch_bounds__(kThreads) rowLines(const S* a, const S* b, S* out, int64_t lines, int64_t n) {
-  using T = Computed<S>;
-  using L = Line<K, T>;
-  constexpr int kGroup = Block ? kThreads : kWarp;
-  const int64_t line = threadNumber() / kGroup;
-  if (line >= lines) return;
-  const int lane = int(threadIdx.x) % kGroup;
-  a += line * n;
-  b += L::kGrad ? line * n : 0;
-  out += line * n;
-  auto total = L::none();
-  for (int64_t i = lane; i < n; i += kGroup)
-    total = L::merge(total, L::of(cpu::convertTo<T>(a[i]), L::kGrad ? cpu::convertTo<T>(b[i]) : T(0)));
-  if constexpr (Block) {
-    __shared__ Total<T> shared[kWarp];
-    total = mergeBlock(total, shared, MergeLines<K, T>{});
+/// An element's gradient, from the result `y`, its gradient and the sum that the elements share.
+template <class T, bool Log>
+struct Gradient {
+  using C = Computed<T>;
+  C sum;
+  static __device__ C share(C y, C g) { return Log ? g : g * y; }
+  __device__ C operator()(C y, C g) const { return Log ? g - exponential<T>(y) * sum : y * (g - sum); }
+};
+
+template <class T, int P, bool Log>
+__global__ void __launch_bounds__(kRowThreads) softmaxRows(const T* x, T* y, int64_t rows, int64_t n) {
+  using C = Computed<T>;
+  const int64_t row = rowNumber();
+  if (row >= rows) return;
+  x += row * n;
+  y += row * n;
+  if constexpr (P > 0) {
+    __shared__ C shared[kWarp];
+    Held<T, P> in;
+    in.load(x, int(n));
+    C top = -std::numeric_limits<C>::infinity(), sum = 0;
+    eachHeld<T, P>(int(n), [&](int p, int i, int) { top = Largest()(top, in.at(p, i)); });
+    top = mergeBlock(top, shared, Largest());
+    eachHeld<T, P>(int(n), [&](int p, int i, int) { sum += exponential<T>(in.at(p, i) - top); });
+    const Normalise<T, Log> result(top, mergeBlock(sum, shared, Add()));
+    storeHeld<T, P>(y, int(n), [&](int p, int i, int) { return result(in.at(p, i)); });
   } else {
-    total = mergeWarp(total, MergeLines<K, T>{});
+    __shared__ Exponentials<C> shared[kWarp];
+    auto state = Exponentials<C>::none();
+    eachRun(x, n, [&]<int N>(Run<N>, int64_t at) {
+      C values[N];
+      loadRun<N>(x + at, values);
+      take<T>(state, values);
+    });
+    state = mergeBlock(state, shared, MergeExponentials<T>());
+    const Normalise<T, Log> result(state.top, state.sum);
+    eachRun(x, n, [&]<int N>(Run<N>, int64_t at) {
+      C values[N];
+      loadRun<N>(x + at, values);
+#pragma unroll
+      for (C& v : values) v = result(v);
+      storeRun<N>(y + at, values);
+    });
   }
-  total = L::whole(total);
-  for (int64_t i = lane; i < n; i += kGroup)
-    out[i] = cpu::convertTo<S>(L::result(cpu::convertTo<T>(a[i]), L::kGrad ? cpu::convertTo<T>(b[i]) : T(0), total));
 }
 
-/// Lines whose elements are `inner` apart: one for each thread, whose neighbours have neighbouring ones.
-template <Kind K, class S>
-__global__ void __launch_bounds__(kThreads)
-    columnLines(const S* a, const S* b, S* out, int64_t lines, int64_t n, int64_t inner) {
-  using T = Computed<S>;
-  using L = Line<K, T>;
-  const int64_t line = threadNumber();
-  if (line >= lines) return;
-  const int64_t base = line / inner * n * inner + line % inner;
-  const auto first = [&](int64_t i) { return cpu::convertTo<T>(a[base + i * inner]); };
-  const auto second = [&](int64_t i) { return L::kGrad ? cpu::convertTo<T>(b[base + i * inner]) : T(0); };
-  auto total = L::none();
-  for (int64_t i = 0; i < n; ++i) total = L::merge(total, L::of(first(i), second(i)));
-  total = L::whole(total);
-  for (int64_t i = 0; i < n; ++i) out[base + i * inner] = cpu::convertTo<S>(L::result(first(i), second(i), total));
+template <class T, int P, bool Log>
+__global__ void __launch_bounds__(kRowThreads) softmaxGradRows(const T* y, const T* g, T* dx, int64_t rows, int64_t n) {
+  using C = Computed<T>;
+  __shared__ C shared[kWarp];
+  const int64_t row = rowNumber();
+  if (row >= rows) return;
+  y += row * n;
+  g += row * n;
+  dx += row * n;
+  C sum = 0;
+  if constexpr (P > 0) {
+    Held<T, P> from, grad;
+    from.load(y, int(n));
+    grad.load(g, int(n));
+    eachHeld<T, P>(int(n), [&](int p, int i, int) { sum += Gradient<T, Log>::share(from.at(p, i), grad.at(p, i)); });
+    const Gradient<T, Log> result{mergeBlock(sum, shared, Add())};
+    storeHeld<T, P>(dx, int(n), [&](int p, int i, int) { return result(from.at(p, i), grad.at(p, i)); });
+  } else {
+    eachRun(y, n, [&]<int N>(Run<N>, int64_t at) {
+      C a[N], b[N];
+      loadRun<N>(y + at, a);
+      loadRun<N>(g + at, b);
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum += Gradient<T, Log>::share(a[i], b[i]);
+    });
+    const Gradient<T, Log> result{mergeBlock(sum, shared, Add())};
+    eachRun(y, n, [&]<int N>(Run<N>, int64_t at) {
+      C a[N], b[N];
+      loadRun<N>(y + at, a);
+      loadRun<N>(g + at, b);
+#pragma unroll
+      for (int i = 0; i < N; ++i) a[i] = result(a[i], b[i]);
+      storeRun<N>(dx + at, a);
+    });
+  }
 }
 
-template <Kind K, class S>
-void launchLines(const View& a, const View* b, const View& out, int64_t lines, int64_t n, int64_t inner) {
-  constexpr int64_t kLong = 1024;
-  const S *x = a.as<S>(), *g = b ? b->as<S>() : nullptr;
-  S* y = out.as<S>();
-  if (inner > 1) launch(columnLines<K, S>, blocksFor(lines, kThreads), kThreads, 0, stream(), x, g, y, lines, n, inner);
-  else if (n > kLong) launch(rowLines<K, S, true>, unsigned(lines), kThreads, 0, stream(), x, g, y, lines, n);
-  else launch(rowLines<K, S, false>, blocksFor(lines * kWarp, kThreads), kThreads, 0, stream(), x, g, y, lines, n);
+/// `merge` over the threads of a column, in all of them.
+template <class S, class M>
+__device__ S mergeColumn(S state, S (&shared)[kColumnRows][kWarp], M merge) {
+  shared[threadIdx.y][threadIdx.x] = state;
+  __syncthreads();
+  state = shared[0][threadIdx.x];
+  for (int y = 1; y < kColumnRows; ++y) state = merge(state, shared[y][threadIdx.x]);
+  return state;
 }
 
-template <Kind K>
+/// Along an axis whose elements lie `inner` apart: 32 neighbouring columns for each block.
+template <class T, bool Log>
+__global__ void __launch_bounds__(kWarp* kColumnRows)
+    softmaxColumns(const T* x, T* y, int64_t n, int64_t inner, int64_t tiles) {
+  using C = Computed<T>;
+  __shared__ Exponentials<C> shared[kColumnRows][kWarp];
+  const int64_t column = blockIdx.x % tiles * kWarp + threadIdx.x, base = blockIdx.x / tiles * n * inner + column;
+  auto state = Exponentials<C>::none();
+  if (column < inner)
+    for (int64_t i = threadIdx.y; i < n; i += kColumnRows) {
+      const C value[1] = {cpu::convertTo<C>(x[base + i * inner])};
+      take<T>(state, value);
+    }
+  state = mergeColumn(state, shared, MergeExponentials<T>());
+  if (column >= inner) return;
+  const Normalise<T, Log> result(state.top, state.sum);
+  for (int64_t i = threadIdx.y; i < n; i += kColumnRows)
+    y[base + i * inner] = cpu::convertTo<T>(result(cpu::convertTo<C>(x[base + i * inner])));
+}
+
+template <class T, bool Log>
+__global__ void __launch_bounds__(kWarp* kColumnRows)
+    softmaxGradColumns(const T* y, const T* g, T* dx, int64_t n, int64_t inner, int64_t tiles) {
+  using C = Computed<T>;
+  __shared__ C shared[kColumnRows][kWarp];
+  const int64_t column = blockIdx.x % tiles * kWarp + threadIdx.x, base = blockIdx.x / tiles * n * inner + column;
+  C sum = 0;
+  if (column < inner)
+    for (int64_t i = threadIdx.y; i < n; i += kColumnRows)
+      sum += Gradient<T, Log>::share(cpu::convertTo<C>(y[base + i * inner]), cpu::convertTo<C>(g[base + i * inner]));
+  const Gradient<T, Log> result{mergeColumn(sum, shared, Add())};
+  if (column >= inner) return;
+  for (int64_t i = threadIdx.y; i < n; i += kColumnRows)
+    dx[base + i * inner] =
+        cpu::convertTo<T>(result(cpu::convertTo<C>(y[base + i * inner]), cpu::convertTo<C>(g[base + i * inner])));
+}
+
+/// The axis, as the middle one of three.
+struct Layout {
+  int64_t outer = 1, n = 1, inner = 1, tiles = 1;
+  Layout(const Shape& shape, int64_t given) {
+    const int axis = resolveAxis("softmax", given, std::max(1, shape.rank()));
+    for (int i = 0; i < shape.rank(); ++i) (i < axis ? outer : (i == axis ? n : inner)) *= shape[i];
+    tiles = (inner + kWarp - 1) / kWarp;
+  }
+  unsigned blocks() const { return unsigned(outer * tiles); }
+};
+
+constexpr dim3 kColumnBlock(kWarp, kColumnRows);
+
+template <bool Log>
 void softmaxCuda(const Call<ops::Along>& call) {
-  const View& out = call.out[0];
-  if (out.size() == 0) return;
-  const Prepared a(call.in[0], out.dtype);
-  std::optional<Prepared> b;
-  if (call.in.size() > 1) b.emplace(call.in[1], out.dtype);
-  const int rank = std::max(1, out.shape.rank()), axis = resolveAxis("softmax", call.attrs.axis, rank);
-  const int64_t n = out.shape.rank() ? out.shape[axis] : 1;
-  const int64_t inner = out.shape.rank() ? out.shape.slice(axis + 1, rank).product() : 1;
-  const View* second = b ? &b->view() : nullptr;
-  const int64_t lines = out.size() / n;
-  switch (out.dtype) {
-    case DType::Float64: return launchLines<K, double>(a.view(), second, out, lines, n, inner);
-    case DType::Float16: return launchLines<K, Half>(a.view(), second, out, lines, n, inner);
-    case DType::BFloat16: return launchLines<K, BFloat16>(a.view(), second, out, lines, n, inner);
-    default: return launchLines<K, float>(a.view(), second, out, lines, n, inner);
-  }
+  const View& y = call.out[0];
+  if (y.size() == 0) return;
+  const Prepared prepared(call.in[0], y.dtype);
+  const View& x = prepared.view();
+  const Layout l(x.shape, call.attrs.axis);
+  visitFloat(x.dtype, [&]<class T>(TypeTag<T>) {
+    const T* from = x.as<T>();
+    T* to = y.as<T>();
+    if (l.inner > 1)
+      return launch(softmaxColumns<T, Log>, l.blocks(), kColumnBlock, 0, stream(), from, to, l.n, l.inner, l.tiles);
+    const RowPlan plan = planRows<T>(l.n, kMost, {from, to});
+    visitHeld<T, kMost>(plan, [&]<int P>(std::integral_constant<int, P>) {
+      launch(softmaxRows<T, P, Log>, plan.blocksFor(l.outer), plan.block, 0, stream(), from, to, l.outer, l.n);
+    });
+  });
 }
 
-const Implement<ops::Along> onCuda[] = {{"softmax", DeviceType::Cuda, softmaxCuda<Kind::Softmax>},
-                                        {"logSoftmax", DeviceType::Cuda, softmaxCuda<Kind::LogSoftmax>},
-                                        {"softmaxGrad", DeviceType::Cuda, softmaxCuda<Kind::SoftmaxGrad>},
-                                        {"logSoftmaxGrad", DeviceType::Cuda, softmaxCuda<Kind::LogSoftmaxGrad>}};
+template <bool Log>
+void softmaxGradCuda(const Call<ops::Along>& call) {
+  const View& dx = call.out[0];
+  if (dx.size() == 0) return;
+  const Prepared result(call.in[0], dx.dtype), gradient(call.in[1], dx.dtype);
+  const View &y = result.view(), &g = gradient.view();
+  const Layout l(y.shape, call.attrs.axis);
+  visitFloat(y.dtype, [&]<class T>(TypeTag<T>) {
+    const T *from = y.as<T>(), *grad = g.as<T>();
+    T* to = dx.as<T>();
+    if (l.inner > 1)
+      return launch(softmaxGradColumns<T, Log>, l.blocks(), kColumnBlock, 0, stream(), from, grad, to, l.n, l.inner,
+                    l.tiles);
+    const RowPlan plan = planRows<T>(l.n, kMost, {from, grad, to});
+    visitHeld<T, kMost>(plan, [&]<int P>(std::integral_constant<int, P>) {
+      launch(softmaxGradRows<T, P, Log>, plan.blocksFor(l.outer), plan.block, 0, stream(), from, grad, to, l.outer,
+             l.n);
+    });
+  });
+}
+
+const Implement<ops::Along> softmaxOnCuda("softmax", DeviceType::Cuda, softmaxCuda<false>);
+const Implement<ops::Along> logSoftmaxOnCuda("logSoftmax", DeviceType::Cuda, softmaxCuda<true>);
+const Implement<ops::Along> softmaxGradOnCuda("softmaxGrad", DeviceType::Cuda, softmaxGradCuda<false>);
+const Implement<ops::Along> logSoftmaxGradOnCuda("logSoftmaxGrad", DeviceType::Cuda, softmaxGradCuda<true>);
 
 }  // namespace
 }  // namespace anneal::cuda
