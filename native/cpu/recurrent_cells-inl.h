@@ -39,30 +39,53 @@ struct RowBackward {
   T* HWY_RESTRICT gradGates;
 };
 
+// One function to a loop: of several the compiler leaves some calls, and a loop with calls does not vectorise.
+template <class T>
+void sigmoids(T* HWY_RESTRICT x, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) x[j] = scalar::sigmoid(x[j]);
+}
+template <class T>
+void tanhs(T* HWY_RESTRICT x, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) x[j] = scalar::tanh(x[j]);
+}
+
+template <class T>
+void lstmForward(const RowForward<T>& r, int64_t n) {
+  T *HWY_RESTRICT i = r.gates, *HWY_RESTRICT f = i + r.units, *HWY_RESTRICT g = f + r.units,
+                  *HWY_RESTRICT o = g + r.units;
+  T *HWY_RESTRICT after = r.after, *HWY_RESTRICT cell = r.cell;
+  sigmoids(i, n);
+  sigmoids(f, n);
+  tanhs(g, n);
+  sigmoids(o, n);
+  for (int64_t j = 0; j < n; ++j) {
+    cell[j] = f[j] * cell[j] + i[j] * g[j];
+    after[j] = o[j] * scalar::tanh(cell[j]);
+  }
+}
+
+template <class T>
+void gruForward(const RowForward<T>& r, int64_t n) {
+  T *HWY_RESTRICT reset = r.gates, *HWY_RESTRICT z = reset + r.units, *HWY_RESTRICT fresh = z + r.units,
+                  *HWY_RESTRICT product = fresh + r.units;
+  const T* HWY_RESTRICT before = r.before;
+  T* HWY_RESTRICT after = r.after;
+  sigmoids(reset, n);
+  sigmoids(z, n);
+  for (int64_t j = 0; j < n; ++j) {
+    fresh[j] = scalar::tanh(fresh[j] + reset[j] * product[j]);
+    after[j] = (T(1) - z[j]) * fresh[j] + z[j] * before[j];
+  }
+}
+
 template <Cell C, class T>
 void stepForward(const RowForward<T>& r, int64_t n) {
-  T *HWY_RESTRICT g0 = r.gates, *HWY_RESTRICT g1 = g0 + r.units, *HWY_RESTRICT g2 = g1 + r.units,
-                  *HWY_RESTRICT g3 = g2 + r.units;
-  const T* HWY_RESTRICT before = r.before;
-  T *HWY_RESTRICT after = r.after, *HWY_RESTRICT cell = r.cell;
-#pragma GCC ivdep
-  for (int64_t j = 0; j < n; ++j) {
-    if constexpr (C == Cell::Tanh) {
-      after[j] = scalar::tanh(g0[j]);
-    } else if constexpr (C == Cell::Relu) {
-      after[j] = g0[j] < T(0) ? T(0) : g0[j];
-    } else if constexpr (C == Cell::Lstm) {
-      T i = scalar::sigmoid(g0[j]), f = scalar::sigmoid(g1[j]), g = scalar::tanh(g2[j]), o = scalar::sigmoid(g3[j]);
-      T c = f * cell[j] + i * g;
-      g0[j] = i, g1[j] = f, g2[j] = g, g3[j] = o;
-      cell[j] = c;
-      after[j] = o * scalar::tanh(c);
-    } else {
-      T reset = scalar::sigmoid(g0[j]), z = scalar::sigmoid(g1[j]), fresh = scalar::tanh(g2[j] + reset * g3[j]);
-      g0[j] = reset, g1[j] = z, g2[j] = fresh;
-      after[j] = (T(1) - z) * fresh + z * before[j];
-    }
-  }
+  if constexpr (C == Cell::Lstm) return lstmForward(r, n);
+  if constexpr (C == Cell::Gru) return gruForward(r, n);
+  const T* HWY_RESTRICT gates = r.gates;
+  T* HWY_RESTRICT after = r.after;
+  for (int64_t j = 0; j < n; ++j)
+    after[j] = C == Cell::Tanh ? scalar::tanh(gates[j]) : (gates[j] < T(0) ? T(0) : gates[j]);
 }
 
 template <Cell C, class T>
