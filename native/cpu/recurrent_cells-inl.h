@@ -15,11 +15,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 
-/// One row's step forwards: the gates' sums come in `gates` (slots `units` apart) and leave as their activations.
+/// One row's step forwards: what the input gives to the gates comes in `gates` (slots `units` apart), what the state
+/// gives in `sums` (dense); activations leave in `gates`.
 template <class T>
 struct RowForward {
   T* HWY_RESTRICT gates;
   int64_t units;
+  const T* HWY_RESTRICT sums;
   const T* HWY_RESTRICT before;  // the state before the step
   T* HWY_RESTRICT after;
   T* HWY_RESTRICT cell;  // LSTM: the cell's state, which is replaced
@@ -41,12 +43,12 @@ struct RowBackward {
 
 // One function to a loop: of several the compiler leaves some calls, and a loop with calls does not vectorise.
 template <class T>
-void sigmoids(T* HWY_RESTRICT x, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) x[j] = scalar::sigmoid(x[j]);
+void sigmoids(T* HWY_RESTRICT x, const T* HWY_RESTRICT add, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) x[j] = scalar::sigmoid(x[j] + add[j]);
 }
 template <class T>
-void tanhs(T* HWY_RESTRICT x, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) x[j] = scalar::tanh(x[j]);
+void tanhs(T* HWY_RESTRICT x, const T* HWY_RESTRICT add, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) x[j] = scalar::tanh(x[j] + add[j]);
 }
 
 template <class T>
@@ -54,10 +56,10 @@ void lstmForward(const RowForward<T>& r, int64_t n) {
   T *HWY_RESTRICT i = r.gates, *HWY_RESTRICT f = i + r.units, *HWY_RESTRICT g = f + r.units,
                   *HWY_RESTRICT o = g + r.units;
   T *HWY_RESTRICT after = r.after, *HWY_RESTRICT cell = r.cell;
-  sigmoids(i, n);
-  sigmoids(f, n);
-  tanhs(g, n);
-  sigmoids(o, n);
+  sigmoids(i, r.sums, n);
+  sigmoids(f, r.sums + n, n);
+  tanhs(g, r.sums + 2 * n, n);
+  sigmoids(o, r.sums + 3 * n, n);
   for (int64_t j = 0; j < n; ++j) {
     cell[j] = f[j] * cell[j] + i[j] * g[j];
     after[j] = o[j] * scalar::tanh(cell[j]);
@@ -68,12 +70,16 @@ template <class T>
 void gruForward(const RowForward<T>& r, int64_t n) {
   T *HWY_RESTRICT reset = r.gates, *HWY_RESTRICT z = reset + r.units, *HWY_RESTRICT fresh = z + r.units,
                   *HWY_RESTRICT product = fresh + r.units;
-  const T* HWY_RESTRICT before = r.before;
+  const T *HWY_RESTRICT before = r.before, *HWY_RESTRICT sums = r.sums + 2 * n;
   T* HWY_RESTRICT after = r.after;
-  sigmoids(reset, n);
-  sigmoids(z, n);
+  sigmoids(reset, r.sums, n);
+  sigmoids(z, r.sums + n, n);
   for (int64_t j = 0; j < n; ++j) {
-    fresh[j] = scalar::tanh(fresh[j] + reset[j] * product[j]);
+    product[j] = sums[j];
+    fresh[j] += reset[j] * sums[j];
+  }
+  for (int64_t j = 0; j < n; ++j) {
+    fresh[j] = scalar::tanh(fresh[j]);
     after[j] = (T(1) - z[j]) * fresh[j] + z[j] * before[j];
   }
 }
@@ -82,10 +88,12 @@ template <Cell C, class T>
 void stepForward(const RowForward<T>& r, int64_t n) {
   if constexpr (C == Cell::Lstm) return lstmForward(r, n);
   if constexpr (C == Cell::Gru) return gruForward(r, n);
-  const T* HWY_RESTRICT gates = r.gates;
+  const T *HWY_RESTRICT gates = r.gates, *HWY_RESTRICT sums = r.sums;
   T* HWY_RESTRICT after = r.after;
-  for (int64_t j = 0; j < n; ++j)
-    after[j] = C == Cell::Tanh ? scalar::tanh(gates[j]) : (gates[j] < T(0) ? T(0) : gates[j]);
+  for (int64_t j = 0; j < n; ++j) {
+    const T sum = gates[j] + sums[j];
+    after[j] = C == Cell::Tanh ? scalar::tanh(sum) : (sum < T(0) ? T(0) : sum);
+  }
 }
 
 template <Cell C, class T>
