@@ -20,7 +20,7 @@ describe('devices', () => {
   })
 
   test('names that are none are refused', () => {
-    for (const name of ['gpu', 'cuda:', 'cuda:x', 'cuda:-1', 'CPU'] as 'cpu'[]) {
+    for (const name of ['gpu', 'cuda:', 'cuda:x', 'cuda:-1', 'CPU'] as unknown as 'cpu'[]) {
       expect(
         codeOf(() => setDevice(name)),
         name,
