@@ -1,4 +1,5 @@
 // The networks on Anneal: steps of training on one batch, and inference. A step is a plain function, eager or compiled.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
 
@@ -47,14 +48,26 @@ const inference = (step, inputs) => async iterations => {
   return first
 }
 
+/** Gives back the memory of what is not used any more. */
+async function giveBack() {
+  await synchronize()
+  globalThis.gc?.()
+  await sleep(20) // finalizers run in tasks of their own
+  anneal.emptyCache()
+}
+
 /** A function that runs `iterations` steps of a network and gives the first losses, or the first of the first results. */
 export async function prepareNetwork(workload, { compiled, int8 }) {
   const model = networks[workload.network].model(workload.options)
   await io.loadPytorch(workload.weights, model)
-  if (int8) nn.quantize(model)
-  globalThis.gc?.() // what loading held
-  await synchronize()
-  anneal.emptyCache()
+  await giveBack()
+  if (int8) {
+    // As after loading a file of int8 weights: what float ones held is given back.
+    const file = `${workload.weights}.int8`
+    await io.saveSafetensors(file, nn.quantize(model).stateDict())
+    model.loadStateDict(await io.loadSafetensors(file))
+    await giveBack()
+  }
   const [step, batch] = stepOf(workload, model)
   return (workload.train ? training : inference)(compiled ? compile(step) : step, batch)
 }

@@ -42,29 +42,41 @@ HWY_INLINE void transposeQuads(const int8_t* in, int64_t stride, int8_t* const (
 
 #endif
 
-/// Weights as [quad][column][4], each quad at its place; what no weight belongs to is zero.
+/// One column's quads from `first` on into their places.
+template <class Place>
+void packColumn(const int8_t* weight, int64_t width, int64_t first, int64_t last, Place&& place, int8_t* to) {
+  const int64_t each = (width + 3) / 4;
+  for (int64_t q = first; q < last; ++q) {
+    const int64_t element = q % each * 4;
+    int8_t* const at = to + place(q) * kQuadBytes;
+    std::memset(at, 0, 4);
+    std::memcpy(at, weight + q / each * width + element, size_t(std::min<int64_t>(4, width - element)));
+  }
+}
+
+/// Weights as [quad][column][4], each quad at its place; what no weight belongs to is zero. Goes through all columns a
+/// line of memory at a time.
 template <class Place>
 void pack(const int8_t* weight, int64_t taps, int64_t width, int64_t columns, Place&& place, int8_t* to) {
-  const int64_t each = (width + 3) / 4, quads = taps * each, stride = taps * width;
-  auto at = [&](int64_t quad, int64_t column) { return to + place(quad) * kQuadBytes + 4 * column; };
+  constexpr int64_t kLine = 16, kAhead = 4 * kLine;  // quads
+  const int64_t quads = taps * ((width + 3) / 4), stride = taps * width, end = columns * stride - 1;
   if (columns < kPanel) std::fill(to, to + quads * kQuadBytes, int8_t(0));
-  for (int64_t c = 0; c < columns; ++c) {
-    int64_t q = 0;
+  for (int64_t first = 0; first < quads; first += kLine) {
+    const int64_t last = std::min(first + kLine, quads);
+    // More streams than the processor follows by itself.
+    for (int64_t i = 0; i < columns; ++i) hwy::Prefetch(weight + std::min(i * stride + 4 * (first + kAhead), end));
+    int64_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
-    if (width % 4 == 0 && c + 4 <= columns) {
-      for (; q + 4 <= quads; q += 4)
-        transposeQuads(weight + c * stride + 4 * q, stride, {at(q, c), at(q + 1, c), at(q + 2, c), at(q + 3, c)});
-      for (; q < quads; ++q)
-        for (int64_t i = 0; i < 4; ++i) std::memcpy(at(q, c + i), weight + (c + i) * stride + 4 * q, 4);
-      c += 3;
-      continue;
+    if (width % 4 == 0 && last - first == kLine) {
+      int8_t* places[kLine];
+      for (int64_t i = 0; i < kLine; ++i) places[i] = to + place(first + i) * kQuadBytes;
+      for (; c + 4 <= columns; c += 4)
+        for (int64_t i = 0; i < kLine; i += 4)
+          transposeQuads(weight + c * stride + 4 * (first + i), stride,
+                         {places[i] + 4 * c, places[i + 1] + 4 * c, places[i + 2] + 4 * c, places[i + 3] + 4 * c});
     }
 #endif
-    for (; q < quads; ++q) {
-      const int64_t tap = q / each, element = q % each * 4, count = std::min<int64_t>(4, width - element);
-      std::memset(at(q, c), 0, 4);
-      std::memcpy(at(q, c), weight + c * stride + tap * width + element, size_t(count));
-    }
+    for (; c < columns; ++c) packColumn(weight + c * stride, width, first, last, place, to + 4 * c);
   }
 }
 
@@ -145,7 +157,7 @@ Panel panelOf(const int8::Product& p, int64_t index) {
       weight, taps, p.width, columns, [plan](int64_t q) { return int64_t(plan->place[q]); }, packed);
   for (int64_t tap = 0; tap < taps; ++tap)
     for (int64_t i = 0; i < each; ++i) offsets[plan->place[tap * each + i]] = p.taps[size_t(tap)] + 4 * i;
-  Panel panel{packed, offsets, plan->pairs, quads, first, columns, {}, {}, {}};
+  Panel panel{packed, offsets, plan->pairs, quads, first, columns, {}, {}, {}, {}};
   std::copy(plan->sums, plan->sums + kPanel, panel.sums);
   std::copy(p.scale + first, p.scale + first + columns, panel.scale);
   if (p.bias) std::copy(p.bias + first, p.bias + first + columns, panel.bias);
@@ -157,9 +169,12 @@ void panels(const int8::Product& p) {
   const int64_t count = int8Panels(p.columns);
   const int64_t most = std::max<int64_t>(1, p.rows / kTaskRows);
   const int64_t parts = std::clamp<int64_t>((4 * threads() + count - 1) / count, 1, most);
+  const int64_t size = kPanel * int64_t(p.taps.size()) * p.width, ahead = std::max<int64_t>(1, threads() / parts);
   parallelTasks(count * parts, [&](int64_t task) {
-    const int64_t part = task % parts;
-    rowsByPanel<By>(p, panelOf(p, task / parts), p.rows * part / parts, p.rows * (part + 1) / parts);
+    const int64_t part = task % parts, index = task / parts;
+    Panel panel = panelOf(p, index);
+    if (index + ahead < count - 1) panel.next = {p.weight + (index + ahead) * size, size_t(size)};
+    rowsByPanel<By>(p, panel, p.rows * part / parts, p.rows * (part + 1) / parts);
   });
 }
 

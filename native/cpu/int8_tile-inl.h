@@ -6,6 +6,7 @@
 #define ANNEAL_CPU_INT8_TILE_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -121,6 +122,7 @@ struct Panel {
   int64_t first, columns;              // of the product
   HWY_ALIGN_MAX int32_t sums[kPanel];  // of the weights of each column
   HWY_ALIGN_MAX float scale[kPanel], bias[kPanel];
+  std::span<const int8_t> next;  // weights that will be packed soon
 };
 
 /// Stores one row of sums: y = (sums - zero * sums of weights) * scales + bias, and what follows. By itself, so that
@@ -147,6 +149,15 @@ inline HWY_NOINLINE void finish(const int8::Product& p, const Panel& panel, int6
   if (y == piece) std::copy(piece, piece + columns, p.y + at);
 }
 
+/// Asks for a piece of a row of the result, and of what is added to it, while its sums are made.
+HWY_INLINE void fetch(const int8::Product& p, int64_t at, int64_t count) {
+  constexpr int64_t kLine = 64 / sizeof(float);
+  for (int64_t i = 0; i < count; i += kLine) {
+    hwy::Prefetch(p.y + at + i);
+    if (p.residual) hwy::Prefetch(p.residual + at + i);
+  }
+}
+
 /// R rows by V vectors of columns.
 template <class By, int R, int V>
 HWY_INLINE void tile(const int8::Product& p, const Panel& panel, int64_t row, int64_t column) {
@@ -157,6 +168,7 @@ HWY_INLINE void tile(const int8::Product& p, const Panel& panel, int64_t row, in
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
     x[i] = p.x[row + i].data;
+    fetch(p, (row + i) * p.ldy + panel.first + column, std::min<int64_t>(V * L / 4, panel.columns - column));
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sums[i][v] = hn::Zero(D32());
   }
@@ -193,7 +205,12 @@ template <class By, int V>
 void rowsByVectors(const int8::Product& p, const Panel& panel, int64_t begin, int64_t end, int64_t column) {
   int64_t row = begin;
   auto next = [&]<int R>(std::integral_constant<int, R>) {
-    for (; row + R <= end; row += R) tile<By, R, V>(p, panel, row, column);
+    for (; row + R <= end; row += R) {
+      // Memory brings the next weights while these are used.
+      const auto part = [&](int64_t r) { return int64_t(panel.next.size()) * (r - begin) / (end - begin); };
+      for (int64_t at = part(row); at < part(row + R); at += 64) hwy::Prefetch(panel.next.data() + at);
+      tile<By, R, V>(p, panel, row, column);
+    }
   };
   next(std::integral_constant<int, kRows>{});
   if constexpr (kRows > 4) next(std::integral_constant<int, 4>{});
