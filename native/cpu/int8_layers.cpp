@@ -16,7 +16,7 @@ using int8::Row;
 
 constexpr int64_t kHeld = int64_t(1) << 22;  // bytes of levels held at a time: they stay in the cache
 constexpr int64_t kLine = 64;                // rows of levels are filled up with zeros to a multiple of it
-constexpr int64_t kGrain = 16384;            // elements that are quantised by one thread at least
+constexpr int64_t kGrain = 32768;            // elements that are quantised by one thread at least
 
 int64_t roundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -131,14 +131,11 @@ class Int8Images {
 
   /// The levels of images from `first` on, quantised by `by`, and a row for each of their output positions.
   void fill(const View& x, int64_t first, std::span<const Quantizer> by, uint8_t* levels, Row* rows) const {
-    const int64_t lines = size_[0] * size_[1];
+    const int64_t lines = size_[0] * size_[1], positions = s_.out.product();
     parallelFor(int64_t(by.size()) * lines, 1 + kGrain / std::max<int64_t>(line_, 1), [&](int64_t begin, int64_t end) {
       for (int64_t l = begin; l < end; ++l)
         fillLine(x, first + l / lines, l % lines / size_[1], l % size_[1], by[size_t(l / lines)], levels + l * line_);
-    });
-    const int64_t positions = s_.out.product();
-    parallelFor(int64_t(by.size()) * positions, kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
+      for (int64_t p = positions * begin / lines; p < positions * end / lines; ++p) {
         const int64_t n = p / positions, w = p % s_.out[2], h = p / s_.out[2] % s_.out[1],
                       d = p / (s_.out[2] * s_.out[1]) % s_.out[0];
         const int64_t pixel = (d * s_.stride[0] * size_[1] + h * s_.stride[1]) * size_[2] + w * s_.stride[2];
