@@ -2,6 +2,9 @@
 
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -45,6 +48,13 @@ void allowOutputs(std::span<const View> in, std::span<const View> out) {
     allowAccess(v.memory, bytes);
     std::memset(v.memory, 0xff, bytes);
   }
+}
+
+void CpuDevice::emptyCache() {
+  pool_.trim();
+#ifdef __GLIBC__
+  malloc_trim(0);  // what glibc has freed of blocks below its threshold, which grows to 32 MiB, stays resident otherwise
+#endif
 }
 
 CpuDevice::CpuDevice()

@@ -15,7 +15,7 @@ class CpuDevice : public Device {
   MemoryStats memory() const override { return pool_.stats(); }
   void resetPeak() override { pool_.resetPeak(); }
   void setMemoryLimit(size_t bytes) override { pool_.setLimit(bytes); }
-  void emptyCache() override { pool_.trim(); }
+  void emptyCache() override;
   void submit(Task&& task) override { executor_.submit(std::move(task)); }
   bool runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) override;
   void enqueue(std::function<void()> function) override { executor_.enqueue(std::move(function)); }
