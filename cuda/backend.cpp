@@ -9,6 +9,7 @@
 
 #include "blas.h"
 #include "device.h"
+#include "dnn.h"
 #include "launch.h"
 #include "map.h"
 
@@ -112,6 +113,7 @@ std::vector<std::pair<std::string, std::string>> describe() {
   auto out = versions();
   for (int i = 0; i < devices(); ++i) out.emplace_back(text("cuda:", i), hardwareOf(usable()[size_t(i)]));
   out.emplace_back("cuBLASLt", describeBlas());
+  out.emplace_back("cuDNN", describeDnn());
   return out;
 }
 

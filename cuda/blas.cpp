@@ -7,7 +7,6 @@
 #include <cublasLt.h>
 
 #include <array>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -58,12 +57,6 @@ const Functions& lt() {
 
 void checkLt(cublasStatus_t status, const char* what) {
   require(status == CUBLAS_STATUS_SUCCESS, Code::Device, "cublasLt: ", what, " failed with status ", int(status));
-}
-
-/// TF32 rounds float32 factors to 10 bits, for several times the speed: by choice.
-bool fastFloat32() {
-  static const bool chosen = std::getenv("ANNEAL_CUDA_TF32") && *std::getenv("ANNEAL_CUDA_TF32") == '1';
-  return chosen;
 }
 
 cudaDataType_t typeOf(DType dtype) {

@@ -6,7 +6,8 @@ namespace anneal::cuda {
 using cpu::ConvAfter;
 using cpu::ConvShape;
 
-// Convolutions by own kernels, for every shape and floating-point dtype. Data is contiguous and of one dtype.
+// Convolutions by cuDNN where it is there and takes them, else by own kernels, which take every shape and
+// floating-point dtype. Data is contiguous and of one dtype.
 
 /// y = after(convolution(x, weight) + bias); `bias` and what is in `after` may be undefined.
 void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
@@ -15,7 +16,5 @@ void convolve(const ConvShape& s, const View& x, const View& weight, const View&
 void convolveData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx);
 /// The gradient of the weight from x and the gradient of y.
 void convolveWeights(const ConvShape& s, const View& x, const View& grad, const View& dw);
-/// y = after(y + bias), in place.
-void finishConvolution(const View& bias, const ConvAfter& after, const View& y);
 
 }  // namespace anneal::cuda

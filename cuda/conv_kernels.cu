@@ -2,6 +2,7 @@
 // few channels.
 #include "conv.cuh"
 #include "device.h"
+#include "dnn.h"
 
 namespace anneal::cuda {
 namespace {
@@ -134,7 +135,7 @@ __global__ void __launch_bounds__(kThreads) sumParts(const ConvSum<T>* parts, in
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) finish(ConvStore<T> to, int channels, int64_t n) {
+__global__ void __launch_bounds__(kThreads) finishElements(ConvStore<T> to, int channels, int64_t n) {
   const int64_t i = threadNumber();
   if (i < n) to.put(i, int(i % channels), cpu::convertTo<ConvSum<T>>(to.to[i]));
 }
@@ -196,6 +197,18 @@ void weightsOf(const ConvShape& shape, const View& x, const View& grad, const Vi
          dw.size());
 }
 
+const View kNone{.defined = false};
+
+/// y = after(y + bias), in place: what the library does not do.
+void finish(const View& bias, const ConvAfter& after, const View& y) {
+  if (y.size() == 0 || (!bias.defined && !after.residual.defined && !after.relu)) return;
+  visitFloats(y.dtype, [&]<class T>(TypeTag<T>) {
+    launch(finishElements<T>, blocksFor(y.size(), kThreads), kThreads, 0, stream(),
+           ConvStore<T>{y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}, int(y.shape.back()),
+           y.size());
+  });
+}
+
 }  // namespace
 
 void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
@@ -211,6 +224,7 @@ void convolve(const ConvShape& s, const View& x, const View& weight, const View&
 
 void convolveData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
   if (dx.size() == 0) return;
+  if (!s.empty() && convolveByLibrary(ConvWay::Data, s, dx, weight, grad)) return finish(bias, {.residual = kNone}, dx);
   visitFloats(dx.dtype, [&]<class T>(TypeTag<T>) {
     multiply(ConvDataProduct<T>{sizesOf(s), grad.as<T>(), weight.as<T>(), {dx.as<T>(), orNull<T>(bias)}},
              int(s.groups));
@@ -219,16 +233,8 @@ void convolveData(const ConvShape& s, const View& grad, const View& weight, cons
 
 void convolveWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
   if (dw.size() == 0) return;
+  if (!s.empty() && convolveByLibrary(ConvWay::Weights, s, x, dw, grad)) return;
   visitFloats(dw.dtype, [&]<class T>(TypeTag<T>) { weightsOf<T>(s, x, grad, dw); });
-}
-
-void finishConvolution(const View& bias, const ConvAfter& after, const View& y) {
-  if (y.size() == 0 || (!bias.defined && !after.residual.defined && !after.relu)) return;
-  visitFloats(y.dtype, [&]<class T>(TypeTag<T>) {
-    launch(finish<T>, blocksFor(y.size(), kThreads), kThreads, 0, stream(),
-           ConvStore<T>{y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}, int(y.shape.back()),
-           y.size());
-  });
 }
 
 }  // namespace anneal::cuda

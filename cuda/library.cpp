@@ -48,4 +48,9 @@ void* Library::symbol(const char* name) {
   return found;
 }
 
+bool fastFloat32() {
+  static const bool chosen = std::getenv("ANNEAL_CUDA_TF32") && *std::getenv("ANNEAL_CUDA_TF32") == '1';
+  return chosen;
+}
+
 }  // namespace anneal::cuda
