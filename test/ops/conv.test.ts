@@ -1,6 +1,7 @@
 import * as anneal from 'anneal'
 import { type ErrorCode, gradients, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test } from 'vitest'
+import '../support/device'
 
 function failure(run: () => unknown): { code: ErrorCode; message: string } {
   try {
@@ -145,6 +146,82 @@ test.each([
     }
   },
 )
+
+interface Sizes {
+  image: readonly [number, number, number, number]
+  kernel: readonly [number, number, number, number]
+  stride: readonly [number, number]
+  /** Before and after each axis. */
+  padding: readonly [number, number, number, number]
+  dilation: readonly [number, number]
+}
+
+/** The output and the gradients for `grad` by the definition; `grad` makes it from the output's size. */
+function byDefinition(s: Sizes, x: number[], w: number[], grad: (size: number) => number[]) {
+  const [n, h, width, channels] = s.image
+  const [filters, kh, kw, each] = s.kernel
+  const out = [0, 1].map(i => {
+    const reach = s.image[i + 1]! + s.padding[2 * i]! + s.padding[2 * i + 1]!
+    return Math.floor((reach - s.dilation[i]! * (s.kernel[i + 1]! - 1) - 1) / s.stride[i]!) + 1
+  }) as [number, number]
+  const y = new Array<number>(n * out[0] * out[1] * filters).fill(0)
+  const g = grad(y.length)
+  const dx = x.map(() => 0)
+  const dw = w.map(() => 0)
+  for (let at = 0; at < y.length; at++) {
+    const filter = at % filters
+    const first = Math.floor(filter / (filters / (channels / each))) * each
+    const column = Math.floor(at / filters) % out[1]
+    const row = Math.floor(at / filters / out[1]) % out[0]
+    const image = Math.floor(at / filters / out[1] / out[0])
+    for (let tap = 0; tap < kh * kw; tap++) {
+      const i = row * s.stride[0] - s.padding[0] + Math.floor(tap / kw) * s.dilation[0]
+      const j = column * s.stride[1] - s.padding[2] + (tap % kw) * s.dilation[1]
+      if (i < 0 || j < 0 || i >= h || j >= width) continue
+      for (let c = 0; c < each; c++) {
+        const from = ((image * h + i) * width + j) * channels + first + c
+        const by = (filter * kh * kw + tap) * each + c
+        y[at]! += x[from]! * w[by]!
+        dx[from]! += g[at]! * w[by]!
+        dw[by]! += g[at]! * x[from]!
+      }
+    }
+  }
+  return { y, g, dx, dw }
+}
+
+const plain = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1] } as const
+test.each<[string, Sizes]>([
+  ['one group', { ...plain, image: [2, 7, 6, 35], kernel: [70, 3, 3, 35], stride: [2, 1] }],
+  ['few input channels', { ...plain, image: [2, 17, 16, 3], kernel: [24, 3, 3, 3], stride: [2, 2] }],
+  [
+    'wide groups, dilated, unevenly padded',
+    { image: [2, 9, 8, 40], kernel: [48, 3, 2, 20], stride: [2, 1], padding: [1, 2, 0, 1], dilation: [1, 2] },
+  ],
+  ['as many groups as channels', { ...plain, image: [2, 20, 19, 40], kernel: [40, 3, 3, 1] }],
+  ['two filters for each channel', { ...plain, image: [1, 8, 7, 5], kernel: [10, 3, 3, 1], stride: [2, 3] }],
+])('convolutions and their gradients follow the definition: %s', async (_, sizes) => {
+  anneal.manualSeed(3)
+  const x = anneal.randomNormal(sizes.image).requireGrad()
+  const w = anneal.randomNormal(sizes.kernel).requireGrad()
+  const { stride, padding, dilation } = sizes
+  const options = { stride, padding, dilation, groups: sizes.image[3] / sizes.kernel[3] }
+  const y = anneal.conv2d(x, w, null, options)
+  const expected = byDefinition(sizes, await numbers(x), await numbers(w), size =>
+    Array.from({ length: size }, (_, i) => Math.sin(i * 0.7)),
+  )
+  const [dx, dw] = gradients([y.mul(tensor(Float32Array.from(expected.g), { shape: y.shape })).sum()], [x, w])
+  for (const [got, want] of [
+    [y, expected.y],
+    [dx!, expected.dx],
+    [dw!, expected.dw],
+  ] as const) {
+    const values = await numbers(got)
+    const scale = Math.max(...want.map(Math.abs))
+    expect(values.length).toBe(want.length)
+    expect(Math.max(...want.map((v, i) => Math.abs(v - values[i]!))) / scale).toBeLessThan(1e-5)
+  }
+})
 
 test('a convolution over no input channels gives the bias', async () => {
   const y = anneal.conv1d(zeros([1, 3, 0]), zeros([2, 2, 0]), tensor([1, -2]))
