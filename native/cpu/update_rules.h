@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/portable.h"
+
 namespace anneal::rules {
 
 /// Gradient descent.
@@ -12,7 +14,7 @@ struct Descent {
   static constexpr int states = 0;
   double lr, decay;
   template <class T>
-  T operator()(T p, T g, T*) const {
+  ANNEAL_HD T operator()(T p, T g, T*) const {
     return p - T(lr) * (g + T(decay) * p);
   }
 };
@@ -23,7 +25,7 @@ struct Sgd {
   double lr, momentum, keep, decay;
   bool nesterov;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     g += T(decay) * p;
     s[0] = T(momentum) * s[0] + T(keep) * g;
     return p - T(lr) * (nesterov ? g + T(momentum) * s[0] : s[0]);
@@ -35,7 +37,7 @@ struct Adam {
   static constexpr int states = 2;
   double stepSize, beta1, beta2, rootCorrection, eps, decay, shrink;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     g += T(decay) * p;
     s[0] = T(beta1) * s[0] + T(1 - beta1) * g;
     s[1] = T(beta2) * s[1] + T(1 - beta2) * g * g;
@@ -49,7 +51,7 @@ struct RmsProp {
   double lr, alpha, eps, momentum, decay;
   bool centered;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     g += T(decay) * p;
     s[0] = T(alpha) * s[0] + T(1 - alpha) * g * g;
     s[1] = T(alpha) * s[1] + T(1 - alpha) * g;
@@ -64,7 +66,7 @@ struct Adagrad {
   static constexpr int states = 1;
   double lr, eps, decay;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     g += T(decay) * p;
     s[0] += g * g;
     return p - T(lr) * g / (std::sqrt(s[0]) + T(eps));
@@ -76,7 +78,7 @@ struct Adadelta {
   static constexpr int states = 2;
   double lr, rho, eps, decay;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     g += T(decay) * p;
     s[0] = T(rho) * s[0] + T(1 - rho) * g * g;
     const T delta = std::sqrt(s[1] + T(eps)) / std::sqrt(s[0] + T(eps)) * g;
@@ -90,7 +92,7 @@ struct Lion {
   static constexpr int states = 1;
   double lr, beta1, beta2, shrink;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     const T c = T(beta1) * s[0] + T(1 - beta1) * g;
     s[0] = T(beta2) * s[0] + T(1 - beta2) * g;
     const T sign = c > T(0) ? T(1) : (c < T(0) ? T(-1) : c);
@@ -103,7 +105,7 @@ struct LambDirection {
   static constexpr int states = 2;
   double beta1, beta2, correction1, correction2, eps, decay;
   template <class T>
-  T operator()(T p, T g, T* s) const {
+  ANNEAL_HD T operator()(T p, T g, T* s) const {
     s[0] = T(beta1) * s[0] + T(1 - beta1) * g;
     s[1] = T(beta2) * s[1] + T(1 - beta2) * g * g;
     return s[0] / T(correction1) / (std::sqrt(s[1] / T(correction2)) + T(eps)) + T(decay) * p;

@@ -5,6 +5,7 @@
 #include "cpu/convert.h"
 #include "cpu/norms.h"
 #include "cpu/update.h"
+#include "ops/optimizer_rules.h"
 
 namespace anneal::ops {
 namespace {
@@ -80,58 +81,17 @@ Op<A> updateOp(std::string name, std::string doc, std::vector<Field> attrs, void
                 .donor = donorOf<R>});
 }
 
-void descentCpu(const Call<DescentUpdate>& c) { applyRule(c, rules::Descent{learningRate(c), c.attrs.weightDecay}); }
-
-void sgdCpu(const Call<SgdUpdate>& c) {
-  const auto& a = c.attrs;
-  // The first step takes the gradient undamped for the momentum, as PyTorch does.
-  double keep = stepOf(c) <= 1 ? 1 : 1 - a.dampening;
-  applyRule(c, rules::Sgd{learningRate(c), a.momentum, keep, a.weightDecay, a.nesterov});
-}
-
-void adamCpu(const Call<AdamUpdate>& c) {
-  const auto& a = c.attrs;
-  double lr = learningRate(c), step = stepOf(c);
-  rules::Adam rule{.stepSize = lr / (1 - std::pow(a.beta1, step)),
-                   .beta1 = a.beta1,
-                   .beta2 = a.beta2,
-                   .rootCorrection = std::sqrt(1 - std::pow(a.beta2, step)),
-                   .eps = a.eps,
-                   .decay = a.decoupled ? 0 : a.weightDecay,
-                   .shrink = a.decoupled ? 1 - lr * a.weightDecay : 1};
-  applyRule(c, rule);
-}
-
-void rmsPropCpu(const Call<RmsPropUpdate>& c) {
-  const auto& a = c.attrs;
-  applyRule(c, rules::RmsProp{learningRate(c), a.alpha, a.eps, a.momentum, a.weightDecay, a.centered});
-}
-
-void adagradCpu(const Call<AdagradUpdate>& c) {
-  const auto& a = c.attrs;
-  double lr = learningRate(c) / (1 + (stepOf(c) - 1) * a.lrDecay);
-  applyRule(c, rules::Adagrad{lr, a.eps, a.weightDecay});
-}
-
-void adadeltaCpu(const Call<AdadeltaUpdate>& c) {
-  const auto& a = c.attrs;
-  applyRule(c, rules::Adadelta{learningRate(c), a.rho, a.eps, a.weightDecay});
-}
-
-void lionCpu(const Call<LionUpdate>& c) {
-  const auto& a = c.attrs;
-  double lr = learningRate(c);
-  applyRule(c, rules::Lion{lr, a.beta1, a.beta2, 1 - lr * a.weightDecay});
+template <class A>
+void updateCpu(const Call<A>& c) {
+  applyRule(c, ruleOf(c.attrs, learningRate(c), stepOf(c)));
 }
 
 void lambCpu(const Call<LambUpdate>& c) {
-  const auto& a = c.attrs;
-  double lr = learningRate(c), step = stepOf(c);
+  const double lr = learningRate(c);
   const cpu::Clip clip = clipOf(c);
   auto in = c.in.subspan(kScalars);
   const size_t n = in.size() / 4;
-  rules::LambDirection rule{a.beta1, a.beta2,      1 - std::pow(a.beta1, step), 1 - std::pow(a.beta2, step),
-                            a.eps,   a.weightDecay};
+  const rules::LambDirection rule = ruleOf(c.attrs, lr, stepOf(c));
   for (size_t i = 0; i < n; ++i) {
     // The direction needs memory of its own: the parameter is read once more afterwards.
     std::vector<std::byte> memory(size_t(in[i].size()) * itemSize(in[i].dtype));
@@ -179,7 +139,8 @@ void requireFloats(const Args<ClipNorm>& c) {
 
 const Op<DescentUpdate> descentUpdate = updateOp<DescentUpdate, rules::Descent>(
     "descentUpdate", "One step of gradient descent.",
-    {field<&DescentUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter")}, descentCpu);
+    {field<&DescentUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter")},
+    updateCpu<DescentUpdate>);
 
 const Op<SgdUpdate> sgdUpdate = updateOp<SgdUpdate, rules::Sgd>(
     "sgdUpdate", "One step of gradient descent with momentum.",
@@ -187,7 +148,7 @@ const Op<SgdUpdate> sgdUpdate = updateOp<SgdUpdate, rules::Sgd>(
      field<&SgdUpdate::dampening>("dampening", "how much less than 1 the gradient weighs in the momentum"),
      field<&SgdUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter"),
      field<&SgdUpdate::nesterov>("nesterov", "look ahead along the momentum")},
-    sgdCpu);
+    updateCpu<SgdUpdate>);
 
 const Op<AdamUpdate> adamUpdate = updateOp<AdamUpdate, rules::Adam>(
     "adamUpdate", "One step of Adam or AdamW.",
@@ -196,7 +157,7 @@ const Op<AdamUpdate> adamUpdate = updateOp<AdamUpdate, rules::Adam>(
      field<&AdamUpdate::eps>("eps", "added to the denominator"),
      field<&AdamUpdate::weightDecay>("weightDecay", "the weight decay"),
      field<&AdamUpdate::decoupled>("decoupled", "decay the parameter itself, not through the gradient")},
-    adamCpu);
+    updateCpu<AdamUpdate>);
 
 const Op<RmsPropUpdate> rmsPropUpdate = updateOp<RmsPropUpdate, rules::RmsProp>(
     "rmsPropUpdate", "One step of RMSprop.",
@@ -205,28 +166,28 @@ const Op<RmsPropUpdate> rmsPropUpdate = updateOp<RmsPropUpdate, rules::RmsProp>(
      field<&RmsPropUpdate::momentum>("momentum", "the part of the last update that is kept"),
      field<&RmsPropUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter"),
      field<&RmsPropUpdate::centered>("centered", "divide by the standard deviation instead")},
-    rmsPropCpu);
+    updateCpu<RmsPropUpdate>);
 
 const Op<AdagradUpdate> adagradUpdate = updateOp<AdagradUpdate, rules::Adagrad>(
     "adagradUpdate", "One step of Adagrad.",
     {field<&AdagradUpdate::lrDecay>("lrDecay", "the decay of the learning rate"),
      field<&AdagradUpdate::eps>("eps", "added to the denominator"),
      field<&AdagradUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter")},
-    adagradCpu);
+    updateCpu<AdagradUpdate>);
 
 const Op<AdadeltaUpdate> adadeltaUpdate = updateOp<AdadeltaUpdate, rules::Adadelta>(
     "adadeltaUpdate", "One step of Adadelta.",
     {field<&AdadeltaUpdate::rho>("rho", "the decay of the mean squares"),
      field<&AdadeltaUpdate::eps>("eps", "added under the roots"),
      field<&AdadeltaUpdate::weightDecay>("weightDecay", "added to the gradient, times the parameter")},
-    adadeltaCpu);
+    updateCpu<AdadeltaUpdate>);
 
 const Op<LionUpdate> lionUpdate = updateOp<LionUpdate, rules::Lion>(
     "lionUpdate", "One step of Lion.",
     {field<&LionUpdate::beta1>("beta1", "how much the momentum weighs in the direction"),
      field<&LionUpdate::beta2>("beta2", "the decay of the momentum"),
      field<&LionUpdate::weightDecay>("weightDecay", "the decoupled weight decay")},
-    lionCpu);
+    updateCpu<LionUpdate>);
 
 const Op<LambUpdate> lambUpdate = updateOp<LambUpdate, rules::LambDirection>(
     "lambUpdate", "One step of LAMB.",

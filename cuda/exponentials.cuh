@@ -1,0 +1,42 @@
+#pragma once
+// Sums of exponentials that do not overflow.
+#include <cmath>
+#include <limits>
+
+#include "rows.cuh"
+
+namespace anneal::cuda {
+
+/// The largest so far, and the sum of exponentials relative to it.
+template <class C>
+struct Exponentials {
+  C top, sum;
+  static __device__ Exponentials none() { return {-std::numeric_limits<C>::infinity(), 0}; }
+  /// What exponentials are relative to: nothing is relative to -infinity.
+  static __device__ C base(C top) { return top == -std::numeric_limits<C>::infinity() ? C(0) : top; }
+};
+
+template <class T>
+struct MergeExponentials {
+  using C = Computed<T>;
+  __device__ Exponentials<C> operator()(Exponentials<C> a, Exponentials<C> b) const {
+    const C top = a.top > b.top ? a.top : b.top, base = Exponentials<C>::base(top);
+    return {top, a.sum * exponential<T>(a.top - base) + b.sum * exponential<T>(b.top - base)};
+  }
+};
+
+/// Takes N more values.
+template <class T, int N>
+__device__ __forceinline__ void take(Exponentials<Computed<T>>& s, const Computed<T> (&x)[N]) {
+  using C = Computed<T>;
+  C top = s.top;
+#pragma unroll
+  for (int i = 0; i < N; ++i) top = x[i] > top ? x[i] : top;
+  const C base = Exponentials<C>::base(top);
+  if (top > s.top) s.sum *= exponential<T>(s.top - base);
+#pragma unroll
+  for (int i = 0; i < N; ++i) s.sum += exponential<T>(x[i] - base);
+  s.top = top;
+}
+
+}  // namespace anneal::cuda

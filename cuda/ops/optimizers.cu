@@ -1,0 +1,337 @@
+// Optimizers' updates of many tensors at once, and norms of many tensors together. Nothing comes back to the host: what
+// lies in the device's memory (a learning rate, the factor of clipping) is read there.
+#include "ops/optimizer_rules.h"
+
+#include <cmath>
+#include <limits>
+#include <list>
+
+#include "copy.h"
+#include "tensors.cuh"
+
+namespace anneal::cuda {
+namespace {
+
+constexpr int kOneBlock = 1024;
+constexpr DType kFloats[] = {DType::Float32, DType::Float64, DType::Float16, DType::BFloat16};
+
+/// Neighbours that a thread takes at a time: 16 bytes of the states.
+template <class T>
+inline constexpr int kNeighbours = kPack<Computed<T>>;
+
+/// A number that came with the call or lies in the device's memory.
+struct Number {
+  const void* memory;
+  DType dtype;
+  double value;
+  explicit Number(const View& v) : memory(v.memory), dtype(v.dtype), value(v.memory ? 0 : scalarAs<double>(v)) {}
+  ANNEAL_HD double get() const {
+#if defined(__CUDA_ARCH__) || defined(ANNEAL_CUDA_EMULATE)
+    if (memory) return loadAs<double>(memory, dtype, 0);
+#endif
+    return value;
+  }
+};
+
+/// The settings of an update and what they become for its elements.
+template <class A>
+struct Settings {
+  A attrs;
+  Number lr, step, scale, limit;
+  bool onHost() const { return !lr.memory && !step.memory && !scale.memory && !limit.memory; }
+};
+template <class R>
+struct Ready {
+  R rule;
+  double lr, scale, limit;
+};
+template <class A>
+using RuleOf = decltype(ops::ruleOf(std::declval<A>(), 0.0, 0.0));
+
+template <class A>
+ANNEAL_HD Ready<RuleOf<A>> readyOf(const Settings<A>& s) {
+  const double lr = s.lr.get();
+  return {ops::ruleOf(s.attrs, lr, s.step.get()), lr, s.scale.get(), s.limit.get()};
+}
+
+template <class A>
+__global__ void prepare(Settings<A> settings, Ready<RuleOf<A>>* out) {
+  *out = readyOf(settings);
+}
+
+/// What an update's kernels are given: the rule by value, or in memory where it follows from what lies there.
+template <class R>
+struct Given {
+  Ready<R> value;
+  const Ready<R>* memory;
+  __device__ Ready<R> get() const { return memory ? *memory : value; }
+};
+
+/// Limited to [-limit, limit] and then multiplied by the scale; what is not a number stays so.
+template <class C>
+__device__ __forceinline__ C clipped(C g, C limit, C scale) {
+  const C low = g < -limit ? -limit : g;
+  return (low > limit ? limit : low) * scale;
+}
+
+/// Arrays: parameter, gradient, states; new parameter, new states. LAMB's direction comes in place of the new
+/// parameter, as what is computed in, and `squares` of each chunk: those of the parameter and of the direction.
+template <class R>
+inline constexpr int kArrays = 3 + 2 * R::states;
+template <class R>
+inline constexpr bool kDirection = std::is_same_v<R, rules::LambDirection>;
+
+template <class R, class T>
+__global__ void __launch_bounds__(kChunkThreads)
+    updateChunks(TensorTable<kArrays<R>> table, Given<R> given, Two<double>* squares) {
+  using C = Computed<T>;
+  constexpr int S = R::states;
+  using O = std::conditional_t<kDirection<R>, C, T>;
+  const Ready<R> ready = given.get();
+  const R rule = ready.rule;
+  const C scale = C(ready.scale), limit = C(ready.limit);
+  const auto& e = table.entries[table.find(blockIdx.x)];
+  Two<double> sums{0, 0};
+  eachOfChunk<kNeighbours<T>>(e, [&]<int N>(Run<N>, int64_t at) {
+    C p[N], g[N], states[S + 1][N];
+    loadPacked<N, T>(e.arrays[0], at, p);
+    loadPacked<N, T>(e.arrays[1], at, g);
+#pragma unroll
+    for (int k = 0; k < S; ++k) loadPacked<N, C>(e.arrays[2 + k], at, states[k]);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      C own[S + 1];
+#pragma unroll
+      for (int k = 0; k < S; ++k) own[k] = states[k][i];
+      const C before = p[i];
+      p[i] = rule(before, clipped(g[i], limit, scale), own);
+      if constexpr (kDirection<R>)
+        sums = sums + Two<double>{double(before) * double(before), double(p[i]) * double(p[i])};
+#pragma unroll
+      for (int k = 0; k < S; ++k) states[k][i] = own[k];
+    }
+    storePacked<N, O>(e.arrays[2 + S], at, p);
+#pragma unroll
+    for (int k = 0; k < S; ++k) storePacked<N, C>(e.arrays[3 + S + k], at, states[k]);
+  });
+  if constexpr (kDirection<R>) {
+    __shared__ Two<double> shared[kWarp];
+    sums = mergeBlock(sums, shared, Add());
+    if (threadIdx.x == 0) squares[blockIdx.x] = sums;
+  }
+}
+
+/// LAMB's step for each tensor: minus the learning rate, times the ratio of the norms.
+template <class Table>
+__global__ void __launch_bounds__(kChunkThreads)
+    lambFactors(Table table, Given<rules::LambDirection> given, const Two<double>* squares, double* factors) {
+  __shared__ Two<double> shared[kWarp];
+  const unsigned first = table.entries[blockIdx.x].firstChunk,
+                 end = int(blockIdx.x) + 1 < table.count ? table.entries[blockIdx.x + 1].firstChunk : table.chunks;
+  Two<double> sum{0, 0};
+  for (unsigned i = first + threadIdx.x; i < end; i += kChunkThreads) sum = sum + squares[i];
+  sum = mergeBlock(sum, shared, Add());
+  if (threadIdx.x != 0) return;
+  const double lr = given.get().lr, weight = std::sqrt(sum.first), length = std::sqrt(sum.second);
+  factors[blockIdx.x] = weight > 0 && length > 0 ? -lr * weight / length : -lr;
+}
+
+/// Arrays: parameter, direction, new parameter.
+template <class T>
+__global__ void __launch_bounds__(kChunkThreads) stepAlong(TensorTable<3> table, const double* factors) {
+  using C = Computed<T>;
+  const int tensor = table.find(blockIdx.x);
+  const auto& e = table.entries[tensor];
+  const C factor = C(factors[tensor]);
+  eachOfChunk<kNeighbours<T>>(e, [&]<int N>(Run<N>, int64_t at) {
+    C p[N], d[N];
+    loadPacked<N, T>(e.arrays[0], at, p);
+    loadPacked<N, C>(e.arrays[1], at, d);
+#pragma unroll
+    for (int i = 0; i < N; ++i) p[i] += factor * d[i];
+    storePacked<N, T>(e.arrays[2], at, p);
+  });
+}
+
+/// Views that have memory; a value that came with the call gets some.
+class InMemory {
+ public:
+  explicit InMemory(std::span<const View> given) : views_(given.begin(), given.end()) {
+    for (View& v : views_)
+      if (!v.memory && v.size() > 0) v = made_.emplace_back(v, v.dtype).view();
+  }
+  std::span<const View> views() const { return views_; }
+
+ private:
+  std::vector<View> views_;
+  std::list<Prepared> made_;
+};
+
+template <class T>
+void lambTables(std::span<const View> in, std::span<const View> out, DType dtype,
+                const Given<rules::LambDirection>& given) {
+  using R = rules::LambDirection;
+  using C = Computed<T>;
+  const size_t n = in.size() / (2 + R::states);
+  std::list<Scratch> directions;
+  std::vector<size_t> members;  // of the table
+  eachTable<kArrays<R>>(
+      in.first(n), dtype,
+      [&](size_t i, int k) -> void* {
+        if (k == 0) members.push_back(i);
+        if (k < 2 + R::states) return in[size_t(k) * n + i].memory;
+        if (k > 2 + R::states) return out[size_t(k - 2 - R::states) * n + i].memory;
+        return directions.emplace_back(size_t(in[i].size()) * sizeof(C)).template as<C>();
+      },
+      [&](const TensorTable<kArrays<R>>& table) {
+        const Scratch squares(table.chunks * sizeof(Two<double>)), factors(size_t(table.count) * sizeof(double));
+        launch(updateChunks<R, T>, table.chunks, kChunkThreads, 0, stream(), table, given, squares.as<Two<double>>());
+        launch(lambFactors<TensorTable<kArrays<R>>>, unsigned(table.count), kChunkThreads, 0, stream(), table, given,
+               squares.as<Two<double>>(), factors.as<double>());
+        TensorTable<3> steps;
+        steps.count = table.count;
+        steps.chunks = table.chunks;
+        for (int i = 0; i < table.count; ++i) {
+          const auto& e = table.entries[i];
+          void* const to = out[members[size_t(i)]].memory;
+          steps.entries[i] = {
+              {e.arrays[0], e.arrays[2 + R::states], to}, e.size, e.firstChunk, e.packed && aligned(to)};
+        }
+        launch(stepAlong<T>, steps.chunks, kChunkThreads, 0, stream(), steps, factors.as<double>());
+        directions.clear();
+        members.clear();
+      });
+}
+
+template <class R, class T>
+void updateTables(std::span<const View> in, std::span<const View> out, DType dtype, const Given<R>& given) {
+  const size_t n = in.size() / (2 + R::states);
+  eachTable<kArrays<R>>(
+      in.first(n), dtype,
+      [&](size_t i, int k) -> void* {
+        const auto block = size_t(k);
+        return block < 2 + R::states ? in[block * n + i].memory : out[(block - 2 - R::states) * n + i].memory;
+      },
+      [&](const TensorTable<kArrays<R>>& table) {
+        launch(updateChunks<R, T>, table.chunks, kChunkThreads, 0, stream(), table, given, nullptr);
+      });
+}
+
+template <class A>
+void updateCuda(const Call<A>& c) {
+  using R = RuleOf<A>;
+  using I = ops::UpdateInputs;
+  const Settings<A> settings{c.attrs, Number(c.in[I::Lr]), Number(c.in[I::Step]), Number(c.in[I::Scale]),
+                             Number(c.in[I::Limit])};
+  const Scratch memory(sizeof(Ready<R>));
+  Given<R> given{};
+  if (settings.onHost()) {
+    given.value = readyOf(settings);
+  } else {
+    launch(prepare<A>, 1, 1, 0, stream(), settings, memory.as<Ready<R>>());
+    given.memory = memory.as<Ready<R>>();
+  }
+  const InMemory tensors(c.in.subspan(I::Tensors));
+  for (const DType dtype : kFloats)
+    visitFloat(dtype, [&]<class T>(TypeTag<T>) {
+      if constexpr (kDirection<R>) lambTables<T>(tensors.views(), c.out, dtype, given);
+      else updateTables<R, T>(tensors.views(), c.out, dtype, given);
+    });
+}
+
+/// The sum of the squares of each chunk.
+template <class T>
+__global__ void __launch_bounds__(kChunkThreads) squaresOfChunks(TensorTable<1> table, double* out) {
+  using C = Computed<T>;
+  __shared__ double shared[kWarp];
+  const auto& e = table.entries[table.find(blockIdx.x)];
+  C sum = 0;
+  eachOfChunk<kPack<T>>(e, [&]<int N>(Run<N>, int64_t at) {
+    C v[N];
+    loadPacked<N, T>(e.arrays[0], at, v);
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum += v[i] * v[i];
+  });
+  const double all = mergeBlock(double(sum), shared, Add());
+  if (threadIdx.x == 0) out[blockIdx.x] = all;
+}
+
+/// The norm, and the factor that brings it to at most `most`: one block. A norm that is not a number must reach the
+/// parameters rather than be hidden.
+__global__ void __launch_bounds__(kOneBlock)
+    normOfChunks(const double* squares, int64_t chunks, double most, float* norm, double* factor) {
+  __shared__ double shared[kWarp];
+  double sum = 0;
+#pragma unroll 4
+  for (int64_t i = threadIdx.x; i < chunks; i += kOneBlock) sum += squares[i];
+  sum = std::sqrt(mergeBlock(sum, shared, Add()));
+  if (threadIdx.x != 0) return;
+  const double by = most / (sum + 1e-6);
+  *norm = float(sum);
+  *factor = by >= 1 ? 1 : by;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kChunkThreads) scaleChunks(TensorTable<2> table, const double* factor) {
+  using C = Computed<T>;
+  const C by = C(*factor);
+  const auto& e = table.entries[table.find(blockIdx.x)];
+  eachOfChunk<kPack<T>>(e, [&]<int N>(Run<N>, int64_t at) {
+    C v[N];
+    loadPacked<N, T>(e.arrays[0], at, v);
+#pragma unroll
+    for (int i = 0; i < N; ++i) v[i] *= by;
+    storePacked<N, T>(e.arrays[1], at, v);
+  });
+}
+
+void normOf(std::span<const View> tensors, double most, float* norm, double* factor) {
+  int64_t chunks = 0;
+  for (const View& v : tensors) chunks += blocksFor(v.size(), kChunk);
+  const Scratch squares(size_t(chunks + 1) * sizeof(double));
+  double* to = squares.as<double>();
+  for (const DType dtype : kFloats)
+    visitFloat(dtype, [&]<class T>(TypeTag<T>) {
+      eachTable<1>(
+          tensors, dtype, [&](size_t i, int) -> void* { return tensors[i].memory; },
+          [&](const TensorTable<1>& table) {
+            launch(squaresOfChunks<T>, table.chunks, kChunkThreads, 0, stream(), table, to);
+            to += table.chunks;
+          });
+    });
+  launch(normOfChunks, 1, kOneBlock, 0, stream(), squares.as<double>(), chunks, most, norm, factor);
+}
+
+void globalNormCuda(const Call<ops::ClipNorm>& c) {
+  const InMemory tensors(c.in);
+  normOf(tensors.views(), c.attrs.maxNorm, c.out[0].as<float>(), c.out[1].as<double>());
+}
+
+void clipNormCuda(const Call<ops::ClipNorm>& c) {
+  const InMemory tensors(c.in);
+  const Scratch factor(sizeof(double));
+  normOf(tensors.views(), c.attrs.maxNorm, c.out.back().as<float>(), factor.as<double>());
+  for (const DType dtype : kFloats)
+    visitFloat(dtype, [&]<class T>(TypeTag<T>) {
+      eachTable<2>(
+          tensors.views(), dtype,
+          [&](size_t i, int k) -> void* { return k == 0 ? tensors.views()[i].memory : c.out[i].memory; },
+          [&](const TensorTable<2>& table) {
+            launch(scaleChunks<T>, table.chunks, kChunkThreads, 0, stream(), table, factor.as<double>());
+          });
+    });
+}
+
+const Implement<ops::DescentUpdate> descentOnCuda("descentUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::SgdUpdate> sgdOnCuda("sgdUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::AdamUpdate> adamOnCuda("adamUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::RmsPropUpdate> rmsPropOnCuda("rmsPropUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::AdagradUpdate> adagradOnCuda("adagradUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::AdadeltaUpdate> adadeltaOnCuda("adadeltaUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::LionUpdate> lionOnCuda("lionUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::LambUpdate> lambOnCuda("lambUpdate", DeviceType::Cuda, updateCuda);
+const Implement<ops::ClipNorm> globalNormOnCuda("globalNorm", DeviceType::Cuda, globalNormCuda);
+const Implement<ops::ClipNorm> clipNormOnCuda("clipByGlobalNorm", DeviceType::Cuda, clipNormCuda);
+
+}  // namespace
+}  // namespace anneal::cuda
