@@ -1,19 +1,24 @@
-// The cross-entropy of logits and its gradient: a warp or a block for each row, which is read once where targets are
-// classes without smoothing.
+// The cross-entropy of logits, or of a linear layer's outputs, and the gradients: a warp or a block for each row, which
+// is read once where targets are classes without smoothing.
 #include "ops/crossentropy.h"
 
+#include "blas.h"
+#include "columns.h"
 #include "copy.h"
 #include "exponentials.cuh"
+#include "ops/linear_crossentropy.h"
 
 namespace anneal::cuda {
 namespace {
 
 constexpr int kTotalThreads = 1024;
 
-const FaultSite outOfRange([](const FaultRecord& r) {
-  return Error(Code::Index, text("crossEntropy: the target of row ", r.a, " is ", r.b, "; expected a class from 0 to ",
-                                 r.c - 1, " or ignoreIndex (", r.d, ")"));
-});
+Error badTarget(const char* op, const FaultRecord& r) {
+  return Error(Code::Index, text(op, ": the target of row ", r.a, " is ", r.b, "; expected a class from 0 to ", r.c - 1,
+                                 " or ignoreIndex (", r.d, ")"));
+}
+const FaultSite outOfRange([](const FaultRecord& r) { return badTarget("crossEntropy", r); });
+const FaultSite outOfRangeOfLinear([](const FaultRecord& r) { return badTarget("linearCrossEntropy", r); });
 
 /// What rows of logits are compared with.
 struct Targets {
@@ -24,6 +29,7 @@ struct Targets {
   double smoothing;
   FaultRecord* faults;
   int site;
+  int64_t first = 0;  // the number of the first row among all
 
   __device__ int64_t classOf(int64_t row) const { return loadAs<int64_t>(memory, dtype, row); }
   /// Whether a row of that class counts.
@@ -93,7 +99,7 @@ __global__ void __launch_bounds__(kRowThreads) lossOfRows(const T* x, Targets t,
     const C part = C(1 - t.smoothing) * count;
     sums = sums + Two<C>{part, part * (logSumExp - cpu::convertTo<C>(x[wanted]))};
   } else if (!known && wanted != t.ignore) {
-    report(t.faults, t.site, row, wanted, t.classes, t.ignore);
+    report(t.faults, t.site, t.first + row, wanted, t.classes, t.ignore);
   }
   out.logSumExp[row] = logSumExp;
   out.weight[row] = sums.first;
@@ -122,7 +128,7 @@ __global__ void __launch_bounds__(256) storeLosses(const double* loss, T* out, i
   if (i < n) out[i] = cpu::convertTo<T>(Computed<T>(loss[i]));
 }
 
-/// gradient / divisor * (weight * softmax(x) - target)
+/// gradient / divisor * (weight * softmax(x) - target); a gradient of 1 where there is none. `out` may be `x`.
 template <class T, bool Soft>
 __global__ void __launch_bounds__(kRowThreads)
     gradientOfRows(const T* x, Targets t, const Computed<T>* logSumExp, const Computed<T>* weight,
@@ -140,8 +146,9 @@ __global__ void __launch_bounds__(kRowThreads)
     });
     return;
   }
-  const C scale = cpu::convertTo<C>(gradient[oneGradient ? 0 : row]) / *divisor, factor = scale * weight[row],
-          lse = logSumExp[row], least = Soft ? C(0) : scale * C(1 - t.smoothing) * t.weightOf<C>(wanted);
+  const C scale = (gradient ? cpu::convertTo<C>(gradient[oneGradient ? 0 : row]) : C(1)) / *divisor,
+          factor = scale * weight[row], lse = logSumExp[row],
+          least = Soft ? C(0) : scale * C(1 - t.smoothing) * t.weightOf<C>(wanted);
   const bool shares = Soft || t.smoothing != 0;
   eachRun(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
     C values[N], part[N] = {};
@@ -208,6 +215,120 @@ void gradCuda(const Call<ops::CrossEntropy>& call) {
   });
 }
 
+/// What a mean divides by, before the losses are known: one block.
+__global__ void __launch_bounds__(kTotalThreads) countTargets(Targets t, bool mean, float* divisor) {
+  __shared__ float shared[kWarp];
+  float count = 0;
+  for (int64_t i = threadIdx.x; i < t.rows; i += kTotalThreads) count += t.classOf(i) != t.ignore ? 1.0f : 0.0f;
+  count = mergeBlock(count, shared, Add());
+  if (threadIdx.x == 0) *divisor = mean ? count : 1.0f;
+}
+
+/// linearCrossEntropyParts: the logits of some rows at a time, which become their gradients in place.
+class LinearChunks {
+ public:
+  explicit LinearChunks(const Call<ops::LinearCrossEntropy>& call)
+      : call_(call),
+        target_(call.in[2], call.in[2].dtype),
+        rows_(call.in[0].shape[0]),
+        features_(call.in[0].shape[1]),
+        classes_(call.in[1].shape[0]),
+        most_(std::clamp(kBytes / (classes_ * int64_t(sizeof(float))) / kTile * kTile, kTile, std::max(kTile, rows_))),
+        logits_(size_t(most_ * classes_) * sizeof(float)),
+        sums_(size_t(2 * rows_ + 1) * sizeof(double)),
+        parts_(size_t(2 * rows_ + 1) * sizeof(float)),
+        toBias_(size_t((rows_ / most_ + 1) * classes_) * sizeof(float)) {}
+
+  void run() {
+    const bool mean = call_.attrs.reduction == ops::LossReduction::Mean, gradients = call_.attrs.gradients;
+    float* divisor = parts_.as<float>() + 2 * rows_;
+    launch(countTargets, 1, kTotalThreads, 0, stream(), targets(0, rows_), mean, divisor);
+    int64_t chunks = 0;
+    for (int64_t begin = 0; begin < rows_; begin += most_, ++chunks) {
+      const int64_t n = std::min(most_, rows_ - begin);
+      losses(begin, n);
+      if (gradients) toLogits(begin, n, divisor), addGradients(begin, n, chunks);
+    }
+    double *losses = sums_.as<double>(), *counts = losses + rows_;
+    launch(totalOfRows<float>, 1, kTotalThreads, 0, stream(), losses, counts, rows_, mean, call_.out[0].as<float>(),
+           divisor);
+    if (gradients && call_.in[3].defined) sumPieces(toBias_.as<float>(), chunks, classes_, call_.out[3].as<float>());
+    if (gradients && rows_ == 0) fill(call_.out[2], 0);
+  }
+
+ private:
+  static constexpr int64_t kBytes = int64_t(256) << 20, kTile = 128;
+
+  const float* x(int64_t row) const { return call_.in[0].as<float>() + row * features_; }
+  Targets targets(int64_t begin, int64_t n) const {
+    const View& t = target_.view();
+    return {t.memory + begin * int64_t(itemSize(t.dtype)),
+            t.dtype,
+            Parameter(),
+            n,
+            classes_,
+            call_.attrs.ignoreIndex,
+            call_.attrs.labelSmoothing,
+            current().faults(),
+            outOfRangeOfLinear.number(),
+            begin};
+  }
+  RowResults<float> results(int64_t begin) const {
+    return {parts_.as<float>() + begin, parts_.as<float>() + rows_ + begin, sums_.as<double>() + begin,
+            sums_.as<double>() + rows_ + begin};
+  }
+
+  void losses(int64_t begin, int64_t n) const {
+    multiply({.m = n,
+              .n = classes_,
+              .k = features_,
+              .a = {x(begin), features_, 1},
+              .b = {call_.in[1].data(), 1, features_},
+              .c = logits_.as<float>(),
+              .ldc = classes_,
+              .bias = call_.in[3].defined ? call_.in[3].data() : nullptr});
+    const RowPlan plan = planRows<float>(classes_, 0, {});
+    launch(lossOfRows<float, false>, plan.blocksFor(n), plan.block, 0, stream(), logits_.as<float>(), targets(begin, n),
+           results(begin));
+  }
+
+  void toLogits(int64_t begin, int64_t n, const float* divisor) const {
+    const RowPlan plan = planRows<float>(classes_, 0, {});
+    const RowResults<float> r = results(begin);
+    launch(gradientOfRows<float, false>, plan.blocksFor(n), plan.block, 0, stream(), logits_.as<float>(),
+           targets(begin, n), r.logSumExp, r.weight, divisor, nullptr, true, logits_.as<float>());
+  }
+
+  void addGradients(int64_t begin, int64_t n, int64_t chunk) const {
+    const float* g = logits_.as<float>();
+    multiply({.m = n,
+              .n = features_,
+              .k = classes_,
+              .a = {g, classes_, 1},
+              .b = {call_.in[1].data(), features_, 1},
+              .c = call_.out[1].as<float>() + begin * features_,
+              .ldc = features_});
+    multiply({.m = classes_,
+              .n = features_,
+              .k = n,
+              .a = {g, 1, classes_},
+              .b = {x(begin), features_, 1},
+              .c = call_.out[2].data(),
+              .ldc = features_,
+              .beta = begin ? 1.0 : 0.0});
+    if (call_.in[3].defined) sumPieces(g, n, classes_, toBias_.as<float>() + chunk * classes_);
+  }
+
+  const Call<ops::LinearCrossEntropy>& call_;
+  const Prepared target_;
+  const int64_t rows_, features_, classes_, most_;
+  const Scratch logits_, sums_, parts_, toBias_;
+};
+
+void linearPartsCuda(const Call<ops::LinearCrossEntropy>& call) { LinearChunks(call).run(); }
+
+const Implement<ops::LinearCrossEntropy> linearPartsOnCuda("linearCrossEntropyParts", DeviceType::Cuda,
+                                                           linearPartsCuda);
 const Implement<ops::CrossEntropy> partsOnCuda("crossEntropyParts", DeviceType::Cuda, partsCuda);
 const Implement<ops::CrossEntropy> gradOnCuda("crossEntropyGrad", DeviceType::Cuda, gradCuda);
 
