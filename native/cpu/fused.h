@@ -5,6 +5,7 @@ namespace anneal::cpu {
 
 /// A chain of elementwise operations over one shape, in registers of a tile each: inputs first, then results.
 struct Chain {
+  static constexpr size_t kMostInstructions = 24, kMostRegisters = 128;  // three inputs and a result each at most
   struct Instruction {
     Loop loop;
     std::array<double, 8> params;

@@ -114,13 +114,13 @@ void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t aStep, const
     for (int64_t j = 0; j < columns; ++j) out.put(i, j, sum[i][j]);
 }
 
-/// m rows of A, anywhere in memory, by one panel of B that has `columns` (at most kColumns) columns in use.
-template <class T>
+/// m rows of A, anywhere in memory, by one panel of B that has `columns` (at most V vectors) columns in use.
+template <class T, int V = 2>
 void rowsByPanel(int64_t m, int64_t k, const T* a, int64_t aRow, int64_t aStep, const T* b, int64_t bStep,
                  int64_t columns, const Result<T>& out) {
   int64_t i = 0;
   auto next = [&]<int R>(std::integral_constant<int, R>) {
-    for (; i + R <= m; i += R) tile<T, R, 2>(k, a + i * aRow, aRow, aStep, b, bStep, columns, out.at(i, 0));
+    for (; i + R <= m; i += R) tile<T, R, V>(k, a + i * aRow, aRow, aStep, b, bStep, columns, out.at(i, 0));
   };
   next(std::integral_constant<int, kRows>{});
   if constexpr (kRows > 6) next(std::integral_constant<int, 6>{});

@@ -13,6 +13,8 @@ constexpr int64_t kTiny = 64 * 1024;
 /// Multiplications below which one thread is done before others have joined in; on a busy machine, long before.
 constexpr int64_t kSerial = 512 * 1024;
 
+constexpr int64_t kGrain = 16384;  // elements of an epilogue
+
 /// Many products are shared out whole among the threads, which the libraries do no better (bench_gemm).
 bool suitsLibrary(const Gemm& g) {
   return onStreamThread() && !omp_in_parallel() && g.m * g.n * g.k > kTiny &&
@@ -22,6 +24,7 @@ bool suitsLibrary(const Gemm& g) {
 Gemm one(const Gemm& g, int64_t i) {
   Gemm out = g;
   out.batch = {};
+  out.then = nullptr;
   int64_t a = 0, b = 0, c = 0;
   for (int axis = g.batch.rank() - 1; axis >= 0; --axis) {
     int64_t at = i % g.batch[axis];
@@ -37,17 +40,28 @@ Gemm one(const Gemm& g, int64_t i) {
   return out;
 }
 
+void products(const Gemm& g, int64_t count) {
+  if (!suitsLibrary(g)) return own::gemm(g);
+  for (int64_t i = 0; i < count; ++i) {
+    Gemm single = one(g, i);
+    if (own::isNarrow(single)) own::narrow(single);
+    else if (!library::multiply(single)) own::gemm(single);
+  }
+}
+
 }  // namespace
 
 void gemm(const Gemm& g) {
   int64_t count = g.batch.product();
   if (g.m == 0 || g.n == 0 || count == 0) return;
   Serial serial(g.m * g.n * g.k * count <= kSerial);
-  if (!suitsLibrary(g)) return own::gemm(g);
-  for (int64_t i = 0; i < count; ++i) {
-    Gemm single = one(g, i);
-    if (!library::multiply(single)) own::gemm(single);
-  }
+  if (g.then && own::isNarrow(g)) return own::narrow(g);
+  products(g, count);
+  if (!g.then) return;
+  const int64_t row = g.n * int64_t(itemSize(g.dtype));
+  parallelFor(count * g.m, 1 + kGrain / g.n, [&](int64_t begin, int64_t end) {
+    g.then->apply(static_cast<std::byte*>(g.c) + begin * row, begin, end - begin, 0, g.n);
+  });
 }
 
 }  // namespace anneal::cpu

@@ -1,6 +1,7 @@
 #pragma once
 #include "core/dtype.h"
 #include "core/shape.h"
+#include "cpu/blocks.h"
 
 namespace anneal::cpu {
 
@@ -22,6 +23,7 @@ struct Gemm {
   const void* bias = nullptr;  // [n], added to every row
   Shape batch;                 // the products to do; empty for one
   Strides aBatch, bBatch, cBatch;
+  const BlockWork* then = nullptr;  // gets the rows of all products; C, without gaps, is only working memory then
 };
 
 /// Does the products on all threads, or on this one if it is not the stream's.
@@ -31,6 +33,11 @@ namespace own {
 
 /// The products by the kernels of this library, whatever the backend.
 void gemm(const Gemm& g);
+
+/// Whether `narrow` does this product, and at least as fast as all the others.
+bool isNarrow(const Gemm& g);
+/// The product of few rows with a B that lies along k, as the weights of a linear layer do.
+void narrow(const Gemm& g);
 
 }  // namespace own
 }  // namespace anneal::cpu

@@ -16,8 +16,6 @@ constexpr int64_t kBlock = 4096;        // rows of A and columns of B packed at 
 constexpr int64_t kTileRows = 24 * 6;   // of a task: its part of A fits into the second-level cache
 constexpr int64_t kDirect = 64 * 1024;  // multiplications up to which packing A and entering other threads does not pay
 
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// One product in type T, read from storage type S.
 template <class T, class S>
 struct Product {

@@ -1,4 +1,5 @@
 #pragma once
+#include "cpu/blocks.h"
 #include "runtime/task.h"
 
 namespace anneal::cpu {
@@ -28,9 +29,11 @@ struct NormRows {
   double eps = 0;
   bool centered = true;
 };
-void normalizeRows(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y);
-/// The gradients of x, weight and bias [size].
+/// `before` computes rows of x, which may be y itself, before they are read.
+void normalizeRows(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y,
+                   const BlockWork* before = nullptr);
+/// The gradients of x, weight and bias [size]. `then` gets the rows of dx.
 void rowsGradient(const NormRows& n, const View& grad, const View& x, const View& weight, const View& dx,
-                  const View& dw, const View& db);
+                  const View& dw, const View& db, const BlockWork* then = nullptr);
 
 }  // namespace anneal::cpu

@@ -8,7 +8,8 @@ HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int64_t kParts = 64;  // of the rows in a gradient, whatever the number of threads
+constexpr int64_t kParts = 64;    // of the rows in a gradient, whatever the number of threads
+constexpr int64_t kBlock = 4096;  // elements of rows that something else is done to
 
 /// The sum of f(vector at i) over n values, four vectors at a time; f gets a descriptor and an offset.
 template <class T, class F>
@@ -54,18 +55,30 @@ struct Statistics {
   }
 };
 
+/// Calls f(first, last) for blocks of rows [begin, end) that stay in cache.
+template <class F>
+void eachBlock(int64_t begin, int64_t end, int64_t size, F&& f) {
+  const int64_t rows = 1 + kBlock / size;
+  for (; begin < end; begin += rows) f(begin, std::min(begin + rows, end));
+}
+
 template <class S, class T>
-void normalize(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y) {
+void normalize(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y,
+               const BlockWork* before) {
   const std::vector<T> weights = parameter<T>(weight, n.size, T(1)), biases = parameter<T>(bias, n.size, T(0));
   const T *HWY_RESTRICT w = weights.data(), *HWY_RESTRICT b = biases.data();
   parallelFor(n.rows, 1 + 8192 / n.size, [&](int64_t begin, int64_t end) {
     std::vector<T> buffer(std::is_same_v<S, T> ? 0 : size_t(n.size));
-    for (int64_t r = begin; r < end; ++r) {
-      const T* HWY_RESTRICT in = rowOf(x.as<S>() + r * n.size, buffer, n.size);
-      const Statistics<T> s(n, in);
-      S* HWY_RESTRICT out = y.as<S>() + r * n.size;
-      for (int64_t i = 0; i < n.size; ++i) out[i] = convertTo<S>((in[i] - s.mean) * s.scale * w[i] + b[i]);
-    }
+    eachBlock(begin, end, n.size, [&](int64_t first, int64_t last) {
+      if (before) before->apply(nullptr, first, last - first, 0, n.size);
+      for (int64_t r = first; r < last; ++r) {
+        const T* in = rowOf(x.as<S>() + r * n.size, buffer, n.size);
+        const Statistics<T> s(n, in);
+        S* out = y.as<S>() + r * n.size;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n.size; ++i) out[i] = convertTo<S>((in[i] - s.mean) * s.scale * w[i] + b[i]);
+      }
+    });
   });
 }
 
@@ -93,7 +106,7 @@ void rowGradient(const NormRows& n, const T* HWY_RESTRICT grad, const T* HWY_RES
 
 template <class S, class T>
 void gradient(const NormRows& n, const View& grad, const View& x, const View& weight, const View& dx, const View& dw,
-              const View& db) {
+              const View& db, const BlockWork* then) {
   const std::vector<T> w = parameter<T>(weight, n.size, T(1));
   const int64_t step = std::max((n.rows + kParts - 1) / kParts, 1 + 4096 / n.size), parts = (n.rows + step - 1) / step;
   std::vector<T> weights(size_t(parts * n.size)), biases(weights.size());
@@ -101,21 +114,25 @@ void gradient(const NormRows& n, const View& grad, const View& x, const View& we
     const size_t room = std::is_same_v<S, T> ? 0 : size_t(n.size);
     std::vector<T> gradBuffer(room), xBuffer(room);
     for (int64_t p = begin; p < end; ++p)
-      for (int64_t r = p * step; r < std::min((p + 1) * step, n.rows); ++r)
-        rowGradient<S, T>(n, rowOf(grad.as<S>() + r * n.size, gradBuffer, n.size),
-                          rowOf(x.as<S>() + r * n.size, xBuffer, n.size), w.data(), dx.as<S>() + r * n.size,
-                          &weights[size_t(p * n.size)], &biases[size_t(p * n.size)]);
+      eachBlock(p * step, std::min((p + 1) * step, n.rows), n.size, [&](int64_t first, int64_t last) {
+        for (int64_t r = first; r < last; ++r)
+          rowGradient<S, T>(n, rowOf(grad.as<S>() + r * n.size, gradBuffer, n.size),
+                            rowOf(x.as<S>() + r * n.size, xBuffer, n.size), w.data(), dx.as<S>() + r * n.size,
+                            &weights[size_t(p * n.size)], &biases[size_t(p * n.size)]);
+        if (then) then->apply(dx.as<S>() + first * n.size, first, last - first, 0, n.size);
+      });
   });
   sumParts(weights.data(), parts, n.size, dw.as<T>());
   sumParts(biases.data(), parts, n.size, db.as<T>());
 }
 
-void normalizeAny(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y) {
-  visitFloats(x.dtype, [&]<class S, class T>(S, T) { normalize<S, T>(n, x, weight, bias, y); });
+void normalizeAny(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y,
+                  const BlockWork* before) {
+  visitFloats(x.dtype, [&]<class S, class T>(S, T) { normalize<S, T>(n, x, weight, bias, y, before); });
 }
 void gradientAny(const NormRows& n, const View& grad, const View& x, const View& weight, const View& dx, const View& dw,
-                 const View& db) {
-  visitFloats(x.dtype, [&]<class S, class T>(S, T) { gradient<S, T>(n, grad, x, weight, dx, dw, db); });
+                 const View& db, const BlockWork* then) {
+  visitFloats(x.dtype, [&]<class S, class T>(S, T) { gradient<S, T>(n, grad, x, weight, dx, dw, db, then); });
 }
 
 }  // namespace anneal::cpu::HWY_NAMESPACE
@@ -127,12 +144,13 @@ namespace anneal::cpu {
 HWY_EXPORT(normalizeAny);
 HWY_EXPORT(gradientAny);
 
-void normalizeRows(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y) {
-  if (n.size) HWY_DYNAMIC_DISPATCH(normalizeAny)(n, x, weight, bias, y);
+void normalizeRows(const NormRows& n, const View& x, const View& weight, const View& bias, const View& y,
+                   const BlockWork* before) {
+  if (n.size) HWY_DYNAMIC_DISPATCH(normalizeAny)(n, x, weight, bias, y, before);
 }
 void rowsGradient(const NormRows& n, const View& grad, const View& x, const View& weight, const View& dx,
-                  const View& dw, const View& db) {
-  if (n.size) HWY_DYNAMIC_DISPATCH(gradientAny)(n, grad, x, weight, dx, dw, db);
+                  const View& dw, const View& db, const BlockWork* then) {
+  if (n.size) HWY_DYNAMIC_DISPATCH(gradientAny)(n, grad, x, weight, dx, dw, db, then);
 }
 
 }  // namespace anneal::cpu

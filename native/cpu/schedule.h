@@ -5,6 +5,8 @@
 
 namespace anneal::cpu {
 
+inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /// Calls `f(i)` for i in [0, n), each thread taking the next one when it is done: for parts of unequal work.
 template <class F>
 void parallelTasks(int64_t n, F&& f) {

@@ -47,6 +47,8 @@ void optimize(Graph& graph) {
   passes::fuseQuantized(graph);
   passes::hoist(graph);
   passes::fuseElementwise(graph);
+  passes::fuseNorms(graph);
+  passes::fuseEpilogues(graph);
   passes::schedule(graph);
 }
 

@@ -195,7 +195,9 @@ const Op<None> selu({.name = "selu",
                      .infer = inferFloatMap<None>,
                      .vjp = [](const V& v) { return Tensors{eluGrad(v.grad(), v.in(), factorsOf(SeluFactors{}))}; },
                      .saves = kSaveInputs,
-                     .anyStrides = true});
+                     .anyStrides = true,
+                     .overwrites = true,
+                     .pointwise = [](const None&) { return cpu::pointwise<scalar::Elu>(SeluFactors{}); }});
 
 const Op<Gelu> gelu({.name = "gelu",
                      .doc = "The Gaussian error linear unit, `x * Phi(x)` (Hendrycks and Gimpel, 2016).",

@@ -44,12 +44,8 @@ const void* contiguousBias(const View& bias) {
   });
 }
 
-void linearCpu(const Call<None>& call) {
-  cpu::Gemm g = productOf(Matrices::of(call.in[0]), Matrices::of(call.in[1]).transposed(), call.out[0]);
-  if (call.in.size() > 2 && call.in[2].defined) g.bias = contiguousBias(call.in[2]);
-  cpu::gemm(g);
-}
-const Implement<None> linearOnCpu("linear", DeviceType::Cpu, linearCpu);
+const Implement<None> linearOnCpu("linear", DeviceType::Cpu,
+                                  [](const Call<None>& c) { cpu::gemm(linearProduct(c.in, c.out[0])); });
 
 Tensors linearVjp(const Vjp<None>& v) {
   const Tensor& weight = v.in(1);
@@ -61,6 +57,12 @@ Tensors linearVjp(const Vjp<None>& v) {
 }
 
 }  // namespace
+
+cpu::Gemm linearProduct(std::span<const View> in, const View& out) {
+  cpu::Gemm g = productOf(Matrices::of(in[0]), Matrices::of(in[1]).transposed(), out);
+  if (in.size() > 2 && in[2].defined) g.bias = contiguousBias(in[2]);
+  return g;
+}
 
 const Op<None> linear(
     {.name = "linear",

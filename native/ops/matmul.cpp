@@ -24,12 +24,8 @@ Specs inferMatmul(const Args<None>& c) {
   return {{out, a.dtype}};
 }
 
-void matmulCpu(const Call<None>& call) {
-  Matrices a = Matrices::of(call.in[0]), b = Matrices::of(call.in[1]);
-  if (call.in[1].shape.rank() == 1) b = b.transposed();
-  cpu::gemm(productOf(a, b, call.out[0]));
-}
-const Implement<None> matmulOnCpu("matmul", DeviceType::Cpu, matmulCpu);
+const Implement<None> matmulOnCpu("matmul", DeviceType::Cpu,
+                                  [](const Call<None>& c) { cpu::gemm(matmulProduct(c.in, c.out[0])); });
 
 Tensor withAxis(const Tensor& x, int axisFromEnd) {
   Shape shape = x.shape();
@@ -60,6 +56,12 @@ Tensors matmulVjp(const Vjp<None>& v) {
 }
 
 }  // namespace
+
+cpu::Gemm matmulProduct(std::span<const View> in, const View& out) {
+  Matrices b = Matrices::of(in[1]);
+  if (in[1].shape.rank() == 1) b = b.transposed();
+  return productOf(Matrices::of(in[0]), b, out);
+}
 
 Tensor rowsOf(const Tensor& x) {
   return reshape(x, {.shape = {x.shape().slice(0, x.rank() - 1).product(), x.shape().back()}});

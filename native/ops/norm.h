@@ -1,4 +1,5 @@
 #pragma once
+#include "cpu/blocks.h"
 #include "op/define.h"
 
 namespace anneal::ops {
@@ -44,5 +45,13 @@ struct NormalizeRows {
   bool centered = true;
 };
 extern const Op<NormalizeRows> normalizeRowsGradient;
+
+NormalizeRows normalizedRows(const LayerNorm& a);
+NormalizeRows normalizedRows(const RmsNorm& a, DType dtype);
+/// The kernels, with something that computes rows of x before they are read, or that takes rows of the input's gradient
+/// when they are there.
+void normalizeRowsCpu(const NormalizeRows& a, const View& x, const View& weight, const View& bias, const View& y,
+                      const cpu::BlockWork* before);
+void rowsGradientCpu(const Call<NormalizeRows>& c, const cpu::BlockWork* then);
 
 }  // namespace anneal::ops

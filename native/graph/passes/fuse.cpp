@@ -2,40 +2,14 @@
 #include <map>
 #include <set>
 
-#include "cpu/fused.h"
-#include "graph/passes/passes.h"
+#include "graph/passes/chains.h"
 
 namespace anneal::passes {
 namespace {
 
-constexpr size_t kMostInputs = 12, kMostOutputs = 4, kMostInstructions = 24;
+constexpr size_t kMostInputs = 12, kMostOutputs = 4;
 // Operations that may lie between the members of a group: moving one further would keep its inputs alive for longer.
 constexpr int kReach = 12;
-
-struct Joined {
-  cpu::Chain chain;
-};
-
-void joinedCpu(const Call<Joined>& call) { cpu::runChain(call.attrs.chain, call.in, call.out); }
-
-const Op<Joined> joined({.name = "fusedElementwise",
-                         .doc = "A chain of elementwise operations in one pass; made when a graph is planned.",
-                         .inputs = {"tensors..."},
-                         .outputs = {"results..."},
-                         .nonDifferentiable = true,
-                         .method = false,
-                         .internal = true,
-                         .anyStrides = true,
-                         .overwrites = true});
-const Implement<Joined> joinedOnCpu("fusedElementwise", DeviceType::Cpu, joinedCpu);
-
-/// Whether the operation computes in the type of its result, which a chain does throughout.
-bool joinable(const Graph& graph, const Operation& op) {
-  if (graph.device->type() != DeviceType::Cpu || !op.row->pointwise || op.out().size() != 1) return false;
-  const DType dtype = op.out()[0].view.dtype;
-  if (dtype != DType::Float32 && dtype != DType::Float64) return false;
-  return !op.row->pointwise(op.attrs.get()).loops->boolResult;
-}
 
 /// Operations that are to become one, at the place of the last.
 struct Group {
@@ -80,7 +54,8 @@ class Fusion {
   }
 
   bool fits(const Group& group, int g, int i, const Spec& spec) const {
-    if (group.spec != spec || group.members.size() >= kMostInstructions || i - group.members.back() > kReach)
+    if (group.spec != spec || group.members.size() >= cpu::Chain::kMostInstructions ||
+        i - group.members.back() > kReach)
       return false;
     std::set<int> inputs;
     size_t outputs = 0;

@@ -25,6 +25,10 @@ void splitUpdates(Graph& graph);
 void recompute(Graph& graph);
 /// Orders the operations for a lower peak of memory: what frees memory early, what takes it late.
 void schedule(Graph& graph);
+/// Has rows of elementwise operations' results normalised while they are in cache.
+void fuseNorms(Graph& graph);
+/// Gives matrix products and gradients of norms the elementwise operations that follow them.
+void fuseEpilogues(Graph& graph);
 
 /// Folds batch norms with given statistics into the convolutions before them, and joins these with additions and ReLUs.
 void fuseConvolutions(Graph& graph);
