@@ -53,7 +53,8 @@ void allowOutputs(std::span<const View> in, std::span<const View> out) {
 void CpuDevice::emptyCache() {
   pool_.trim();
 #ifdef __GLIBC__
-  malloc_trim(0);  // what glibc has freed of blocks below its threshold, which grows to 32 MiB, stays resident otherwise
+  malloc_trim(
+      0);  // what glibc has freed of blocks below its threshold, which grows to 32 MiB, stays resident otherwise
 #endif
 }
 
