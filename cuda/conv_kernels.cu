@@ -3,6 +3,7 @@
 #include "conv.cuh"
 #include "device.h"
 #include "dnn.h"
+#include "rows.cuh"
 
 namespace anneal::cuda {
 namespace {
@@ -140,16 +141,6 @@ __global__ void __launch_bounds__(kThreads) finishElements(ConvStore<T> to, int 
   if (i < n) to.put(i, int(i % channels), cpu::convertTo<ConvSum<T>>(to.to[i]));
 }
 
-template <class F>
-void visitFloats(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::Float32: return f(TypeTag<float>{});
-    case DType::Float64: return f(TypeTag<double>{});
-    case DType::Float16: return f(TypeTag<Half>{});
-    default: return f(TypeTag<BFloat16>{});
-  }
-}
-
 template <class T>
 const T* orNull(const View& v) {
   return v.defined ? v.as<T>() : nullptr;
@@ -202,7 +193,7 @@ const View kNone{.defined = false};
 /// y = after(y + bias), in place: what the library does not do.
 void finish(const View& bias, const ConvAfter& after, const View& y) {
   if (y.size() == 0 || (!bias.defined && !after.residual.defined && !after.relu)) return;
-  visitFloats(y.dtype, [&]<class T>(TypeTag<T>) {
+  visitFloat(y.dtype, [&]<class T>(TypeTag<T>) {
     launch(finishElements<T>, blocksFor(y.size(), kThreads), kThreads, 0, stream(),
            ConvStore<T>{y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}, int(y.shape.back()),
            y.size());
@@ -214,7 +205,7 @@ void finish(const View& bias, const ConvAfter& after, const View& y) {
 void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
               const View& y) {
   if (y.size() == 0) return;
-  visitFloats(y.dtype, [&]<class T>(TypeTag<T>) {
+  visitFloat(y.dtype, [&]<class T>(TypeTag<T>) {
     multiply(
         ConvForwardProduct<T>{
             sizesOf(s), x.as<T>(), weight.as<T>(), {y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}},
@@ -225,7 +216,7 @@ void convolve(const ConvShape& s, const View& x, const View& weight, const View&
 void convolveData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
   if (dx.size() == 0) return;
   if (!s.empty() && convolveByLibrary(ConvWay::Data, s, dx, weight, grad)) return finish(bias, {.residual = kNone}, dx);
-  visitFloats(dx.dtype, [&]<class T>(TypeTag<T>) {
+  visitFloat(dx.dtype, [&]<class T>(TypeTag<T>) {
     multiply(ConvDataProduct<T>{sizesOf(s), grad.as<T>(), weight.as<T>(), {dx.as<T>(), orNull<T>(bias)}},
              int(s.groups));
   });
@@ -234,7 +225,7 @@ void convolveData(const ConvShape& s, const View& grad, const View& weight, cons
 void convolveWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
   if (dw.size() == 0) return;
   if (!s.empty() && convolveByLibrary(ConvWay::Weights, s, x, dw, grad)) return;
-  visitFloats(dw.dtype, [&]<class T>(TypeTag<T>) { weightsOf<T>(s, x, grad, dw); });
+  visitFloat(dw.dtype, [&]<class T>(TypeTag<T>) { weightsOf<T>(s, x, grad, dw); });
 }
 
 }  // namespace anneal::cuda
