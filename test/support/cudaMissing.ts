@@ -29,7 +29,6 @@ export const cudaMissing: readonly string[] = [
   'quantizedPlan',
   'rmsNorm',
   'rmsPropUpdate',
-  'rotaryEmbedding',
   'sgdUpdate',
   'sort',
   'stridedGrad',
