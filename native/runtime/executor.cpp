@@ -117,7 +117,7 @@ void Executor::loop() {
     }
     for (Job& job : batch) {
       run(job);
-      completed_.fetch_add(1, std::memory_order_release);
+      completed_.fetch_add(1);  // in one order with `waiters_`, or else a waiter that comes now could be missed
       if (waiters_.load()) {
         std::lock_guard lock(mutex_);
         progress_.notify_all();
