@@ -254,7 +254,8 @@ bool ConvWinograd::takes(const ConvShape& s) {
       s.after[0] != 0 || s.inChannels % 16 != 0 || s.outChannels % 16 != 0)
     return false;
   // In multiplications per pair of channels: the products, the transforms (per channel), and reading the weights.
-  const double squares = double(s.batch * s.in[0]) * double((s.out[1] + 3) / 4) * double((s.out[2] + 3) / 4);
+  const int64_t down = (s.out[1] + 3) / 4, across = (s.out[2] + 3) / 4;
+  const double squares = double(s.batch * s.in[0]) * double(down * across);
   const double transforms = 250 * (1 / double(s.inChannels) + 1 / double(s.outChannels)), reading = 12;
   return squares * (36 + transforms) + 36 * reading < 9 * (double(s.batch) * double(s.out.product()) + reading);
 }
