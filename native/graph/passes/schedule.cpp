@@ -67,6 +67,7 @@ using Place = std::tuple<int, int, int>;
 void rearrange(Graph& graph, std::vector<Place> places) {
   std::sort(places.begin(), places.end());
   std::vector<Operation> operations;
+  operations.reserve(places.size());
   for (const Place& place : places) operations.push_back(std::move(graph.operations[size_t(std::get<2>(place))]));
   graph.operations = std::move(operations);
 }
