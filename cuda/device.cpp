@@ -77,9 +77,7 @@ CudaDevice& current() {
   return *here;
 }
 
-Scratch::Scratch(size_t bytes) : block_(current().scratch(bytes)) {
-  allowAccess(block_->data, bytes);
-}
+Scratch::Scratch(size_t bytes) : block_(current().scratch(bytes)) { allowAccess(block_->data, bytes); }
 
 CudaDevice::CudaDevice(int index, int ordinal)
     : index_(index),
@@ -99,9 +97,9 @@ CudaDevice::CudaDevice(int index, int ordinal)
                             .submitted = [] { return uint64_t(0); },
                             .completed = [] { return uint64_t(0); },
                             .synchronize = [] {},
-                            .released = kEmulated && kTracksAccess
-                                            ? std::function<void(std::byte*, size_t)>([](auto... b) { forbidAccess(b...); })
-                                            : nullptr},
+                            .released = kEmulated && kTracksAccess ? std::function<void(std::byte*, size_t)>(
+                                                                         [](auto... b) { forbidAccess(b...); })
+                                                                   : nullptr},
                0),
       executor_({.begin =
                      [this] {

@@ -97,8 +97,8 @@ class CudaDevice : public Device {
   size_t unsettled_ = 0;  // waiting, and the one that is being called
   std::condition_variable settled_;
   Pool pool_;
-  // Working memory of kernels. It is taken and given back when they are started, not when their tasks are queued as tensors
-  // are: a block that the pool has back may still be read by tasks that are queued.
+  // Working memory of kernels. It is taken and given back when they are started, not when their tasks are queued as
+  // tensors are: a block that the pool has back may still be read by tasks that are queued.
   Pool scratch_;
   Executor executor_;
 };

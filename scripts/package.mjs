@@ -1,5 +1,6 @@
 // Makes build/packages/anneal-*.tgz (TypeScript compiled) and build/packages/anneal-linux-x64-*.tgz (the native files
-// and every shared library that a bare system with glibc and Node lacks). Wants a finished build; see scripts/run.
+// and every shared library that a bare system with glibc and Node lacks), and of the CUDA backend if build-cuda/ has
+// it. Wants a finished build; see scripts/run.
 import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
@@ -139,7 +140,37 @@ ${[...owners, 'node-addon-api'].join(', ')}.
   writeFileSync(join(folder, 'README.md'), text)
 }
 
+/** The CUDA backend, where it has been built: it finds the core, which is loaded before it, by its name. */
+function makeCuda() {
+  const library = 'build-cuda/libanneal_cuda.so'
+  if (!existsSync(library)) return console.log('no CUDA package: build-cuda/ holds no libanneal_cuda.so')
+  const folder = join(output, `${platform}-cuda13`)
+  mkdirSync(folder)
+  const copy = join(folder, basename(library))
+  copyFileSync(library, copy)
+  run('strip', '--strip-unneeded', copy)
+  copyFileSync('LICENSE', join(folder, 'LICENSE'))
+  const description = "Anneal's CUDA backend, for NVIDIA GPUs from Ampere on and drivers of CUDA 13 (580 or later)"
+  writeJson(join(folder, 'package.json'), {
+    name: `@anneal/${platform}-cuda13`,
+    version: root.version,
+    description,
+    license: root.license,
+    engines: root.engines,
+    os: ['linux'],
+    cpu: ['x64'],
+    libc: ['glibc'],
+    peerDependencies: { [`@anneal/${platform}`]: root.version },
+  })
+  writeFileSync(
+    join(folder, 'README.md'),
+    `# @anneal/${platform}-cuda13\n\n${description}. Anneal loads it when a device 'cuda' is asked for.\n`,
+  )
+  pack(folder)
+}
+
 rmSync(output, { recursive: true, force: true })
 mkdirSync(output, { recursive: true })
 makeMain()
 makePlatform()
+makeCuda()

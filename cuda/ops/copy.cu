@@ -1,10 +1,11 @@
-// Copies between layouts and conversions between dtypes: contiguous, cast.
+// Copies between layouts and conversions between dtypes: contiguous, cast, stridedGrad.
 #include "copy.h"
 
 #include "cpu/copy.h"
 #include "device.h"
 #include "index.h"
 #include "ops/arithmetic.h"
+#include "ops/slices.h"
 #include "ops/views.h"
 #include "value.h"
 
@@ -153,7 +154,8 @@ void copyStrided(const View& in, const View& out) {
 
 void copy(const View& in, const View& out) {
   if (out.size() == 0) return;
-  if (!in.memory) return fillWith(in, out);
+  if (!in.memory && out.contiguous()) return fillWith(in, out);
+  if (!in.memory) return copy(Prepared(in, out.dtype).view(), out);
   if (in.dtype != out.dtype) {
     if (!convertCommon(in, out)) visitType(out.dtype, [&]<class To>(TypeTag<To>) { convertStrided<To>(in, out); });
     return;
@@ -177,6 +179,13 @@ namespace {
 
 void contiguousCuda(const Call<None>& call) { copy(call.in[0], call.out[0]); }
 void castCuda(const Call<ops::Cast>& call) { copy(call.in[0], call.out[0]); }
+/// Zeros, and over them the gradient of what was seen at those places, each of them once.
+void stridedGradCuda(const Call<ops::Strided>& call) {
+  const View& grad = call.in[0];
+  fill(call.out[0], 0);
+  copy(grad, cpu::part(call.out[0], grad.shape, Strides(call.attrs.strides), call.attrs.offset));
+}
+const Implement<ops::Strided> stridedGradOnCuda("stridedGrad", DeviceType::Cuda, stridedGradCuda);
 const Implement<None> contiguousOnCuda("contiguous", DeviceType::Cuda, contiguousCuda);
 const Implement<ops::Cast> castOnCuda("cast", DeviceType::Cuda, castCuda);
 

@@ -25,8 +25,9 @@ std::vector<std::string> candidates() {
   Dl_info self;
   if (dladdr(reinterpret_cast<const void*>(&anneal::device), &self) && self.dli_fname) {
     const std::string path = self.dli_fname;
-    if (const size_t slash = path.rfind('/'); slash != std::string::npos) out.push_back(path.substr(0, slash + 1));
-    for (std::string& folder : out) folder += kLibrary;
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    // Beside the core, or in a package beside the core's.
+    for (const char* place : {"", "../linux-x64-cuda13/"}) out.push_back(folder + place + kLibrary);
   }
   out.emplace_back(kLibrary);
   return out;
