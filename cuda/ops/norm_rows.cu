@@ -1,6 +1,5 @@
 // Normalisation of rows: layerNorm, rmsNorm and their gradients.
 #include <cmath>
-#include <limits>
 
 #include "columns.h"
 #include "copy.h"
@@ -223,14 +222,15 @@ __global__ void __launch_bounds__(1024) sumPiecesKernel(const C* pieces, int64_t
   out[column] = sum;
 }
 
-Rows rowsOf(const Shape& x, int64_t axes, double eps, bool centered) {
-  const int rank = x.rank();
-  return {x.slice(0, rank - int(axes)).product(), x.slice(rank - int(axes), rank).product(), eps, centered};
+Rows rowsOf(const ops::NormalizeRows& a, const Shape& x) {
+  const int rank = x.rank(), axes = int(a.axes);
+  return {x.slice(0, rank - axes).product(), x.slice(rank - axes, rank).product(), a.eps, a.centered};
 }
 
-void normalize(const Call<ops::LayerNorm>* layer, const Rows& r, std::span<const View> in, const View& y) {
+void normalize(const ops::NormalizeRows& a, std::span<const View> in, const View& y) {
   if (y.size() == 0) return;
-  const Parameter weight(in[1]), bias = layer ? Parameter(in[2]) : Parameter();
+  const Rows r = rowsOf(a, y.shape);
+  const Parameter weight(in[1]), bias = in.size() > 2 ? Parameter(in[2]) : Parameter();
   visitFloat(y.dtype, [&]<class T>(TypeTag<T>) {
     const T* from = in[0].as<T>();
     T* to = y.as<T>();
@@ -241,14 +241,9 @@ void normalize(const Call<ops::LayerNorm>* layer, const Rows& r, std::span<const
   });
 }
 
-void layerNormCuda(const Call<ops::LayerNorm>& c) {
-  normalize(&c, rowsOf(c.in[0].shape, c.attrs.axes, c.attrs.eps, true), c.in, c.out[0]);
-}
-
+void layerNormCuda(const Call<ops::LayerNorm>& c) { normalize(ops::normalizedRows(c.attrs), c.in, c.out[0]); }
 void rmsNormCuda(const Call<ops::RmsNorm>& c) {
-  const double epsilon = c.in[0].dtype == DType::Float64 ? std::numeric_limits<double>::epsilon()
-                                                         : double(std::numeric_limits<float>::epsilon());
-  normalize(nullptr, rowsOf(c.in[0].shape, c.attrs.axes, c.attrs.eps.value_or(epsilon), false), c.in, c.out[0]);
+  normalize(ops::normalizedRows(c.attrs, c.in[0].dtype), c.in, c.out[0]);
 }
 
 template <class T>
@@ -285,7 +280,7 @@ void gradientInRegisters(const RowPlan& plan, const Rows& r, const T* g, const T
 
 void rowsGradientCuda(const Call<ops::NormalizeRows>& c) {
   const View &g = c.in[0], &x = c.in[1], &dx = c.out[0], &dw = c.out[1], &db = c.out[2];
-  const Rows r = rowsOf(x.shape, c.attrs.axes, c.attrs.eps, c.attrs.centered);
+  const Rows r = rowsOf(c.attrs, x.shape);
   if (r.size == 0) return;
   if (r.rows == 0) return fill(dw, 0), fill(db, 0);
   visitFloat(x.dtype, [&]<class T>(TypeTag<T>) {

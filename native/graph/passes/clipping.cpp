@@ -113,7 +113,6 @@ class Clipping {
 }  // namespace
 
 void mergeClipping(Graph& graph) {
-  if (graph.device->type() != DeviceType::Cpu) return;  // elsewhere the factor would have to come back to the host
   Clipping(graph).run();
   removeDead(graph);
 }
