@@ -18,8 +18,9 @@ if [ ! -x "$room/node" ]; then
 fi
 node=$room/node
 [ -e node_modules ] || ln -s "$room/node_modules" node_modules
-[ -e dist ] || ln -s "$room/dist" dist
-[ -e build/Release ] || ln -s "$room/build/Release" build/Release
+# Copies: what is behind a link would look for its package beside the link's target.
+[ -e dist ] || cp -r "$room/dist" dist
+[ -e build/Release ] || cp -r "$room/build/Release" build/Release
 [ -e src/ops.generated.ts ] || cp "$room"/*.generated.ts src/
 
 wheels=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
