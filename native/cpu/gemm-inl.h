@@ -53,17 +53,17 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
   const hn::ScalableTag<T> d;
   using Vec = hn::Vec<decltype(d)>;
   constexpr int L = kLanes<T>;
-  Vec sum[R][V];
-#pragma GCC unroll 16
-  for (int i = 0; i < R; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(d);
   // The lines of C come while the sums are made: waiting for them took up to a fifth of a large product's time.
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
     __builtin_prefetch(out.c + i * out.ldc, 1);
     __builtin_prefetch(out.c + i * out.ldc + V * L - 1, 1);
   }
+  Vec sum[R][V];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(d);
 #pragma GCC unroll 4
   for (int64_t p = 0; p < k; ++p) {
     Vec row[V];
