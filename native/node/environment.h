@@ -56,9 +56,9 @@ class Environment {
     return onError;
   }
 
-  /// Queues `work` for when all that the device has been given is done; `settle` runs later on this environment's thread. The environment stays
-  /// alive until then, and is not torn down while the stream works for it; where it is terminated first, `settle` never
-  /// runs.
+  /// Queues `work` for when all that the device has been given is done; `settle` runs later on this environment's
+  /// thread. The environment stays alive until then, and is not torn down while the stream works for it; where it is
+  /// terminated first, `settle` never runs.
   void defer(Device& device, std::function<void()> work, std::function<void(Napi::Env)> settle);
 
   /// The JavaScript error for `e`, with its code.
