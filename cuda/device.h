@@ -72,6 +72,7 @@ class CudaDevice : public Device {
   void copyIn(const Ref<Block>& to, size_t at, Staging& from, Staging::Buffer* buffer, size_t bytes);
   void throwFaults();
   void forbid(std::byte* data, size_t bytes);
+  Ref<Block> allowed(Ref<Block> block);
   cudaEvent_t takeEvent() const;
   void giveEvent(cudaEvent_t event) const;
   void activate() const;
