@@ -8,13 +8,6 @@ namespace {
 
 constexpr int64_t kGrain = 16384;
 
-std::vector<Source> sourcesOf(const Chain& chain, std::span<const View> in, const Shape& target) {
-  std::vector<Source> sources;
-  sources.reserve(in.size());
-  for (const View& v : in) sources.emplace_back(v, target, chain.compute);
-  return sources;
-}
-
 void* after(void* block, int64_t bytes) { return block ? static_cast<std::byte*>(block) + bytes : nullptr; }
 
 }  // namespace

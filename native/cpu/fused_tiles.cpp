@@ -20,6 +20,13 @@ Source::Source(const View& v, const Shape& target, DType compute)
   }
 }
 
+std::vector<Source> sourcesOf(const Chain& chain, std::span<const View> in, const Shape& target) {
+  std::vector<Source> sources;
+  sources.reserve(in.size());
+  for (const View& v : in) sources.emplace_back(v, target, chain.compute);
+  return sources;
+}
+
 void Source::join(const Shape& target, const Strides& full) {
   way_ = Way::Copied;
   for (int axis = 0; axis < target.rank(); ++axis) {

@@ -29,6 +29,8 @@ class Source {
   Convert convert_;
 };
 
+std::vector<Source> sourcesOf(const Chain& chain, std::span<const View> in, const Shape& target);
+
 /// The elements of a tile: `rows` pieces of `width`, `stride` apart, from `begin` on.
 struct Window {
   int64_t begin = 0, width = 0, rows = 1, stride = 0;

@@ -12,7 +12,6 @@ namespace {
 
 constexpr int64_t kTile = int64_t(1) << 16;  // elements that one call of a loop reads
 constexpr int64_t kConverted = 8192;         // the same where they are converted first
-constexpr int64_t kShort = 32;               // rows this short are not worth a call each
 constexpr int64_t kFewUnits = 32;            // with fewer independent results, each is split further
 constexpr int64_t kGrain = 16384;
 
@@ -60,7 +59,7 @@ struct Plan {
       axes.erase(std::next(last).base());
     }
     // Short rows: neighbouring results make the columns, so that vectors still fill.
-    if (columns.size == 1 && rows.size < kShort && !axes.empty() && !axes.back().reduced) {
+    if (columns.size == 1 && rows.size < kLeastRow && !axes.empty() && !axes.back().reduced) {
       columns = axes.back();
       axes.pop_back();
     }
@@ -86,6 +85,29 @@ std::pair<int64_t, int64_t> offsets(const std::vector<Axis>& axes, int64_t index
   return {in, out};
 }
 
+void finish(const Reduction& reduction, double* totals, int64_t n) {
+  const double number = reduction.number;
+  if (reduction.finish == Finish::Scale)
+    for (int64_t j = 0; j < n; ++j) totals[j] *= number;
+  if (reduction.finish == Finish::ScaledRoot)
+    for (int64_t j = 0; j < n; ++j) totals[j] = std::sqrt(totals[j] * number);
+  if (reduction.finish == Finish::Power)
+    for (int64_t j = 0; j < n; ++j) totals[j] = std::pow(totals[j], number);
+}
+
+template <class Acc>
+void put(const Acc* totals, int64_t n, const View& out, int64_t at, int64_t stride) {
+  visitType(out.dtype, [&]<class T>(TypeTag<T>) {
+    for (int64_t j = 0; j < n; ++j) out.as<T>()[at + j * stride] = convertTo<T>(totals[j]);
+  });
+}
+
+/// Into how many chunks of its steps each of `units` results is split, of `size` elements each.
+int64_t chunksOf(int64_t units, int64_t size, int64_t steps) {
+  if (units >= kFewUnits) return 1;
+  return std::clamp<int64_t>(size / kTile, 1, std::min<int64_t>(256, std::max<int64_t>(1, steps)));
+}
+
 template <class Acc>
 class Driver {
  public:
@@ -109,9 +131,7 @@ class Driver {
 
   void run() {
     if (manyRows()) return rows();
-    int64_t chunks = units_ >= kFewUnits ? 1
-                                         : std::clamp<int64_t>(unitSize_ / kTile, 1,
-                                                               std::min<int64_t>(256, std::max<int64_t>(1, steps_)));
+    const int64_t chunks = chunksOf(units_, unitSize_, steps_);
     if (chunks == 1) return whole();
     std::vector<Acc> totals(size_t(units_ * chunks * block_), initialTotal<Acc>(reduction_.reducer));
     parallelFor(units_ * chunks, std::max<int64_t>(1, kGrain * chunks / unitSize_), [&](int64_t begin, int64_t end) {
@@ -216,20 +236,8 @@ class Driver {
 
   /// Writes n totals from element `at` of the result on.
   void store(Acc* totals, int64_t n, int64_t at, int64_t stride) const {
-    if constexpr (std::is_same_v<Acc, double>) finish(totals, n);
-    visitType(out_.dtype, [&]<class T>(TypeTag<T>) {
-      for (int64_t j = 0; j < n; ++j) out_.as<T>()[at + j * stride] = convertTo<T>(totals[j]);
-    });
-  }
-
-  void finish(double* totals, int64_t n) const {
-    const double number = reduction_.number;
-    if (reduction_.finish == Finish::Scale)
-      for (int64_t j = 0; j < n; ++j) totals[j] *= number;
-    if (reduction_.finish == Finish::ScaledRoot)
-      for (int64_t j = 0; j < n; ++j) totals[j] = std::sqrt(totals[j] * number);
-    if (reduction_.finish == Finish::Power)
-      for (int64_t j = 0; j < n; ++j) totals[j] = std::pow(totals[j], number);
+    if constexpr (std::is_same_v<Acc, double>) finish(reduction_, totals, n);
+    put(totals, n, out_, at, stride);
   }
 
   const Reduction& reduction_;
@@ -265,6 +273,18 @@ std::vector<double> reduceToDouble(const Reduction& reduction, const View& x, co
       .memory = reinterpret_cast<std::byte*>(values.data()), .shape = {n}, .strides = {1}, .dtype = DType::Float64};
   reduce(reduction, x, axes, out, operands);
   return values;
+}
+
+int64_t piecesOf(int64_t rows, int64_t width) { return chunksOf(rows, width, (width + kTile - 1) / kTile); }
+
+std::pair<int64_t, int64_t> pieceOf(int64_t i, int64_t pieces, int64_t width) {
+  const int64_t steps = (width + kTile - 1) / kTile;
+  return {steps * i / pieces * kTile, std::min(width, steps * (i + 1) / pieces * kTile)};
+}
+
+void writeTotals(const Reduction& reduction, double* totals, int64_t n, const View& out, int64_t at) {
+  finish(reduction, totals, n);
+  put(totals, n, out, at, 1);
 }
 
 }  // namespace anneal::cpu

@@ -21,7 +21,15 @@ struct Reduction {
 void reduce(const Reduction& reduction, const View& x, const Ints& axes, const View& out,
             const double* operands = nullptr);
 
-/// The same into new memory in double.
+/// How `reduce` takes rows without gaps that are not short: pieces of a row whose totals are merged in order, and the
+/// elements of piece `i`. Rows of fewer than kLeastRow elements it takes in another way.
+inline constexpr int64_t kLeastRow = 32;
+int64_t piecesOf(int64_t rows, int64_t width);
+std::pair<int64_t, int64_t> pieceOf(int64_t i, int64_t pieces, int64_t width);
+/// Writes n totals, finished, from element `at` of `out` on.
+void writeTotals(const Reduction& reduction, double* totals, int64_t n, const View& out, int64_t at);
+
+/// The same as `reduce` into new memory in double.
 std::vector<double> reduceToDouble(const Reduction& reduction, const View& x, const Ints& axes,
                                    const double* operands = nullptr);
 

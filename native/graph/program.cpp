@@ -49,6 +49,7 @@ void optimize(Graph& graph) {
   passes::fuseElementwise(graph);
   passes::fuseNorms(graph);
   passes::fuseEpilogues(graph);
+  passes::fuseReductions(graph);
   passes::schedule(graph);
 }
 

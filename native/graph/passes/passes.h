@@ -29,6 +29,8 @@ void schedule(Graph& graph);
 void fuseNorms(Graph& graph);
 /// Gives matrix products and gradients of norms the elementwise operations that follow them.
 void fuseEpilogues(Graph& graph);
+/// Takes totals of rows of elementwise operations' results while they are in cache.
+void fuseReductions(Graph& graph);
 
 /// Folds batch norms with given statistics into the convolutions before them, and joins these with additions and ReLUs.
 void fuseConvolutions(Graph& graph);
