@@ -12,6 +12,7 @@ export const cudaMissing: readonly string[] = [
   'fusedElementwise',
   'fusedEpilogue',
   'fusedNorm',
+  'fusedReduction',
   'linearScan',
   'packConv',
   'quantizedInference',
