@@ -9,9 +9,6 @@
 namespace anneal::passes {
 namespace {
 
-// Operations that may lie between one and what is done to its results: the first moves there.
-constexpr int kReach = 12;
-
 /// A kernel that hands its first result on block by block. The memory of that is only for working then.
 using Producer = void (*)(const void* attrs, std::span<const View> in, std::span<const View> out,
                           const cpu::BlockWork& then);
@@ -101,7 +98,7 @@ class Epilogues {
 
   /// The last operation among those that a chain reads from which it may take over; or -1.
   int findProducer(int i) const {
-    if (at(i).row != &joined.row() && !joinable(graph_, at(i))) return -1;
+    if (!isChain(graph_, at(i))) return -1;
     int found = -1;
     for (const Operand& o : at(i).in()) {
       const int writer = o.value < 0 ? -1 : uses_.writer[size_t(o.value)];

@@ -8,9 +8,6 @@ namespace anneal::passes {
 namespace {
 
 constexpr size_t kMostInputs = 12, kMostOutputs = 4;
-// Operations that may lie between the members of a group: moving one further would keep its inputs alive for longer.
-constexpr int kReach = 12;
-
 /// Operations that are to become one, at the place of the last.
 struct Group {
   std::vector<int> members;

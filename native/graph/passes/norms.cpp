@@ -7,9 +7,6 @@
 namespace anneal::passes {
 namespace {
 
-// Operations that may lie between a chain and the norm, which moves to the chain.
-constexpr int kReach = 12;
-
 /// A chain whose result is normalised row by row. Inputs: weight, bias, those of the chain. Outputs: those of the
 /// chain, then the normalised rows, unless they take the place of the ones that nobody else reads.
 struct NormAfter {
@@ -70,7 +67,7 @@ class Norms {
     const Operand& x = at(i).in()[0];
     const int chain = x.value < 0 ? -1 : uses_.writer[size_t(x.value)];
     if (chain < 0 || i - chain > kReach || normOf_[size_t(chain)] >= 0 || moved_[size_t(chain)]) return -1;
-    if (at(chain).row != &joined.row() && !joinable(graph_, at(chain))) return -1;
+    if (!isChain(graph_, at(chain))) return -1;
     if (!x.whole(graph_.values[size_t(x.value)]) || x.view.size() == 0) return -1;
     // Weight and bias must be there already, as they lie.
     for (size_t k = 1; k < at(i).inputs; ++k) {

@@ -9,9 +9,6 @@
 namespace anneal::passes {
 namespace {
 
-// Operations that may lie between a chain and its reduction, which moves to the chain.
-constexpr int kReach = 12;
-
 /// A chain with totals of one of its results. Outputs: those of the chain, then the totals.
 struct ChainTotals {
   cpu::Chain chain;
@@ -94,7 +91,7 @@ class Reductions {
     if (x.offset != 0 || !x.view.contiguous() || x.view.size() != made.size() || made.size() == 0) return -1;
     const int64_t width = totalsOf(at(i))->width;
     if (width < 2 || !cpu::totalsLikeReduce(made.size() / width, width)) return -1;
-    return at(chain).row == &joined.row() || joinable(graph_, at(chain)) ? chain : -1;
+    return isChain(graph_, at(chain)) ? chain : -1;
   }
 
   Operation join(const Operation& maker, const Operation& reduction) const {
