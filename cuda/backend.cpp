@@ -56,9 +56,8 @@ const std::vector<int>& usable() {
 
 std::string problem() {
   if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL))
-    return "the NVIDIA driver is missing (libcuda.so.1 cannot be loaded); install the driver, or in a container pass "
-           "the "
-           "GPU through (docker run --gpus all)";
+    return "the NVIDIA driver is missing (libcuda.so.1 cannot be loaded); install version 580 or later, or in a "
+           "container pass the GPU through (docker run --gpus all)";
   int driver = 0, runtime = 0, count = 0;
   (void)cudaDriverGetVersion(&driver);
   (void)cudaRuntimeGetVersion(&runtime);
@@ -83,7 +82,7 @@ std::vector<std::pair<std::string, std::string>> versions() {
   int driver = 0, runtime = 0;
   (void)cudaDriverGetVersion(&driver);
   (void)cudaRuntimeGetVersion(&runtime);
-  return {{"driver", "CUDA " + version(driver)}, {"runtime", "CUDA " + version(runtime)}};
+  return {{"driver", driver ? "CUDA " + version(driver) : "none"}, {"runtime", "CUDA " + version(runtime)}};
 }
 
 #endif
@@ -111,6 +110,8 @@ std::vector<Device*> started() {
 
 std::vector<std::pair<std::string, std::string>> describe() {
   auto out = versions();
+  if (Dl_info self; dladdr(reinterpret_cast<const void*>(&devices), &self) && self.dli_fname)
+    out.emplace(out.begin(), "library", self.dli_fname);
   for (int i = 0; i < devices(); ++i) out.emplace_back(text("cuda:", i), hardwareOf(usable()[size_t(i)]));
   out.emplace_back("cuBLASLt", describeBlas());
   out.emplace_back("cuDNN", describeDnn());

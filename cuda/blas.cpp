@@ -24,7 +24,9 @@ constexpr double kWorthTiming = 1e8;  // scalar operations from which candidates
 
 /// The functions that are used, from whichever version is there.
 struct Functions {
-  Library library{"cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "pip install nvidia-cublas"};
+  Library library{"cuBLASLt",
+                  {"libcublasLt.so.13", "libcublasLt.so.12"},
+                  "pip install nvidia-cublas, or apt install libcublas-13-0"};
   decltype(&cublasLtCreate) create = library.find<decltype(&cublasLtCreate)>("cublasLtCreate");
   decltype(&cublasLtGetVersion) version = library.find<decltype(&cublasLtGetVersion)>("cublasLtGetVersion");
   decltype(&cublasLtMatmul) matmul = library.find<decltype(&cublasLtMatmul)>("cublasLtMatmul");
@@ -260,6 +262,9 @@ Engine& engine() {
   return *own;
 }
 
+/// 130101 as 13.1.1.
+std::string versionOf(size_t number) { return text(number / 10000, '.', number / 100 % 100, '.', number % 100); }
+
 }  // namespace
 
 bool multiplyByLibrary(const Product& product) {
@@ -268,8 +273,9 @@ bool multiplyByLibrary(const Product& product) {
 }
 
 std::string describeBlas() {
-  const std::string problem = lt().library.problem();
-  return problem.empty() ? text(lt().version()) : problem + "; until then products are made by slower kernels";
+  const Library& library = lt().library;
+  if (!library.problem().empty()) return library.problem() + "; until then products are made by slower kernels";
+  return text(versionOf(lt().version()), " (", library.path(), ")");
 }
 
 }  // namespace anneal::cuda

@@ -266,9 +266,9 @@ bool convolveByLibrary(ConvWay way, const cpu::ConvShape& s, const View& x, cons
 
 std::string describeDnn() {
   const std::string& problem = dnn().library.problem();
-  if (!problem.empty()) return problem + "; convolutions are made by slower kernels";
+  if (!problem.empty()) return problem + "; until then convolutions are made by slower kernels";
   const size_t version = dnn().version();
-  return text(version / 10000, '.', version / 100 % 100, '.', version % 100);
+  return text(version / 10000, '.', version / 100 % 100, '.', version % 100, " (", dnn().library.path(), ")");
 }
 
 }  // namespace anneal::cuda

@@ -11,7 +11,9 @@ namespace anneal::cuda {
 
 /// The functions that are used, from whichever release of cuDNN 9 is there.
 struct DnnFunctions {
-  Library library{"cuDNN 9", {"libcudnn.so.9", "libcudnn_graph.so.9"}, "pip install nvidia-cudnn-cu13"};
+  Library library{"cuDNN 9",
+                  {"libcudnn.so.9", "libcudnn_graph.so.9"},
+                  "pip install nvidia-cudnn-cu13, or apt install libcudnn9-cuda-13"};
   decltype(&cudnnGetVersion) version = library.find<decltype(&cudnnGetVersion)>("cudnnGetVersion");
   decltype(&cudnnGetErrorString) describe = library.find<decltype(&cudnnGetErrorString)>("cudnnGetErrorString");
   decltype(&cudnnCreate) create = library.find<decltype(&cudnnCreate)>("cudnnCreate");

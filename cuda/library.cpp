@@ -1,27 +1,25 @@
 #include "library.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 #include <cstdlib>
-#include <sstream>
+#include <filesystem>
+
+#include "folders.h"
 
 namespace anneal::cuda {
 namespace {
 
-/// Folders besides those that the system looks in: ANNEAL_CUDA_LIBRARIES, separated by colons; "" is the system's own.
-std::vector<std::string> folders() {
-  std::vector<std::string> out;
-  if (const char* given = std::getenv("ANNEAL_CUDA_LIBRARIES")) {
-    std::istringstream list(given);
-    for (std::string folder; std::getline(list, folder, ':');)
-      if (!folder.empty()) out.push_back(folder + "/");
-  }
-  Dl_info self;
-  if (dladdr(reinterpret_cast<const void*>(&folders), &self) && self.dli_fname) {
-    const std::string path = self.dli_fname;
-    if (const size_t slash = path.rfind('/'); slash != std::string::npos) out.push_back(path.substr(0, slash + 1));
-  }
-  out.emplace_back();
+/// The file that a handle stands for, where the dynamic loader looked for it.
+std::string fileOf(void* handle, const std::string& asked) {
+  link_map* map = nullptr;
+  return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map ? map->l_name : asked;
+}
+
+std::string enumerated(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : " or ") + name;
   return out;
 }
 
@@ -29,22 +27,34 @@ std::vector<std::string> folders() {
 
 Library::Library(std::string title, const std::vector<std::string>& names, const std::string& remedy)
     : title_(std::move(title)), remedy_(remedy) {
-  std::string reason;
-  for (const std::string& folder : folders()) {
-    for (const std::string& name : names) {
-      handle_ = dlopen((folder + name).c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (handle_) return;
-      reason = dlerror();
-    }
-  }
-  problem_ = title_ + " is missing (" + reason + "): " + remedy_ +
-             ", and name the folder of its library in ANNEAL_CUDA_LIBRARIES unless the system finds it";
+  const LibraryFolders folders = libraryFolders();
+  for (const std::string& folder : folders.chosen)
+    for (const std::string& name : names)
+      if (open(folder, name)) return;
+  for (const std::string& name : names)
+    for (const std::string& folder : folders.usual)
+      if (open(folder, name)) return;
+  problem_ = title_ +
+             (damaged_.empty() ? " is missing (no " + enumerated(names) + " was found)"
+                               : " cannot be loaded (" + damaged_ + ")") +
+             ": " + remedy_ + ", or name the folder of its library in ANNEAL_CUDA_LIBRARIES";
+}
+
+bool Library::open(const std::string& folder, const std::string& name) {
+  const std::string path = folder + name;
+  std::error_code none;
+  const bool there = !folder.empty() && std::filesystem::exists(path, none);
+  if (!there && !folder.empty()) return false;
+  handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle_) path_ = there ? path : fileOf(handle_, name);
+  else if (there && damaged_.empty()) damaged_ = dlerror();
+  return handle_ != nullptr;
 }
 
 void* Library::symbol(const char* name) {
   if (!handle_) return nullptr;
   void* found = dlsym(handle_, name);
-  if (!found && problem_.empty()) problem_ = title_ + " is too old: it lacks " + name + "; " + remedy_;
+  if (!found && problem_.empty()) problem_ = title_ + " is too old: " + path_ + " lacks " + name + "; " + remedy_;
   return found;
 }
 

@@ -1,6 +1,6 @@
 // Makes build/packages/anneal-*.tgz (TypeScript compiled) and build/packages/anneal-linux-x64-*.tgz (the native files
 // and every shared library that a bare system with glibc and Node lacks), and of the CUDA backend if build-cuda/ has
-// it. Wants a finished build; see scripts/run.
+// it, or the library that --cuda PATH names. Wants a finished build; see scripts/run.
 import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
@@ -14,6 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
 
 const output = 'build/packages'
 const native = 'build/Release'
@@ -89,6 +90,9 @@ function makeMain() {
   writeJson(join(folder, 'package.json'), {
     ...published,
     optionalDependencies: { [`@anneal/${platform}`]: root.version },
+    // Installed by whoever has a GPU; named here, so that it is found in the layouts of pnpm and Yarn too.
+    peerDependencies: { [`@anneal/${platform}-cuda13`]: root.version },
+    peerDependenciesMeta: { [`@anneal/${platform}-cuda13`]: { optional: true } },
   })
   pack(folder)
 }
@@ -140,15 +144,25 @@ ${[...owners, 'node-addon-api'].join(', ')}.
   writeFileSync(join(folder, 'README.md'), text)
 }
 
+/** The GPUs that a library has code for, as cuobjdump names them; none where that tool is not there. */
+function architecturesOf(library) {
+  try {
+    const list = run('cuobjdump', '--list-elf', '--list-ptx', library)
+    return [...new Set(list.match(/\bsm_\d+[a-f]?\.(?:cubin|ptx)/g))].sort()
+  } catch {
+    return []
+  }
+}
+
 /** The CUDA backend, where it has been built: it finds the core, which is loaded before it, by its name. */
-function makeCuda() {
-  const library = 'build-cuda/libanneal_cuda.so'
-  if (!existsSync(library)) return console.log('no CUDA package: build-cuda/ holds no libanneal_cuda.so')
+function makeCuda(library) {
+  if (!existsSync(library)) return console.log(`no CUDA package: there is no ${library}`)
   const folder = join(output, `${platform}-cuda13`)
   mkdirSync(folder)
-  const copy = join(folder, basename(library))
+  const copy = join(folder, 'libanneal_cuda.so')
   copyFileSync(library, copy)
   run('strip', '--strip-unneeded', copy)
+  run('patchelf', '--force-rpath', '--set-rpath', '$ORIGIN', copy)
   copyFileSync('LICENSE', join(folder, 'LICENSE'))
   const description = "Anneal's CUDA backend, for NVIDIA GPUs from Ampere on and drivers of CUDA 13 (580 or later)"
   writeJson(join(folder, 'package.json'), {
@@ -161,16 +175,26 @@ function makeCuda() {
     cpu: ['x64'],
     libc: ['glibc'],
     peerDependencies: { [`@anneal/${platform}`]: root.version },
+    anneal: { architectures: architecturesOf(library), ...floorsOf([copy]) },
   })
-  writeFileSync(
-    join(folder, 'README.md'),
-    `# @anneal/${platform}-cuda13\n\n${description}. Anneal loads it when a device 'cuda' is asked for.\n`,
-  )
+  const text = `# @anneal/${platform}-cuda13
+
+${description}.
+Anneal loads it when a device 'cuda' is asked for; nothing needs to be imported from here. \`npx anneal doctor\` says
+whether the driver and NVIDIA's libraries are found. Those for matrix products and convolutions are not on npm:
+
+    pip install nvidia-cublas nvidia-cudnn-cu13
+`
+  writeFileSync(join(folder, 'README.md'), text)
   pack(folder)
 }
+
+const { values: options } = parseArgs({
+  options: { cuda: { type: 'string', default: 'build-cuda/libanneal_cuda.so' } },
+})
 
 rmSync(output, { recursive: true, force: true })
 mkdirSync(output, { recursive: true })
 makeMain()
 makePlatform()
-makeCuda()
+makeCuda(options.cuda)

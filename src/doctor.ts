@@ -46,11 +46,11 @@ function describeCore(addon: unknown): string {
 }
 
 /** The GPUs and libraries that the CUDA backend found, or why there is none and what to do. */
-function describeCuda(addon: unknown): string | string[] {
+function describeCuda(addon: unknown): string[] {
   const { doctorCuda } = addon as { doctorCuda: () => Record<string, string> }
   const { problem, ...found } = doctorCuda()
-  if (problem !== undefined) return `none: ${problem}`
-  return Object.entries(found).map(([name, value]) => `${name}: ${value}`)
+  const facts = Object.entries(found).map(([name, value]) => `${name}: ${value}`)
+  return problem === undefined ? facts : [`none: ${problem}`, ...facts]
 }
 
 function binaryFacts(report: NativeReport, before: ReadonlySet<string>): Diagnosis['facts'] {

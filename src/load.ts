@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import bindings from 'bindings'
 import { AnnealError } from './errors'
+import type { NativeAddon } from './native'
 
 /** Where a native binary may come from, in the order in which they are tried. */
 export type NativeSource = 'ANNEAL_NATIVE_PATH' | 'local build' | 'platform package'
@@ -39,6 +40,25 @@ const reinstall: Record<NativeSource, string> = {
   ANNEAL_NATIVE_PATH: 'point the variable at an anneal.node built for this system',
   'local build': 'remove the build folder and run npm run build',
   'platform package': 'remove node_modules and run npm ci',
+}
+
+/** Where the package with the CUDA backend has it, or what is wrong with that package; both empty: it is not installed. */
+export function findCudaPackage({ root, platform }: Pick<NativeSurroundings, 'root' | 'platform'> = here): {
+  path: string
+  problem: string
+} {
+  const name = `@anneal/${platform}-cuda13`
+  const require = createRequire(join(root, 'package.json'))
+  let description: string
+  try {
+    description = require.resolve(`${name}/package.json`)
+  } catch {
+    return { path: '', problem: '' }
+  }
+  const [version, own] = [versionOf(description), versionOf(join(root, 'package.json'))]
+  if (version === own) return { path: join(dirname(description), 'libanneal_cuda.so'), problem: '' }
+  const problem = `${name} is version ${version}, but anneal is version ${own}; install the same version: npm install ${name}@${own}`
+  return { path: '', problem }
 }
 
 /** The version of glibc that this process runs on, or undefined where the C library is another. */
@@ -127,7 +147,11 @@ function attempt(
   }
   try {
     const addon = withBriefSpinning(load)
-    if (typeof (addon as { schema?: unknown }).schema === 'function') return { addon, source, path }
+    if (typeof (addon as { schema?: unknown }).schema === 'function') {
+      const { path: library, problem } = findCudaPackage(surroundings)
+      ;(addon as Pick<NativeAddon, 'offerCudaLibrary'>).offerCudaLibrary(library, problem)
+      return { addon, source, path }
+    }
     return { failure: { source, path, cause: "the file is another program's addon", remedy: reinstall[source] } }
   } catch (error) {
     return { failure: { source, path, error, ...adviceOnUnfit(source, error, surroundings) } }

@@ -111,6 +111,7 @@ export interface NativeAddon {
   setThreads(count: number): void
   doctor(): Record<string, string>
   doctorCuda(): Record<string, string>
+  offerCudaLibrary(path: string, problem: string): void
 }
 
 /** The native library, loaded once per environment. */

@@ -96,14 +96,11 @@ Napi::Value doctor(const Info& info) {
   return out;
 }
 
-/// doctorCuda(): what the CUDA backend says of itself, or `problem` alone.
+/// doctorCuda(): what the CUDA backend says of itself, and `problem` where there is no GPU.
 Napi::Value doctorCuda(const Info& info) {
   auto out = Napi::Object::New(info.Env());
-  std::string problem;
-  const Backend* cuda = cudaBackend(problem);
-  if (!cuda) out.Set("problem", problem);
-  else
-    for (const auto& [key, value] : cuda->describe()) out.Set(key, value);
+  if (const std::string problem = cudaProblem(); !problem.empty()) out.Set("problem", problem);
+  for (const auto& [key, value] : describeCuda()) out.Set(key, value);
   return out;
 }
 
@@ -131,6 +128,8 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("setThreads", Napi::Function::New(env, [](const Info& i) { cpu::setThreads(i[0].ToNumber()); }));
   exports.Set("doctor", Napi::Function::New(env, doctor));
   exports.Set("doctorCuda", Napi::Function::New(env, doctorCuda));
+  exports.Set("offerCudaLibrary",
+              Napi::Function::New(env, [](const Info& i) { offerCudaLibrary(i[0].ToString(), i[1].ToString()); }));
 }
 
 }  // namespace anneal::node

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
 
 #include "op/row.h"
@@ -16,12 +17,18 @@ namespace {
 
 constexpr const char* kLibrary = "libanneal_cuda.so";
 constexpr const char* kRemedy =
-    "install the package @anneal/linux-x64-cuda13 beside anneal, or set ANNEAL_CUDA_PATH to the library";
+    "npm install @anneal/linux-x64-cuda13, of the version of anneal, or set ANNEAL_CUDA_PATH to the library";
+
+std::mutex loading;
+std::string offered, unfit;       // see offerCudaLibrary
+const Backend* opened = nullptr;  // also where it has no device
+std::atomic<const Backend*> loaded{nullptr};
 
 /// Where the library may be, the likeliest first.
 std::vector<std::string> candidates() {
   if (const char* path = std::getenv("ANNEAL_CUDA_PATH")) return {path};
   std::vector<std::string> out;
+  if (!offered.empty()) out.push_back(offered);
   Dl_info self;
   if (dladdr(reinterpret_cast<const void*>(&anneal::device), &self) && self.dli_fname) {
     const std::string path = self.dli_fname;
@@ -33,14 +40,27 @@ std::vector<std::string> candidates() {
   return out;
 }
 
-const Backend* load(std::string& problem) {
-  void* library = nullptr;
-  std::string reason;
+/// The library, or null with what the dynamic loader says: rather of a file that is there than of one that is not.
+void* openLibrary(std::string& reason) {
+  bool found = false;
   for (const std::string& path : candidates()) {
-    library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (library) break;
-    if (reason.empty()) reason = dlerror();
+    if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)) return library;
+    const std::string why = dlerror();
+    std::error_code none;
+    const bool there = std::filesystem::exists(path, none);
+    if (reason.empty() || (there && !found)) reason = why;
+    found |= there;
   }
+  return nullptr;
+}
+
+const Backend* load(std::string& problem) {
+  if (!unfit.empty() && !std::getenv("ANNEAL_CUDA_PATH")) {
+    problem = unfit;
+    return nullptr;
+  }
+  std::string reason;
+  void* library = openLibrary(reason);
   if (!library) {
     problem = text("the library of the CUDA backend cannot be loaded (", reason, "); ", kRemedy);
     return nullptr;
@@ -51,13 +71,11 @@ const Backend* load(std::string& problem) {
     problem = text("the library of the CUDA backend belongs to another version of Anneal; ", kRemedy);
     return nullptr;
   }
+  opened = backend;
   Registry::get().rows();  // takes in its kernels
   problem = backend->problem();
   return problem.empty() ? backend : nullptr;
 }
-
-std::mutex loading;
-std::atomic<const Backend*> loaded{nullptr};
 
 }  // namespace
 
@@ -68,6 +86,18 @@ const Backend* cudaBackend(std::string& problem) {
   if (!std::exchange(tried, true)) loaded.store(load(why));
   problem = why;
   return loaded.load();
+}
+
+void offerCudaLibrary(std::string path, std::string problem) {
+  std::lock_guard lock(loading);
+  offered = std::move(path);
+  unfit = std::move(problem);
+}
+
+std::vector<std::pair<std::string, std::string>> describeCuda() {
+  (void)cudaProblem();
+  std::lock_guard lock(loading);
+  return opened ? opened->describe() : std::vector<std::pair<std::string, std::string>>{};
 }
 
 std::string cudaProblem() {

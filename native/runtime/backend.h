@@ -23,6 +23,11 @@ inline constexpr const char* kBackendVersion = "1";
 
 /// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
 const Backend* cudaBackend(std::string& problem);
+/// Says where a package with the backend's library is installed, or what is wrong with the package: it is loaded from
+/// there, unless ANNEAL_CUDA_PATH names another.
+void offerCudaLibrary(std::string path, std::string problem);
+/// What the backend's library says of the machine, also where there is no device for it; empty: there is no library.
+std::vector<std::pair<std::string, std::string>> describeCuda();
 
 }  // namespace anneal
 

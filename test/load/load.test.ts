@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { describeFailure, findNative, glibcVersion, type NativeSurroundings } from '../../src/load'
+import { describeFailure, findCudaPackage, findNative, glibcVersion, type NativeSurroundings } from '../../src/load'
 
 const folder = mkdtempSync(join(tmpdir(), 'anneal-load-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -136,4 +136,31 @@ describe('describeFailure', () => {
 it('glibcVersion is a version on this kind of system, or undefined', () => {
   const version = glibcVersion()
   if (version !== undefined) expect(version).toMatch(/^\d+\.\d+/)
+})
+
+describe('findCudaPackage', () => {
+  function installCudaPackage(root: string, version: string): string {
+    const path = join(root, 'node_modules', '@anneal', 'linux-x64-cuda13')
+    mkdirSync(path, { recursive: true })
+    writeFileSync(join(path, 'package.json'), JSON.stringify({ name: '@anneal/linux-x64-cuda13', version }))
+    return path
+  }
+
+  it('gives nothing where it is not installed', () => {
+    expect(findCudaPackage(surroundings())).toEqual({ path: '', problem: '' })
+  })
+
+  it('finds the library of the same version', () => {
+    const given = surroundings()
+    const path = installCudaPackage(given.root, '1.2.3')
+    expect(findCudaPackage(given)).toEqual({ path: join(path, 'libanneal_cuda.so'), problem: '' })
+  })
+
+  it('refuses another version', () => {
+    const given = surroundings()
+    installCudaPackage(given.root, '1.2.4')
+    const { path, problem } = findCudaPackage(given)
+    expect(path).toBe('')
+    expect(problem).toMatch(/is version 1\.2\.4, but anneal is version 1\.2\.3.*npm install .*cuda13@1\.2\.3/)
+  })
 })

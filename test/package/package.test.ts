@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type BareSystem, createBareSystem, installNode } from './bare-system'
@@ -13,6 +23,9 @@ const programs = ['train.cjs', 'train.mjs', 'strict.cjs', 'strict.mjs']
 const ownLibraries = /\/app\/node_modules\/@anneal\/linux-x64\/[^/]+$/
 const systemLibraries =
   /\/(ld-linux-x86-64\.so\.2|lib(c|m|dl|pthread|rt|atomic)\.so\.\d|libstdc\+\+\.so\.6|libgcc_s\.so\.1)$/
+
+const cudaPackage = '@anneal/linux-x64-cuda13'
+const hasCuda = existsSync(join(packages, 'linux-x64-cuda13'))
 
 let system: BareSystem
 let app: string
@@ -64,7 +77,7 @@ beforeAll(() => {
 })
 
 describe('the packages', () => {
-  const folders = ['anneal', '@anneal/linux-x64']
+  const folders = ['anneal', '@anneal/linux-x64', ...(hasCuda ? [cudaPackage] : [])]
 
   it.each(folders)('%s has neither lifecycle scripts nor development dependencies', name => {
     const description = readJson(app, 'node_modules', name, 'package.json')
@@ -85,6 +98,64 @@ describe('the packages', () => {
     const folder = join(app, 'node_modules', '@anneal', 'linux-x64')
     const licences = readdirSync(join(folder, 'licenses')).join()
     for (const library of ['dnnl', 'gomp', 'hwy', 'node-addon-api']) expect(licences).toContain(library)
+  })
+})
+
+/** Runs without a package. */
+function without<R>(name: string, run: () => R): R {
+  const folder = join(app, 'node_modules', name)
+  renameSync(folder, join(app, 'node_modules', 'away'))
+  try {
+    return run()
+  } finally {
+    renameSync(join(app, 'node_modules', 'away'), folder)
+  }
+}
+
+interface Report {
+  automatic: string
+  sum?: number
+  error?: { code: string; message: string }
+  CUDA: string[]
+}
+
+/** What the program that asks for a GPU reports. */
+function askForGpu(): Report {
+  const { status, stdout, stderr } = system.run(`/node-${majors[0]}`, ['/app/device.cjs'])
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  return JSON.parse(stdout.split('\n').find(line => line.startsWith('{'))!)
+}
+
+describe('CUDA', () => {
+  it('names the package where it is not installed, and the CPU serves', () => {
+    const report = hasCuda ? without(cudaPackage, askForGpu) : askForGpu()
+    expect(report.automatic).toBe('cpu')
+    expect(report.error).toMatchObject({ code: 'ERR_DEVICE' })
+    expect(report.error!.message).toContain(`npm install ${cudaPackage}`)
+    expect(report.CUDA).toEqual([expect.stringMatching(/^none: .*npm install/)])
+  })
+
+  it.runIf(hasCuda)('is found in its package, and says what is missing or computes', () => {
+    const report = askForGpu()
+    expect(report.CUDA.join('\n')).toContain('linux-x64-cuda13/libanneal_cuda.so')
+    expect(report.CUDA.join('\n')).toMatch(/cuBLASLt: .*\n.*cuDNN/)
+    if (report.error) {
+      expect(report.automatic).toBe('cpu')
+      expect(report.error.code).toBe('ERR_DEVICE')
+      expect(report.error.message).toMatch(/^device 'cuda' is not available: .*(install|update|see whether)/)
+      expect(report.CUDA[0]).toMatch(/^none: /)
+    } else {
+      expect(report).toMatchObject({ automatic: 'cuda:0', sum: 9 })
+    }
+  })
+
+  it.runIf(hasCuda)('of another version is refused, with the remedy', () => {
+    const file = join(app, 'node_modules', cudaPackage, 'package.json')
+    const text = readFileSync(file, 'utf8')
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(text), version: '99.0.0' }))
+    const { error } = askForGpu()
+    writeFileSync(file, text)
+    expect(error?.message).toMatch(/is version 99\.0\.0, but anneal is .* npm install @anneal\/linux-x64-cuda13@/)
   })
 })
 
@@ -113,10 +184,7 @@ describe.each(majors)('on Node %i, without compiler and oneDNN', major => {
   })
 
   it('says what to do when the optional package was left out', () => {
-    const folder = join(app, 'node_modules', '@anneal')
-    renameSync(folder, `${folder}-away`)
-    const { status, stderr } = system.run(`/node-${major}`, ['/app/train.cjs'])
-    renameSync(`${folder}-away`, folder)
+    const { status, stderr } = without('@anneal', () => system.run(`/node-${major}`, ['/app/train.cjs']))
     expect(status).not.toBe(0)
     expect(stderr).toContain("code: 'ERR_NATIVE'")
     expect(stderr).toMatch(/remedy: npm install --include=optional, or npm install @anneal\/linux-x64@/)
