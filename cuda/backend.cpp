@@ -118,12 +118,17 @@ std::vector<std::pair<std::string, std::string>> describe() {
   return out;
 }
 
+void transfer(Device& from, Device& to, const Transfer& what) {
+  static_cast<CudaDevice&>(to).pull(static_cast<CudaDevice&>(from), what);
+}
+
 }  // namespace
 }  // namespace anneal::cuda
 
 extern "C" const anneal::Backend* anneal_backend() {
   using namespace anneal::cuda;
   implementMaps();
-  static const anneal::Backend backend{anneal::kBackendVersion, problem, devices, deviceAt, started, describe};
+  static const anneal::Backend backend{
+      anneal::kBackendVersion, problem, devices, deviceAt, started, describe, transfer};
   return &backend;
 }

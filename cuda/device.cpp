@@ -302,7 +302,7 @@ void CudaDevice::upload(const Ref<Block>& to, const void* from, size_t bytes) {
   }
 }
 
-void CudaDevice::throwFaults() {
+void CudaDevice::throwOwnFaults() {
   const int set = __atomic_load_n(&faults_->set, __ATOMIC_ACQUIRE);
   if (set != 0) {
     const FaultRecord record = *faults_;
@@ -311,6 +311,12 @@ void CudaDevice::throwFaults() {
   }
   const cudaError_t state = cudaStreamQuery(stream_);
   if (state != cudaErrorNotReady) check(state, "a kernel");
+}
+
+void CudaDevice::throwFaults() {
+  throwOwnFaults();
+  std::lock_guard lock(sourcesMutex_);
+  for (CudaDevice* source : sources_) source->throwOwnFaults();
 }
 
 /// Two buffers in turn: one is filled while the other is emptied.

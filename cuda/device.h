@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 
+#include "runtime/backend.h"
 #include "runtime/executor.h"
 #include "runtime/pool.h"
 #include "staging.h"
@@ -44,6 +45,9 @@ class CudaDevice : public Device {
   void synchronize() override;
   void quiesce() override { executor_.quiesce(); }
   bool idle() const override { return executor_.submitted() == finished(); }
+  /// Copies what another GPU has computed, directly where the two can reach each other's memory. Nothing waits but this
+  /// device's stream.
+  void pull(CudaDevice& from, const Transfer& what);
 
   /// The stream that kernels are started on.
   cudaStream_t stream() const { return stream_; }
@@ -71,6 +75,9 @@ class CudaDevice : public Device {
   void waitLoop();
   void copyIn(const Ref<Block>& to, size_t at, Staging& from, Staging::Buffer* buffer, size_t bytes);
   void throwFaults();
+  void throwOwnFaults();
+  void dependOn(CudaDevice& other);
+  void reach(const CudaDevice& peer) const;
   void forbid(std::byte* data, size_t bytes);
   Ref<Block> allowed(Ref<Block> block);
   cudaEvent_t takeEvent() const;
@@ -84,6 +91,9 @@ class CudaDevice : public Device {
   int multiprocessors_ = 1, capability_ = 0;
   cudaStream_t stream_ = nullptr, in_ = nullptr, out_ = nullptr;
   FaultRecord* faults_ = nullptr;
+  // Other GPUs whose results came here: their faults are this one's, too.
+  std::mutex sourcesMutex_;
+  std::vector<CudaDevice*> sources_;
   // Buffers of callers, of the executor, and of whoever reads: none of them waits for another's.
   Staging uploads_, ownUploads_, downloads_;
   // Progress of the GPU: events after so many jobs of the executor. And events to be used again.

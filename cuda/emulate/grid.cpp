@@ -267,13 +267,3 @@ void* dynamicShared() { return runner->shared(); }
 void misuse(const char* what) { runner->note(what); }
 
 }  // namespace anneal::emulate
-
-cudaError_t cudaMalloc(void** memory, size_t bytes) {
-  return posix_memalign(memory, 256, bytes) == 0 ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-cudaError_t cudaFree(void* memory) {
-  std::free(memory);
-  return cudaSuccess;
-}
-cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) { return cudaMalloc(memory, bytes); }
-cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }

@@ -4,6 +4,7 @@
 
 #include "graph/tape.h"
 #include "ops/views.h"
+#include "runtime/backend.h"
 #include "runtime/context.h"
 
 namespace anneal::ops {
@@ -33,7 +34,7 @@ void follow(Device& from, Device& to, const Tensor& x, const Tensor& out, std::f
   });
 }
 
-/// Through the host's memory: `out` is uploaded from there, or is there.
+/// Between the host and a GPU, or between two GPUs.
 void copyAcross(const Tensor& x, const Tensor& out) {
   const std::byte* from = x.view().memory;
   const size_t bytes = size_t(x.size()) * itemSize(x.dtype());
@@ -47,10 +48,8 @@ void copyAcross(const Tensor& x, const Tensor& out) {
   if (target.type() == DeviceType::Cpu)
     return follow(
         source, target, x, out, [=, &source] { source.readNow(from, block->data, bytes); }, [] {});
-  auto staged = std::make_shared<std::vector<std::byte>>(bytes);
-  follow(
-      source, target, x, out, [=, &source] { source.readNow(from, staged->data(), bytes); },
-      [=, &target] { target.upload(block, staged->data(), bytes); });
+  std::string problem;
+  cudaBackend(problem)->transfer(source, target, {x.impl()->storage, from, block, bytes});
 }
 
 }  // namespace
@@ -61,7 +60,8 @@ Tensor movedTo(const Tensor& x, Device& device) {
           "; move tensors before");
   GradMode off(false);
   const Tensor from = x.contiguous() ? x.detach() : contiguous(x.detach());
-  Tensor out = emptyTensor(from.spec(), device, true);
+  const bool hostWrites = from.device().type() == DeviceType::Cpu || device.type() == DeviceType::Cpu;
+  Tensor out = emptyTensor(from.spec(), device, hostWrites);
   if (from.size() > 0) copyAcross(from, out);
   return out;
 }

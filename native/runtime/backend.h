@@ -7,6 +7,14 @@
 
 namespace anneal {
 
+/// A copy of `bytes` from one device's block to another's. Both blocks live until it is done.
+struct Transfer {
+  Ref<Block> source;
+  const std::byte* from;  // in `source`
+  Ref<Block> target;
+  size_t bytes;
+};
+
 /// What a backend in a library of its own gives to the core, which opens it when one of its devices is asked for. Its
 /// kernels register themselves when it is loaded.
 struct Backend {
@@ -16,10 +24,12 @@ struct Backend {
   Device& (*device)(int index);       // throws an Error (Device)
   std::vector<Device*> (*started)();  // those that were asked for so far
   std::vector<std::pair<std::string, std::string>> (*describe)();  // names and values, for people
+  // From one of its devices to another, in the order of both streams, without waiting. Faults travel along.
+  void (*transfer)(Device& from, Device& to, const Transfer& what);
 };
 
 /// Changes whenever core and backend can no longer be mixed.
-inline constexpr const char* kBackendVersion = "1";
+inline constexpr const char* kBackendVersion = "2";
 
 /// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
 const Backend* cudaBackend(std::string& problem);

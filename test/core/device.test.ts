@@ -105,3 +105,60 @@ describe(`moving to ${testDevice}`, () => {
     expect([...(await b.add(1).data())]).toEqual([2, 3])
   })
 })
+
+const gpus = testDevice === 'cpu' ? [] : devices().filter(d => d.name !== 'cpu')
+
+describe.skipIf(gpus.length < 2)('from one GPU to another', () => {
+  test('values of any dtype and layout', async () => {
+    for (const dtype of ['float32', 'float64', 'bfloat16', 'int8', 'int64', 'bool'] as const) {
+      const x = tensor([0, 1, 1, 3, 5, 8], { shape: [2, 3], device: 'cuda:0', dtype })
+      const moved = x.transpose(0, 1).to('cuda:1')
+      expect(moved.device).toBe('cuda:1')
+      expect(await moved.data(), dtype).toEqual(await x.transpose(0, 1).data())
+      expect(await x.slice([1], [2]).to('cuda:1').data(), dtype).toEqual(await x.slice([1], [2]).data())
+    }
+    expect(
+      (
+        await tensor([], { shape: [0, 3], device: 'cuda:0' })
+          .to('cuda:1')
+          .data()
+      ).length,
+    ).toBe(0)
+  })
+
+  test('in the order of what both compute, to and fro, while memory is used again', async () => {
+    const n = 100_001
+    let x = tensor(new Float32Array(n).fill(1), { device: 'cuda:0' })
+    for (let i = 0; i < 40; i++) {
+      const moved = x.add(1).to(i % 2 ? 'cuda:0' : 'cuda:1')
+      const before = x
+      x = moved.mul(0.5)
+      before.dispose()
+      moved.dispose()
+      tensor(new Float32Array(n).fill(-7), { device: i % 2 ? 'cuda:1' : 'cuda:0' }).dispose()
+    }
+    const values = await x.data()
+    expect(new Set(values as Float32Array)).toEqual(new Set([1]))
+  })
+
+  test('gradients flow back', async () => {
+    const x = tensor([1, 2, 3], { device: 'cuda:0', requiresGrad: true })
+    const y = x.to('cuda:1')
+    y.mul(y).sum().backward()
+    expect(x.grad!.device).toBe('cuda:0')
+    expect([...(await x.grad!.data())]).toEqual([2, 4, 6])
+  })
+
+  test('what went wrong on the first is heard of on the second', async () => {
+    const x = tensor([1, 2, 3], { device: 'cuda:0' })
+    const wrong = x.indexSelect(tensor([7], { dtype: 'int64', device: 'cuda:0' }), 0).to('cuda:1')
+    await expect(wrong.add(1).data()).rejects.toMatchObject({ code: 'ERR_INDEX' })
+    expect([...(await x.to('cuda:1').data())]).toEqual([1, 2, 3])
+  })
+
+  test('a device that is not there is named', () => {
+    const x = tensor([1], { device: 'cuda:0' })
+    expect(() => x.to(`cuda:${gpus.length}`)).toThrow(`'cuda:${gpus.length}' does not exist: this machine has`)
+    expect(() => x.add(tensor([1], { device: 'cuda:1' }))).toThrow(/different devices.*cuda:[01].*to\(\)/)
+  })
+})
