@@ -1,5 +1,6 @@
 #pragma once
 // Tiles of attention's products in float32, for heads of any depth.
+#include "attention_mask.cuh"
 #include "index.h"
 #include "value.h"
 
@@ -32,24 +33,9 @@ struct HeadTensor {
   }
 };
 
-/// Which keys take part, and what is added to their scores.
-struct AttentionMask {
-  const bool* allowed = nullptr;
-  const float* added = nullptr;
-  int64_t stride[4] = {};
-  bool causal = false;
-
-  __device__ float apply(float score, int batch, int head, int query, int key) const {
-    if (causal && key > query) return -INFINITY;
-    const int64_t at = batch * stride[0] + head * stride[1] + query * stride[2] + key * stride[3];
-    if (allowed) return allowed[at] ? score : -INFINITY;
-    return added ? score + added[at] : score;
-  }
-};
-
 struct FlashSizes {
   HeadTensor q, k, v;
-  AttentionMask mask;
+  AttentionMask<float> mask;
   float scale = 1;
   int group = 1;  // heads of q that share one of k and v
 };

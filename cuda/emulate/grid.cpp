@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "fiber.h"
 #include "launch.h"
+#include "tensorcore.h"
 
 namespace anneal::emulate {
 namespace {
@@ -19,6 +21,16 @@ constexpr unsigned kLanes = 32;
 struct Meeting {
   uint32_t mask, arrived = 0;
   uint64_t generation = 0;
+};
+
+/// Copies to shared memory that a thread has started: those of the open group, and groups that were closed.
+struct Copies {
+  struct Copy {
+    void* to;
+    const void* from;
+  };
+  std::vector<Copy> open;
+  std::deque<std::vector<Copy>> closed;
 };
 
 struct Warp {
@@ -52,6 +64,8 @@ class Runner {
   void syncWarp(uint32_t mask);
   uint64_t exchange(uint32_t mask, uint64_t value, int from);
   uint32_t ballot(uint32_t mask, bool vote);
+  const uint64_t* bring(uint64_t value);
+  Copies& copies() { return copies_[current_->thread]; }
   int lane() const { return int(current_->thread % kLanes); }
   void* shared() { return shared_.data(); }
   void work(Worker& worker);
@@ -71,6 +85,7 @@ class Runner {
   uint64_t generation_ = 0;
   int votes_ = 0;
   std::vector<Warp> warps_;
+  std::vector<Copies> copies_;
   std::vector<std::unique_ptr<Worker>> waiting_, spare_;
   Worker* current_ = nullptr;
   std::vector<std::byte> shared_;
@@ -88,6 +103,7 @@ void Runner::run(uint3 block, dim3 size, size_t shared, const std::function<void
   next_ = ended_ = arrived_ = 0;
   warps_.assign((total_ + kLanes - 1) / kLanes, {});
   for (unsigned t = 0; t < total_; ++t) warps_[t / kLanes].present |= 1u << t % kLanes;
+  copies_.assign(total_, {});
   shared_ = std::vector<std::byte>(shared, std::byte(0xff));  // NaN: nothing may rely on what was there before
   while (ended_ < total_) {
     const bool progress = startNext() || resumeReady();
@@ -224,6 +240,14 @@ uint32_t Runner::ballot(uint32_t mask, bool vote) {
   return votes;
 }
 
+const uint64_t* Runner::bring(uint64_t value) {
+  Warp& w = warp();
+  w.values[size_t(lane())] = value;
+  if (w.present != kWholeWarp) note("an operation of whole warps is reached by a part of one");
+  syncWarp(kWholeWarp);
+  return w.values.data();
+}
+
 void checkLimits(dim3 grid, dim3 block, size_t shared) {
   const auto refuse = [](const std::string& what) { throw std::runtime_error("launch: " + what); };
   if (uint64_t(block.x) * block.y * block.z > 1024 || block.z > 64) refuse("a block has at most 1024 threads");
@@ -263,6 +287,24 @@ void syncWarp(uint32_t mask) { runner->syncWarp(mask); }
 uint64_t exchange(uint32_t mask, uint64_t value, int from) { return runner->exchange(mask, value, from); }
 uint32_t ballot(uint32_t mask, bool vote) { return runner->ballot(mask, vote); }
 int lane() { return runner->lane(); }
+const uint64_t* bring(uint64_t value) { return runner->bring(value); }
+
+void copyLater(void* to, const void* from) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0)
+    return runner->note("cp.async: an address is no multiple of 16 bytes");
+  std::memset(to, 0xff, 16);
+  runner->copies().open.push_back({to, from});
+}
+void commitCopies() {
+  Copies& own = runner->copies();
+  own.closed.push_back(std::exchange(own.open, {}));
+}
+void waitCopies(int pending) {
+  Copies& own = runner->copies();
+  for (; own.closed.size() > size_t(pending); own.closed.pop_front())
+    for (const auto& [to, from] : own.closed.front()) from ? std::memcpy(to, from, 16) : std::memset(to, 0, 16);
+}
+
 void* dynamicShared() { return runner->shared(); }
 void misuse(const char* what) { runner->note(what); }
 

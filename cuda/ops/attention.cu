@@ -1,9 +1,12 @@
 // Attention without keeping the scores, after Dao et al., "FlashAttention" (2022), and its gradients.
 #include "ops/attention.h"
 
+#include <deque>
+
 #include "attention.cuh"
 #include "copy.h"
 #include "device.h"
+#include "flash.h"
 
 namespace anneal::cuda {
 namespace {
@@ -132,19 +135,6 @@ FlashSizes sizesOf(const ops::Flash& attrs, const View& q, const View& k, const 
   return s;
 }
 
-void setMask(FlashSizes& s, const View& mask, const View& q, const View& k) {
-  const Strides strides = broadcastStrides(mask.shape, mask.strides, {q.shape[0], q.shape[1], q.shape[2], k.shape[2]});
-  for (int i = 0; i < 4; ++i) s.mask.stride[i] = strides[i];
-  if (mask.dtype == DType::Bool) s.mask.allowed = mask.as<const bool>();
-  else s.mask.added = mask.as<const float>();
-}
-
-/// The mask in memory; a number that came with the call is put there.
-std::optional<Prepared> maskOf(std::span<const View> in, size_t at) {
-  if (at >= in.size() || !in[at].defined) return std::nullopt;
-  return in[at].memory ? std::nullopt : std::optional<Prepared>(std::in_place, in[at], in[at].dtype);
-}
-
 /// Calls f with the sixteenths of the columns that a block takes.
 template <class F>
 void byWidth(int64_t columns, F&& f) {
@@ -157,16 +147,14 @@ dim3 gridFor(const HeadTensor& rows, int64_t batch, int64_t columns, int n) {
   return dim3(unsigned(batch * rows.heads) * blocksFor(rows.rows, kTile), blocksFor(columns, 16 * n));
 }
 
-void forwardCuda(const Call<ops::Flash>& call) {
-  const View &q = call.in[0], &k = call.in[1], &v = call.in[2];
-  if (call.out[1].size() == 0) return;
-  FlashSizes s = sizesOf(call.attrs, q, k, v);
-  const auto number = maskOf(call.in, 3);
-  if (call.in.size() > 3 && call.in[3].defined) setMask(s, number ? number->view() : call.in[3], q, k);
+void forwardTiles(const ops::Flash& attrs, std::span<const View> in, const View& mask, std::span<const View> to) {
+  const View &q = in[0], &k = in[1], &v = in[2];
+  FlashSizes s = sizesOf(attrs, q, k, v);
+  if (mask.defined) setMask(s.mask, mask, q, k);
   const int64_t columns = std::max<int64_t>(v.shape[3], 1);  // the log-sum-exp is wanted of heads without values too
   byWidth(columns, [&]<int N>(std::integral_constant<int, N>) {
-    launch(flashForward<N>, gridFor(s.q, q.shape[0], columns, N), kThreads, 0, stream(), s, call.out[0].as<float>(),
-           call.out[1].as<float>());
+    launch(flashForward<N>, gridFor(s.q, q.shape[0], columns, N), kThreads, 0, stream(), s, to[0].as<float>(),
+           to[1].as<float>());
   });
 }
 
@@ -179,20 +167,94 @@ void gradientOf(const FlashGrad& s, int64_t batch, const View& to) {
   });
 }
 
-void backwardCuda(const Call<ops::Flash>& call) {
-  const View &q = call.in[0], &k = call.in[1], &v = call.in[2], &out = call.in[3];
-  FlashGrad s{sizesOf(call.attrs, q, k, v), HeadTensor(call.in[5]), call.in[4].as<const float>(), nullptr};
-  const auto number = maskOf(call.in, 6);
-  if (call.in.size() > 6 && call.in[6].defined) setMask(s, number ? number->view() : call.in[6], q, k);
-  const int64_t rows = call.in[4].size();
+void backwardTiles(const ops::Flash& attrs, std::span<const View> in, const View& mask, std::span<const View> to) {
+  const View &q = in[0], &k = in[1], &v = in[2], &out = in[3], &logSumExp = in[4], &grad = in[5];
+  FlashGrad s{sizesOf(attrs, q, k, v), HeadTensor(grad), logSumExp.as<const float>(), nullptr};
+  if (mask.defined) setMask(s.mask, mask, q, k);
+  const int64_t rows = logSumExp.size();
   const Scratch means(std::max<size_t>(size_t(rows) * sizeof(float), 1));
   s.means = means.as<float>();
   if (rows > 0)
-    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), out.as<float>(), call.in[5].as<float>(),
+    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), out.as<float>(), grad.as<float>(),
            int(v.shape[3]), means.as<float>(), rows);
-  gradientOf<Of::Query>(s, q.shape[0], call.out[0]);
-  gradientOf<Of::Key>(s, q.shape[0], call.out[1]);
-  gradientOf<Of::Value>(s, q.shape[0], call.out[2]);
+  gradientOf<Of::Query>(s, q.shape[0], to[0]);
+  gradientOf<Of::Key>(s, q.shape[0], to[1]);
+  gradientOf<Of::Value>(s, q.shape[0], to[2]);
+}
+
+/// Inputs in the device's memory, floats as float32.
+class Wide {
+ public:
+  explicit Wide(std::span<const View> in) {
+    for (const View& v : in) {
+      const DType dtype = isFloat(v.dtype) ? DType::Float32 : v.dtype;
+      const bool taken = !v.defined || (v.memory && v.dtype == dtype);
+      views_.push_back(taken ? v : prepared_.emplace_back(v, dtype).view());
+    }
+  }
+  std::span<const View> views() const { return views_; }
+
+ private:
+  std::deque<Prepared> prepared_;
+  std::vector<View> views_;
+};
+
+/// Results as float32, which store() converts.
+class Narrowed {
+ public:
+  explicit Narrowed(std::span<const View> out) : out_(out), views_(out.begin(), out.end()) {
+    for (View& v : views_) {
+      if (v.dtype == DType::Float32) continue;
+      v.dtype = DType::Float32;
+      v.memory = memory_.emplace_back(std::max<size_t>(size_t(v.size()) * sizeof(float), 1)).as<std::byte>();
+    }
+  }
+  std::span<const View> views() const { return views_; }
+  void store() const {
+    for (size_t i = 0; i < out_.size(); ++i)
+      if (out_[i].dtype != DType::Float32) copy(views_[i], out_[i]);
+  }
+
+ private:
+  std::span<const View> out_;
+  std::deque<Scratch> memory_;
+  std::vector<View> views_;
+};
+
+/// The mask at place `at`, in the device's memory.
+struct Mask {
+  std::optional<Prepared> number;
+  View view;
+  Mask(std::span<const View> in, size_t at) {
+    view.defined = at < in.size() && in[at].defined;
+    if (view.defined) view = in[at].memory ? in[at] : number.emplace(in[at], in[at].dtype).view();
+  }
+};
+
+void forwardCuda(const Call<ops::Flash>& call) {
+  const View &q = call.in[0], &k = call.in[1], &v = call.in[2];
+  if (call.out[1].size() == 0) return;
+  if (tensorCoresTake(q, k, v)) {
+    const Mask mask(call.in, 3);
+    return flashOnTensorCores({q, k, v, mask.view, call.attrs}, call.out[0], call.out[1]);
+  }
+  const Wide in(call.in);
+  const Narrowed out(call.out);
+  forwardTiles(call.attrs, in.views(), Mask(in.views(), 3).view, out.views());
+  out.store();
+}
+
+void backwardCuda(const Call<ops::Flash>& call) {
+  const View &q = call.in[0], &k = call.in[1], &v = call.in[2], &grad = call.in[5];
+  if (tensorCoresTake(q, k, v) && tensorCoresTake(q, k, grad)) {
+    const Mask mask(call.in, 6);
+    return flashGradOnTensorCores({q, k, v, mask.view, call.attrs}, call.in[3], call.in[4], grad, call.out[0],
+                                  call.out[1], call.out[2]);
+  }
+  const Wide in(call.in);
+  const Narrowed out(call.out);
+  backwardTiles(call.attrs, in.views(), Mask(in.views(), 6).view, out.views());
+  out.store();
 }
 
 const Implement<ops::Flash> flashOnCuda("flashAttention", DeviceType::Cuda, forwardCuda);

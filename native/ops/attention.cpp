@@ -92,6 +92,17 @@ Composition compose(const Tensor& q, const Tensor& k, const Tensor& v, const Ten
   return c;
 }
 
+/// Whether attention over `t` is computed in its 16-bit dtype, with sums in float32.
+bool takes16Bits(const Tensor& t) {
+  return isFloat(t.dtype()) && itemSize(t.dtype()) == 2 && t.device().type() == DeviceType::Cuda;
+}
+
+Tensor wide(const Tensor& t) {
+  return !t || t.dtype() == DType::Bool || t.dtype() == DType::Float32 ? t : cast(t, {.dtype = DType::Float32});
+}
+
+Tensor as(const Tensor& t, DType dtype) { return t.dtype() == dtype ? t : cast(t, {.dtype = dtype}); }
+
 Tensors lowerAttention(const Args<AttentionOptions>& c) {
   const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2];
   Tensor mask = at(c.in, 3);
@@ -105,28 +116,30 @@ Tensors lowerAttention(const Args<AttentionOptions>& c) {
     Composition made = compose(q, k, v, mask, c.attrs.causal, scale);
     return {matmul(p > 0 ? dropout(Tensors{made.weights, Tensor()}, {.p = p}) : made.weights, made.values)};
   }
-  auto wide = [](const Tensor& t) {
-    return !t || t.dtype() == DType::Bool || t.dtype() == DType::Float32 ? t : cast(t, {.dtype = DType::Float32});
-  };
+  const bool narrow = takes16Bits(q);
+  auto taken = [&](const Tensor& t) { return narrow ? t : wide(t); };
   Tensor out =
-      flashAttention(Tensors{wide(q), wide(k), wide(v), wide(mask)}, {.causal = c.attrs.causal, .scale = scale});
-  return {q.dtype() == DType::Float32 ? out : cast(out, {.dtype = q.dtype()})};
+      flashAttention(Tensors{taken(q), taken(k), taken(v), taken(mask)}, {.causal = c.attrs.causal, .scale = scale});
+  return {as(out, q.dtype())};
 }
 
 Specs inferFlash(const Args<Flash>& c) {
   checkHeads(c.op, c.in[0], c.in[1], c.in[2]);
   checkMask(c.op, at(c.in, 3), c.in[0], c.in[1]);
-  require(c.in[0].dtype() == DType::Float32, Code::DType, c.op, ": takes float32; got ", c.in[0].dtype());
+  const DType dtype = c.in[0].dtype();
+  require(dtype == DType::Float32 || takes16Bits(c.in[0]), Code::DType, c.op,
+          ": takes float32, or 16-bit floats on a GPU; got ", dtype);
   const Shape& q = c.in[0].shape();
-  return {{{q[0], q[1], q[2], c.in[2].shape()[3]}, DType::Float32}, {{q[0], q[1], q[2]}, DType::Float32}};
+  return {{{q[0], q[1], q[2], c.in[2].shape()[3]}, dtype}, {{q[0], q[1], q[2]}, DType::Float32}};
 }
 
 Tensors lowerFlash(const Args<Flash>& c) {
   inferFlash(c);
-  Composition made = compose(c.in[0], c.in[1], c.in[2], at(c.in, 3), c.attrs.causal, c.attrs.scale);
+  Composition made =
+      compose(wide(c.in[0]), wide(c.in[1]), wide(c.in[2]), wide(at(c.in, 3)), c.attrs.causal, c.attrs.scale);
   Tensor all = logSumExp(made.scores, {.axis = Ints{-1}});
   all = maskedFill(all, greater(number(kExcluded / 10), all), number(std::numeric_limits<double>::infinity()));
-  return {matmul(made.weights, made.values), all};
+  return {as(matmul(made.weights, made.values), c.in[0].dtype()), all};
 }
 
 Tensors flashVjp(const Vjp<Flash>& v) {
@@ -137,14 +150,16 @@ Tensors flashVjp(const Vjp<Flash>& v) {
 
 /// The gradient written out. It reads neither the result nor the log-sum-exp, so that its own gradient is complete.
 Tensors lowerFlashGrad(const Args<Flash>& c) {
-  const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2], &grad = c.in[5];
-  Composition made = compose(q, k, v, at(c.in, 6), c.attrs.causal, c.attrs.scale);
+  const Tensor q = wide(c.in[0]), k = wide(c.in[1]), v = wide(c.in[2]), grad = wide(c.in[5]);
+  Composition made = compose(q, k, v, wide(at(c.in, 6)), c.attrs.causal, c.attrs.scale);
   Tensor toWeights = matmul(grad, transposeLast(made.values));
   Tensor mean = sum(mul(toWeights, made.weights), {.axis = Ints{-1}, .keepDims = true});
   Tensor toScores = mul(mul(made.weights, sub(toWeights, mean)), number(c.attrs.scale));
   int64_t heads = k.shape()[1];
-  return {matmul(toScores, repeatHeads(k, q.shape()[1])), sumHeads(matmul(transposeLast(toScores), q), heads),
-          sumHeads(matmul(transposeLast(made.weights), grad), heads)};
+  const DType dtype = c.in[0].dtype();
+  return {as(matmul(toScores, repeatHeads(k, q.shape()[1])), dtype),
+          as(sumHeads(matmul(transposeLast(toScores), q), heads), dtype),
+          as(sumHeads(matmul(transposeLast(made.weights), grad), heads), dtype)};
 }
 
 cpu::Attention attentionOf(const Flash& attrs, std::span<const View> in, size_t mask) {
@@ -196,8 +211,8 @@ const Op<AttentionOptions> scaledDotProductAttention(
 
 const Op<Flash> flashAttention(
     {.name = "flashAttention",
-     .doc = "Attention over float32 heads without keeping the scores (Dao et al., 2022), and the "
-            "log-sum-exp of each query's scores.",
+     .doc = "Attention over heads of float32, on a GPU also of 16-bit floats, without keeping the scores (Dao et "
+            "al., 2022), and the float32 log-sum-exp of each query's scores.",
      .inputs = {"q", "k", "v", "mask?"},
      .attrs = kFlashFields,
      .outputs = {"result", "logSumExp"},

@@ -37,6 +37,9 @@ attention("bool mask", (2, 1, 3, 4), (2, 1, 4, 4), (2, 1, 4, 4),
 attention("float mask", (1, 2, 3, 4), (1, 2, 4, 4), (1, 2, 4, 4), rand(3, 4))
 attention("bool mask and causal", (1, 1, 3, 4), (1, 1, 3, 4), (1, 1, 3, 4),
           values([[True, True, True], [False, True, True], [True, False, True]], dtype="bool"), causal=True)
+# Depths that are multiples of 8, which tensor cores take.
+attention("depth of 8", (1, 2, 3, 8), (1, 1, 5, 8), (1, 1, 5, 8), causal=True)
+attention("depth of 8, float mask", (1, 1, 3, 8), (1, 1, 4, 8), (1, 1, 4, 8), rand(3, 4))
 
 
 def rotary(interleaved=False, base=10000.0, offset=0):

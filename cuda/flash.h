@@ -1,0 +1,24 @@
+#pragma once
+#include "ops/attention.h"
+#include "runtime/task.h"
+
+namespace anneal::cuda {
+
+/// Attention of float16 or bfloat16 heads by tensor cores. Masks lie in the device's memory, or are not `defined`.
+struct FlashCall {
+  const View &q, &k, &v;
+  View mask;
+  const ops::Flash& attrs;
+};
+
+/// Whether the kernels below take these: depths that are multiples of 8 up to 128, and rows at multiples of 16 bytes.
+bool tensorCoresTake(const View& q, const View& k, const View& v);
+
+/// `out` and `logSumExp` are contiguous.
+void flashOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp);
+
+/// `out`, `grad` and the results are contiguous.
+void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp, const View& grad,
+                            const View& dq, const View& dk, const View& dv);
+
+}  // namespace anneal::cuda
