@@ -55,6 +55,8 @@ void syncWarp(uint32_t mask);
 uint64_t exchange(uint32_t mask, uint64_t value, int from);
 /// The threads of `mask` for which `vote` holds.
 uint32_t ballot(uint32_t mask, bool vote);
+/// The threads of `mask` that bring the same value.
+uint32_t match(uint32_t mask, uint64_t value);
 int lane();
 /// Memory that the threads of the block share, of the size that the launch asked for.
 void* dynamicShared();
@@ -103,6 +105,12 @@ T __shfl_up_sync(uint32_t mask, T value, unsigned by, int width = 32) {
 inline unsigned __ballot_sync(uint32_t mask, int vote) { return anneal::emulate::ballot(mask, vote != 0); }
 inline int __any_sync(uint32_t mask, int vote) { return anneal::emulate::ballot(mask, vote != 0) != 0; }
 inline int __all_sync(uint32_t mask, int vote) { return anneal::emulate::ballot(mask, vote == 0) == 0; }
+template <class T>
+unsigned __match_any_sync(uint32_t mask, T value) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  return anneal::emulate::match(mask, bits);
+}
 inline unsigned __activemask() { return 0xffffffffu; }
 
 // Blocks run on several threads of the host: atomics are atomic there.

@@ -63,7 +63,8 @@ class Runner {
   int countBlock(bool vote);
   void syncWarp(uint32_t mask);
   uint64_t exchange(uint32_t mask, uint64_t value, int from);
-  uint32_t ballot(uint32_t mask, bool vote);
+  /// The threads of `mask` that bring `wanted`, where this one brings `value`.
+  uint32_t find(uint32_t mask, uint64_t value, uint64_t wanted);
   const uint64_t* bring(uint64_t value);
   Copies& copies() { return copies_[current_->thread]; }
   int lane() const { return int(current_->thread % kLanes); }
@@ -229,15 +230,15 @@ uint64_t Runner::exchange(uint32_t mask, uint64_t value, int from) {
   return got;
 }
 
-uint32_t Runner::ballot(uint32_t mask, bool vote) {
+uint32_t Runner::find(uint32_t mask, uint64_t value, uint64_t wanted) {
   Warp& w = warp();
-  w.values[size_t(lane())] = vote;
+  w.values[size_t(lane())] = value;
   syncWarp(mask);
-  uint32_t votes = 0;
+  uint32_t same = 0;
   for (unsigned i = 0; i < kLanes; ++i)
-    if ((mask & w.present) >> i & 1 && w.values[i]) votes |= 1u << i;
+    if ((mask & w.present) >> i & 1 && w.values[i] == wanted) same |= 1u << i;
   syncWarp(mask);
-  return votes;
+  return same;
 }
 
 const uint64_t* Runner::bring(uint64_t value) {
@@ -285,7 +286,8 @@ void syncBlock() { runner->syncBlock(); }
 int countBlock(bool vote) { return runner->countBlock(vote); }
 void syncWarp(uint32_t mask) { runner->syncWarp(mask); }
 uint64_t exchange(uint32_t mask, uint64_t value, int from) { return runner->exchange(mask, value, from); }
-uint32_t ballot(uint32_t mask, bool vote) { return runner->ballot(mask, vote); }
+uint32_t ballot(uint32_t mask, bool vote) { return runner->find(mask, vote, 1); }
+uint32_t match(uint32_t mask, uint64_t value) { return runner->find(mask, value, value); }
 int lane() { return runner->lane(); }
 const uint64_t* bring(uint64_t value) { return runner->bring(value); }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "core/portable.h"
 #include "runtime/task.h"
 
 namespace anneal::cpu {
@@ -12,7 +13,7 @@ struct Lines {
     for (int i = axis + 1; i < shape.rank(); ++i) step *= shape[i];
     count = n ? shape.product() / n : 0;
   }
-  int64_t start(int64_t line) const { return line / step * n * step + line % step; }
+  ANNEAL_HD int64_t start(int64_t line) const { return line / step * n * step + line % step; }
 };
 
 /// Running sums or products of `x` along `axis`, from the end if `reverse`. Integers and bool give int64.

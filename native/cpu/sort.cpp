@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/convert.h"
+#include "cpu/order.h"
 #include "cpu/parallel.h"
 #include "cpu/scan.h"
 
@@ -13,26 +13,6 @@ namespace {
 
 constexpr int64_t kGrain = 4096;
 constexpr int64_t kRadixFrom = 96;  // shorter rows are sorted by comparison
-
-/// Integers in the order of the values they stand for. Both zeros are the same; NaN comes last.
-inline uint32_t orderOf(float v) {
-  uint32_t bits = asBits(v == 0 ? 0.0f : v);
-  uint32_t ordered = bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
-  return v == v ? ordered : 0xffffffffu;
-}
-inline uint64_t orderOf(double v) {
-  double positive = v == 0 ? 0.0 : v;
-  uint64_t bits;
-  std::memcpy(&bits, &positive, 8);
-  return v == v ? bits ^ (bits >> 63 ? ~uint64_t(0) : uint64_t(1) << 63) : ~uint64_t(0);
-}
-inline uint64_t orderOf(int64_t v) { return uint64_t(v) ^ uint64_t(1) << 63; }
-inline uint32_t orderOf(int32_t v) { return uint32_t(v) ^ 0x80000000u; }
-inline uint32_t orderOf(Half v) { return orderOf(toFloat(v)); }
-inline uint32_t orderOf(BFloat16 v) { return orderOf(toFloat(v)); }
-inline uint32_t orderOf(int8_t v) { return orderOf(int32_t(v)); }
-inline uint32_t orderOf(uint8_t v) { return orderOf(int32_t(v)); }
-inline uint32_t orderOf(bool v) { return orderOf(int32_t(v)); }
 
 template <class T>
 using Order = decltype(orderOf(T{}));
