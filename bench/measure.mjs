@@ -44,25 +44,26 @@ async function sample(peer, workload, result, count) {
 /**
  * Times `workload` on every peer in turn until each has `repeats` samples, so that a slow spell of the machine hits all of
  * them; stops earlier, after a whole round, when `budget` seconds are over. With `alone` only one peer's process lives at a
- * time, for two samples; with `keep` they live on.
+ * time, for `perTurn` samples, because its start may take long; with `keep` they live on.
  * Gives for each peer's id { iterations, check, first, times (seconds per iteration), median, minimum, peak } or { error }.
  */
 export async function measure(peers, workload, options) {
-  const { repeats, budget = Infinity, alone = false, keep = false, sampleSeconds = 0.3 } = options
+  const { repeats, budget = Infinity, alone = false, perTurn = 2, keep = false, sampleSeconds = 0.3 } = options
   const results = {}
   const turn = async (peer, work) => {
     await work()
     if (alone) await peer.end()
   }
+  const count = alone ? perTurn : 1
   for (const peer of peers) {
     await turn(peer, async () => {
       results[peer.id] = await calibrate(peer, workload, sampleSeconds)
+      if (alone && !results[peer.id].error) await sample(peer, workload, results[peer.id], count)
     })
   }
   const able = () => peers.filter(peer => !results[peer.id].error)
   const end = performance.now() + budget * 1000
-  const count = alone ? 2 : 1
-  for (let taken = 0; taken < repeats && (taken === 0 || performance.now() < end); taken += count) {
+  for (let taken = alone ? count : 0; taken < repeats && (taken === 0 || performance.now() < end); taken += count) {
     for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id], count))
   }
   if (!keep) for (const peer of peers) await peer.end()

@@ -26,7 +26,8 @@ function installed() {
 }
 
 const networks = ({ network }) => Boolean(network)
-const inference = ({ network, train, autocast }) => Boolean(network) && !train && !autocast
+const inference = ({ network, train, autocast, device }) => Boolean(network) && !train && !autocast && !device
+const onCpu = ({ device }) => !device
 
 const contenders = {
   anneal: { title: 'Anneal', ours: true, ...node('peers/anneal.mjs') },
@@ -38,11 +39,11 @@ const contenders = {
     ...node('peers/anneal.mjs', { BENCH_COMPILE, BENCH_INT8 }),
   },
   torch: { title: 'PyTorch', ...script('peers/pytorch.py') },
-  tunedTorch: { title: 'PyTorch, huge pages', ...script('peers/pytorch.py', { GLIBC_TUNABLES }) },
+  tunedTorch: { title: 'PyTorch, huge pages', does: onCpu, ...script('peers/pytorch.py', { GLIBC_TUNABLES }) },
   torchCompile: { title: 'torch.compile', does: networks, ...script('peers/pytorch.py', { BENCH_COMPILE }) },
   tunedTorchCompile: {
     title: 'torch.compile, huge pages',
-    does: networks,
+    does: workload => networks(workload) && onCpu(workload),
     ...script('peers/pytorch.py', { BENCH_COMPILE, GLIBC_TUNABLES }),
   },
   ort: { title: 'onnxruntime', does: inference, ...script('peers/ort.py') },
@@ -55,14 +56,15 @@ const contenders = {
   },
   tfjs: {
     title: 'TensorFlow.js wasm',
-    does: ({ name }) => ['add4', 'mm64', 'matmul1024', 'matmul2048', 'tinyMlp', 'mlp', 'cnn'].includes(name),
+    does: ({ name, device }) =>
+      !device && ['add4', 'mm64', 'matmul1024', 'matmul2048', 'tinyMlp', 'mlp', 'cnn'].includes(name),
     prepare: installed,
     ...node('peers/tfjs.mjs'),
   },
   oneDnn: {
     title: 'oneDNN alone',
     ceiling: true,
-    does: ({ name }) => name.startsWith('matmul'),
+    does: ({ name, device }) => !device && name.startsWith('matmul'),
     command: at('../build/bench_products'),
     args: [],
   },

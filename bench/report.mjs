@@ -40,6 +40,11 @@ function time(result, { unit }) {
   return `${digits(result.median * factors[unit])} (${digits(result.minimum * factors[unit])})`
 }
 
+/** How many tokens, images or the like the fastest of Anneal's variants does in a second. */
+function rate({ count, of, results }) {
+  return count && ours(results) ? `${(count / ours(results).median).toFixed(0)} ${of}` : '–'
+}
+
 function timeTable(run) {
   const more = [
     ['Unit', ({ unit }) => unit],
@@ -50,6 +55,9 @@ function timeTable(run) {
   }
   if (run.workloads.some(({ results }) => results.oneDnn)) {
     more.push(['Ceiling', ({ results }) => percent(speedup(results.anneal, results.oneDnn))])
+  }
+  if (run.workloads.some(({ count }) => count)) {
+    more.push(['Ours, per s', rate])
   }
   if (run.ceilings) {
     more.push(['Floor', ({ floor, unit }) => (floor ? digits(floor * factors[unit]) : '–')])
@@ -64,7 +72,9 @@ export function tables(run) {
   if (run.workloads.some(({ network }) => network)) {
     found.push(
       [
-        'Peak memory of the process, MiB',
+        run.workloads.some(({ device }) => device)
+          ? "Peak memory of the device's tensors, MiB"
+          : 'Peak memory of the process, MiB',
         table(run, result => (result?.peak ? (result.peak / 2 ** 20).toFixed(0) : '–')),
       ],
       ['First iteration, s: compilation included', table(run, result => (result?.first ? digits(result.first) : '–'))],
@@ -91,7 +101,7 @@ function ceilingLine({ flops, bandwidth }) {
 export function conditions({ machine, peers, command, date, repeats, threads, load, ceilings }) {
   const versions = new Map(peers.map(({ name, version }) => [name, version]))
   return [
-    `- Machine: ${machine}`,
+    `- Machine: ${[machine, peers.find(({ hardware }) => hardware)?.hardware].filter(Boolean).join('; ')}`,
     `- Versions: Node.js ${process.versions.node}, ${Array.from(versions, one => one.join(' ')).join(', ')}`,
     `- ${threads} threads, ${repeats} interleaved repeats; load average when started ${load.before}, at the end ${load.after}`,
     ...(ceilings ? [ceilingLine(ceilings)] : []),

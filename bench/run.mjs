@@ -1,7 +1,7 @@
 // npm run bench -- [--set networks] [--only mlp,gpt2] [--peers anneal,torch] [--repeats 7] [--budget 600] [--threads 4] [--save NAME]
 // Compares Anneal with what is there of PyTorch and onnxruntime ($PYTHON or python3), TensorFlow.js and oneDNN alone, in one
-// run. Sets: operations, networks, bfloat16, growth; without --set all are run. --budget stops repeating a workload after that many
-// seconds. --save writes bench/results/NAME-SET.json and the set's tables in docs/benchmarks.md.
+// run. Sets: operations, networks, bfloat16, growth, and for a GPU cuda; without --set all for the CPU are run. --budget stops
+// repeating a workload after that many seconds. --device cuda computes any set on the GPU. --json FILE writes what is known after every workload. --save writes bench/results/NAME-SET.json and the set's tables in docs/benchmarks.md.
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, loadavg, totalmem } from 'node:os'
@@ -18,14 +18,21 @@ import { sets } from './workloads.mjs'
 const at = path => fileURLToPath(new URL(path, import.meta.url))
 const latency = 'latency' // measured with the operations
 
+/** Whether a set is for the CPU. */
+function onCpu(set) {
+  return !sets[set].some(({ device }) => device)
+}
+
 const { values: options } = parseArgs({
   options: {
-    set: { type: 'string', default: Object.keys(sets).join() },
+    set: { type: 'string', default: Object.keys(sets).filter(onCpu).join() },
     only: { type: 'string' },
     peers: { type: 'string', default: ids.join() },
     repeats: { type: 'string', default: '5' },
     budget: { type: 'string' },
     threads: { type: 'string', default: String(availableParallelism()) },
+    device: { type: 'string' },
+    json: { type: 'string' },
     save: { type: 'string' },
   },
 })
@@ -43,24 +50,41 @@ const tolerances = { float32: 1e-4, bfloat16: 0.02, rounded: 0.25 }
 
 /** What is wrong with the first results, as text. */
 function disagreements({ name, results, autocast = 'float32' }) {
+  const reference = results.anneal ?? results.compiled
   return Object.entries(results).flatMap(([id, result]) => {
-    result.difference = difference(result, results.anneal)
+    result.difference = difference(result, reference)
     const allowed = contender(id).rounded ? tolerances.rounded : tolerances[autocast]
     if (!(result.difference > allowed || Number.isNaN(result.difference))) return []
-    return [`${name}: ${id} gives ${result.check}; Anneal gives ${results.anneal.check}`]
+    return [`${name}: ${id} gives ${result.check}; Anneal gives ${reference.check}`]
   })
+}
+
+const mostParts = 8
+
+/** Measures; where memory does not hold a step's activations, those peers take the batch in twice as many parts. */
+async function measured(names, workload, settings, start) {
+  const peers = start(names, workload)
+  const results = await measure(peers, workload, settings)
+  const micro = 2 * (workload.options?.micro ?? 1)
+  const tooLarge = names.filter(id => /memory/i.test(results[id]?.error ?? ''))
+  if (!workload.train || tooLarge.length === 0 || micro > mostParts) return { peers, results }
+  const smaller = { ...workload, options: { ...workload.options, micro } }
+  const again = await measured(tooLarge, smaller, settings, start)
+  for (const result of Object.values(again.results)) result.micro ??= micro
+  return { peers: [...peers, ...again.peers], results: { ...results, ...again.results } }
 }
 
 async function compare(names, workload, environment, about) {
   process.stderr.write(`${workload.title}\n`)
   await prepare(workload, { onnx: names.some(name => name.toLowerCase().includes('ort')) })
-  const peers = peersFor(names, workload, {
-    ...environment,
-    BENCH_THREADS: String(workload.threads ?? options.threads),
-  })
+  const start = (some, given) =>
+    peersFor(some, given, { ...environment, BENCH_THREADS: String(given.threads ?? options.threads) })
   // Processes wait beside each other where memory allows for it: `memory` is what each needs, in GiB.
-  const alone = (workload.memory ?? 1) * 2 ** 30 * peers.length > 0.7 * freemem()
-  workload.results = await measure(peers, workload, { repeats, budget: Number(options.budget ?? Infinity), alone })
+  const alone = workload.alone ?? (workload.memory ?? 1) * 2 ** 30 * start(names, workload).length > 0.7 * freemem()
+  const settings = { repeats, budget: Number(options.budget ?? Infinity), alone }
+  if (workload.device) settings.perTurn = Math.ceil(repeats / 2) // starts take most of the time there
+  const { peers, results } = await measured(names, workload, settings, start)
+  workload.results = results
   delete workload.weights
   delete workload.onnx
   for (const peer of peers) {
@@ -98,17 +122,15 @@ async function runSet(set, only) {
   const withLatency = set === 'operations' && only.includes(latency)
   if (!workloads.length && !withLatency) return
   const environment = { BENCH_THREADS: options.threads }
+  const device = options.device ?? workloads.find(one => one.device)?.device
+  if (device) environment.BENCH_DEVICE = device
+  for (const workload of workloads) workload.device = device
   const names = listed('peers', ids)
   const about = new Map()
   const before = load()
-  const limits = workloads.some(({ network }) => network) ? await ceilings(environment) : undefined
+  const limits = !device && workloads.some(({ network }) => network) ? await ceilings(environment) : undefined
   const problems = []
-  for (const workload of workloads) {
-    problems.push(...(await compare(names, workload, environment, about)))
-    if (workload.network && !workload.threads && !workload.autocast)
-      workload.floor = floor(workload, workload.parameters, limits)
-  }
-  const run = {
+  const run = () => ({
     machine: `${cpus()[0].model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`,
     peers: ids.filter(id => about.has(id)).map(id => ({ id, ...about.get(id) })),
     command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
@@ -116,11 +138,20 @@ async function runSet(set, only) {
     repeats,
     threads: Number(options.threads),
     ceilings: limits,
-    workloads,
-    latency: withLatency ? await timerLateness(environment) : undefined,
+    workloads: workloads.filter(({ results }) => results),
     load: { before, after: load() },
+  })
+  for (const workload of workloads) {
+    problems.push(...(await compare(names, workload, environment, about)))
+    if (limits && workload.network && !workload.threads && !workload.autocast)
+      workload.floor = floor(workload, workload.parameters, limits)
+    if (options.json) writeFileSync(options.json, `${JSON.stringify({ ...run(), problems }, null, 1)}\n`)
   }
-  const found = workloads.length ? tables(run) : []
+  finish(set, { ...run(), latency: withLatency ? await timerLateness(environment) : undefined }, problems)
+}
+
+function finish(set, run, problems) {
+  const found = run.workloads.length ? tables(run) : []
   const head = [...conditions(run), ...latencyLines(run.latency)]
   process.stdout.write(
     `${[...found.flatMap(([title, rows]) => [title, ...textTable(rows), '']), ...head].join('\n')}\n`,

@@ -3,7 +3,25 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
 
-const { autocast, compile, io, nn, noGrad, scope, synchronize } = anneal
+const { autocast, compile, io, narrow, nn, noGrad, scope, synchronize } = anneal
+
+/** Part `i` of `count` of a batch. */
+const part = (x, i, count) => narrow(x, 0, (i * x.shape[0]) / count, x.shape[0] / count)
+
+/**
+ * Backpropagates the mean of `lossOf` over `count` parts of a batch, one after the other, as is done where memory does not hold the
+ * activations of all; returns the mean.
+ */
+function inParts(lossOf, examples, count) {
+  let total
+  for (let i = 0; i < count; i++) {
+    const value = lossOf(...(count > 1 ? examples.map(x => part(x, i, count)) : examples))
+    const mean = count > 1 ? value.div(count) : value
+    mean.backward()
+    total = total ? total.add(mean) : mean
+  }
+  return total
+}
 
 /** A plain function that trains one step or infers, and the batch that it takes. */
 export function stepOf({ network: name, train, options, autocast: dtype }, model) {
@@ -15,8 +33,7 @@ export function stepOf({ network: name, train, options, autocast: dtype }, model
   }
   const optimizer = optimizerOf(model.parameters())
   const step = (...examples) => {
-    const value = mixed(() => loss(model, ...examples))
-    value.backward()
+    const value = inParts((...some) => mixed(() => loss(model, ...some)), examples, options.micro ?? 1)
     optimizer.step()
     optimizer.zeroGrad() // at the end, so that gradients are not kept over the next forward pass
     return value

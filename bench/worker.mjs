@@ -22,12 +22,15 @@ function resetPeak() {
   }
 }
 
+/** The most memory of the process. Peers that compute elsewhere measure that memory instead. */
+const ofProcess = { peak, resetPeak }
+
 /**
  * @param {object} about
  * @param {(name: string, options: object) => Promise<((iterations: number) => Promise<unknown>) | undefined>} prepare
  *   gives a function that runs a workload; undefined for one that this peer cannot do
  */
-export async function serve(about, prepare) {
+export async function serve(about, prepare, memory = ofProcess) {
   const prepared = new Map()
   const answer = object => process.stdout.write(`${JSON.stringify(object)}\n`)
   answer({ ready: about })
@@ -37,13 +40,13 @@ export async function serve(about, prepare) {
       if (!prepared.has(workload)) {
         prepared.clear() // one at a time: they may be large
         prepared.set(workload, await prepare(workload, options))
-        resetPeak()
+        memory.resetPeak()
       }
       const run = prepared.get(workload)
       if (!run) throw new Error('not available')
       const start = process.hrtime.bigint()
       const check = await run(iterations)
-      answer({ seconds: Number(process.hrtime.bigint() - start) / 1e9, check, peak: peak() })
+      answer({ seconds: Number(process.hrtime.bigint() - start) / 1e9, check, peak: memory.peak() })
     } catch (error) {
       answer({ error: String(error?.message ?? error) })
     }

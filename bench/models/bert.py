@@ -44,7 +44,7 @@ class Bert(nn.Module):
         self.classifier = nn.Linear(SIZE, CLASSES)
 
     def forward(self, x, types):
-        embedded = self.tokens(x) + self.places(torch.arange(x.shape[1])) + self.types(types)
+        embedded = self.tokens(x) + self.places(torch.arange(x.shape[1], device=x.device)) + self.types(types)
         hidden = self.encoder(self.norm(embedded))
         return self.classifier(torch.tanh(self.pooler(hidden[:, 0])))
 

@@ -30,7 +30,7 @@ class Gpt2(nn.Module):
         self.norm = nn.LayerNorm(SIZE)
 
     def forward(self, x):
-        hidden = self.tokens(x) + self.places(torch.arange(x.shape[1]))
+        hidden = self.tokens(x) + self.places(torch.arange(x.shape[1], device=x.device))
         for block in self.blocks:
             hidden = block(hidden)
         return F.linear(self.norm(hidden), self.tokens.weight)

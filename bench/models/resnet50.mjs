@@ -1,4 +1,4 @@
-// ResNet-50 (He et al., 2016), the stride in the 3×3 convolutions, on images of 224×224.
+// ResNet-50 (He et al., 2016), the stride in the 3×3 convolutions, on images of 224×224 pixels unless told otherwise.
 import { anneal } from '../anneal.mjs'
 import { choices, floats } from './inputs.mjs'
 
@@ -52,7 +52,7 @@ class ResNet50 extends nn.Module {
   }
 }
 
-const inputs = ({ batch }) => [floats([batch, 224, 224, 3], 5)]
+const inputs = ({ batch, side = 224 }) => [floats([batch, side, side, 3], 5)]
 
 export default {
   model() {

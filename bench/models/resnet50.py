@@ -58,8 +58,8 @@ def model(**_):
     return ResNet50().to(memory_format=torch.channels_last)
 
 
-def inputs(batch, **_):
-    return [images((batch, 224, 224, 3), 5)]
+def inputs(batch, side=224, **_):
+    return [images((batch, side, side, 3), 5)]
 
 
 def batch(batch, **options):

@@ -4,15 +4,18 @@ import { serve } from '../worker.mjs'
 import { cases, values, workload } from './cases.mjs'
 
 const anneal = createRequire(import.meta.url)('../../dist/index.js')
-const { gradients, setThreads, getThreads, synchronize, tensor } = anneal
+const { gradients, setDevice, setThreads, getThreads, synchronize, tensor } = anneal
 setThreads(Number(process.env.BENCH_THREADS))
+if (process.env.BENCH_DEVICE) setDevice(process.env.BENCH_DEVICE)
 
 function input(spec, number) {
   const shape = spec.shape ?? spec.images ?? spec.kernels ?? spec
-  return tensor(values(spec, shape, number), { shape })
+  const made = tensor(values(spec, shape, number), { shape })
+  const converted = spec.dtype ? made.cast(spec.dtype) : made
+  return spec.tile > 1 ? converted.tile([spec.tile, ...shape.slice(1).fill(1)]) : converted
 }
 
-const isFloat = x => x.dtype.startsWith('float')
+const isFloat = x => x.dtype.includes('float')
 const outputs = result => (Array.isArray(result) ? result : [result])
 
 async function prepare({ inputs, anneal: op, prepare }, backward) {
@@ -21,7 +24,8 @@ async function prepare({ inputs, anneal: op, prepare }, backward) {
   const leaves = Object.values(given).filter(isFloat)
   if (backward) for (const x of leaves) x.requireGrad()
   const first = outputs(op(given, prepared))[0]
-  const cotangent = backward && tensor(values(first.shape, first.shape, 9), { shape: [...first.shape] })
+  const cotangent =
+    backward && tensor(values(first.shape, first.shape, 9), { shape: [...first.shape] }).cast(first.dtype)
   const check = first && (await first.cast('float32').abs().mean().item())
 
   const once = () => {

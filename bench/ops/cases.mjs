@@ -1,5 +1,6 @@
 // All cases, and what both sides know of them.
 import { cases as elementwise } from './cases/elementwise.mjs'
+import { cases as gpu } from './cases/gpu.mjs'
 import { cases as images } from './cases/images.mjs'
 import { cases as layers } from './cases/layers.mjs'
 import { cases as memory } from './cases/memory.mjs'
@@ -7,7 +8,10 @@ import { cases as products } from './cases/products.mjs'
 import { cases as reductions } from './cases/reductions.mjs'
 import { cases as sequences } from './cases/sequences.mjs'
 
-export const cases = [...elementwise, ...reductions, ...layers, ...products, ...images, ...memory, ...sequences]
+const cpu = [...elementwise, ...reductions, ...layers, ...products, ...images, ...memory, ...sequences]
+
+/** Those of the device that BENCH_DEVICE names, or of the CPU. */
+export const cases = process.env.BENCH_DEVICE ? gpu : cpu
 
 /** The name of a case's workload. */
 export const workload = ({ name }, backward) => (backward ? `${name}, and backward` : name)

@@ -1,4 +1,7 @@
-"""PyTorch's side of the op benchmarks. The cases come as JSON, by the first argument; see cases.mjs."""
+"""PyTorch's side of the op benchmarks. The cases come as JSON, by the first argument; see cases.mjs.
+
+BENCH_DEVICE says where they are computed; with BENCH_REHEARSAL the CPU takes that device's place.
+"""
 
 import json
 import math
@@ -11,6 +14,10 @@ from torch import nn
 from torch.nn import functional as F
 
 torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
+DEVICE = torch.device("cpu" if os.environ.get("BENCH_REHEARSAL") else os.environ.get("BENCH_DEVICE", "cpu"))
+CUDA = DEVICE.type == "cuda"
+torch.backends.cudnn.benchmark = CUDA
+torch.set_default_device(DEVICE)
 
 
 def values(spec, shape, number):
@@ -27,7 +34,11 @@ def made(spec, number):
     if isinstance(spec, dict) and ("images" in spec or "kernels" in spec):
         shape = spec.get("images") or spec["kernels"]
         return values(spec, shape, number).permute(0, 3, 1, 2)
-    return values(spec, spec["shape"] if isinstance(spec, dict) else spec, number)
+    made = values(spec, spec["shape"] if isinstance(spec, dict) else spec, number)
+    if isinstance(spec, dict) and "dtype" in spec:
+        made = made.to(getattr(torch, spec["dtype"]))
+    tile = spec.get("tile", 1) if isinstance(spec, dict) else 1
+    return made.repeat(tile, *[1] * (made.dim() - 1)) if tile > 1 else made
 
 
 def parameters(shapes):
@@ -59,13 +70,15 @@ def prepare(case, backward):
         last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous()
         shape = first.permute(0, 2, 3, 1).shape if last else first.shape
         cotangent = values([], shape, 9)
-        cotangent = cotangent.permute(0, 3, 1, 2) if last else cotangent
+        cotangent = (cotangent.permute(0, 3, 1, 2) if last else cotangent).to(first.dtype)
 
     def run(iterations):
         for _ in range(iterations):
             y = op()
             if backward:
                 torch.autograd.grad(outputs(y)[0], leaves, cotangent)
+        if CUDA:
+            torch.cuda.synchronize()
         return check
 
     return run

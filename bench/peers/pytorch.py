@@ -1,4 +1,7 @@
-"""PyTorch's side of the benchmarks; see worker.mjs for the protocol. With BENCH_COMPILE networks go through torch.compile."""
+"""PyTorch's side of the benchmarks; see worker.mjs for the protocol. With BENCH_COMPILE networks go through torch.compile.
+
+BENCH_DEVICE says where they are computed; with BENCH_REHEARSAL the CPU takes that device's place.
+"""
 
 import os
 import sys
@@ -15,6 +18,14 @@ from models.inputs import floats  # noqa: E402
 from peers.worker import serve  # noqa: E402
 
 COMPILE = bool(os.environ.get("BENCH_COMPILE"))
+DEVICE = torch.device("cpu" if os.environ.get("BENCH_REHEARSAL") else os.environ.get("BENCH_DEVICE", "cpu"))
+CUDA = DEVICE.type == "cuda"
+torch.backends.cudnn.benchmark = CUDA
+
+
+def synchronize():
+    if CUDA:
+        torch.cuda.synchronize()
 
 
 def compiled(function):
@@ -23,26 +34,33 @@ def compiled(function):
 
 def training(network, model, options, mixed):
     optimizer = network.optimizer(model.parameters())
-    examples = network.batch(**options)
+    micro = options.get("micro", 1)
+    examples = [x.to(DEVICE).chunk(micro) for x in network.batch(**options)]
     loss_of = compiled(lambda *examples: network.loss(model, *examples))
 
     def run(iterations):
         first = []
         for _ in range(iterations):
-            with mixed():
-                loss = loss_of(*examples)
-            loss.backward()
+            total = 0
+            for some in zip(*examples):
+                with mixed():
+                    loss = loss_of(*some)
+                if micro > 1:
+                    loss = loss / micro
+                loss.backward()
+                total = total + loss.detach()
             optimizer.step()
             optimizer.zero_grad()
             if len(first) < 2:
-                first.append(loss.item())
+                first.append(total.item())
+        synchronize()
         return first
 
     return run
 
 
 def inference(network, model, options, mixed):
-    inputs = network.inputs(**options)
+    inputs = [x.to(DEVICE) for x in network.inputs(**options)]
     if COMPILE:
         inductor_config.freezing = True  # weights become constants, packed once
     forward = compiled(model.eval())
@@ -59,39 +77,42 @@ def inference(network, model, options, mixed):
 
 def prepare_network(network, train, weights, options, autocast=None):
     network = NETWORKS[network]
-    model = network.model(**options)
+    model = network.model(**options).to(DEVICE)
     model.load_state_dict(load_file(weights))
-    mixed = partial(torch.autocast, "cpu", dtype=getattr(torch, autocast)) if autocast else nullcontext
+    mixed = partial(torch.autocast, DEVICE.type, dtype=getattr(torch, autocast)) if autocast else nullcontext
     return (training if train else inference)(network, model, options, mixed)
 
 
 def product(m, k, n):
-    a, b = floats((m, k), 1), floats((k, n), 2)
+    a, b = floats((m, k), 1).to(DEVICE), floats((k, n), 2).to(DEVICE)
 
     def run(iterations):
         for _ in range(iterations):
             a @ b
+        synchronize()
 
     return run
 
 
 def add4():
-    a, b = torch.tensor([1.0, 2, 3, 4]), torch.tensor([1.0, 2, 3, 4])
+    a, b = torch.tensor([1.0, 2, 3, 4], device=DEVICE), torch.tensor([1.0, 2, 3, 4], device=DEVICE)
 
     def run(iterations):
         for _ in range(iterations):
             a + b
+        synchronize()
 
     return run
 
 
 def mm64():
-    a, b = floats((64, 64), 1).requires_grad_(), floats((64, 64), 2).requires_grad_()
+    a, b = (floats((64, 64), number).to(DEVICE).requires_grad_() for number in (1, 2))
 
     def run(iterations):
         for _ in range(iterations):
             a.grad = b.grad = None
             (a @ b).relu().sum().backward()
+        synchronize()
 
     return run
 
@@ -110,4 +131,8 @@ def prepare(name, options):
 
 
 torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
-serve({"name": "PyTorch", "version": torch.__version__, "threads": torch.get_num_threads()}, prepare)
+about = {"name": "PyTorch", "version": torch.__version__, "threads": torch.get_num_threads()}
+if CUDA:
+    serve(about, prepare, (torch.cuda.max_memory_allocated, torch.cuda.reset_peak_memory_stats))
+else:
+    serve(about, prepare)
