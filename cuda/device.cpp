@@ -114,8 +114,9 @@ CudaDevice::CudaDevice(int index, int ordinal)
   multiprocessors_ = properties.multiprocessors;
   capability_ = properties.capability;
   pool_.setLimit(properties.memory);
-  for (cudaStream_t* s : {&stream_, &in_, &out_})
+  for (cudaStream_t* s : {&stream_, &in_, &out_, &recorder_})
     check(cudaStreamCreateWithFlags(s, cudaStreamNonBlocking), "creating a stream");
+  now_ = stream_;
   void* record = nullptr;
   check(cudaHostAlloc(&record, sizeof(FaultRecord), cudaHostAllocMapped), "pinned memory");
   faults_ = new (record) FaultRecord{};
@@ -147,11 +148,16 @@ Ref<Block> CudaDevice::allocate(const Spec& spec, bool hostWrites) {
 
 Ref<Block> CudaDevice::scratch(size_t bytes) {
   const Spec spec{{int64_t(bytes)}, DType::UInt8};
+  const auto take = [&] {
+    Ref<Block> block = scratch_.allocate(spec, false);
+    if (graph_) pinFor(*graph_, *block);
+    return block;
+  };
   try {
-    return scratch_.allocate(spec, false);
+    return take();
   } catch (const Error&) {
     pool_.trim();
-    return scratch_.allocate(spec, false);
+    return take();
   }
 }
 
@@ -350,7 +356,7 @@ void CudaDevice::readNow(const std::byte* from, void* to, size_t bytes) {
 
 void CudaDevice::move(std::byte* to, const std::byte* from, size_t bytes) {
   if constexpr (kEmulated) allowAccess(to, bytes);
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy on the device");
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "copy on the device");
 }
 
 }  // namespace anneal::cuda

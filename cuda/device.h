@@ -8,6 +8,7 @@
 #include "runtime/backend.h"
 #include "runtime/executor.h"
 #include "runtime/pool.h"
+#include "runtime/recorder.h"
 #include "staging.h"
 
 namespace anneal::cuda {
@@ -20,7 +21,7 @@ struct FaultRecord {
 
 /// A GPU as a stream: an executor thread starts kernels in order on one CUDA stream; another thread waits for what has
 /// been computed, so that starting never waits.
-class CudaDevice : public Device {
+class CudaDevice : public Device, public Recorder {
  public:
   /// `ordinal` is the number by which CUDA knows it.
   CudaDevice(int index, int ordinal);
@@ -49,8 +50,15 @@ class CudaDevice : public Device {
   /// device's stream.
   void pull(CudaDevice& from, const Transfer& what);
 
-  /// The stream that kernels are started on.
-  cudaStream_t stream() const { return stream_; }
+  /// A CUDA graph: see graph.cpp.
+  std::unique_ptr<Recording> record(const std::function<void()>& work) override;
+  void moveAll(std::span<const Move> moves) override;
+  void put(std::byte* to, std::span<const Slot> values) override;
+
+  /// The stream that kernels are started on; while a graph is recorded another, which records.
+  cudaStream_t stream() const { return now_; }
+  /// Has the graph that is being recorded keep what its kernels need as long as it may run; nothing if none is.
+  void keep(std::shared_ptr<const void> needed);
   int index() const { return index_; }
   int multiprocessors() const { return multiprocessors_; }
   /// 90 for compute capability 9.0.
@@ -61,6 +69,7 @@ class CudaDevice : public Device {
   FaultRecord* faults() const { return faults_; }
 
  private:
+  class Graph;
   struct Mark {
     uint64_t jobs;  // done when the event has come
     cudaEvent_t event;
@@ -85,11 +94,14 @@ class CudaDevice : public Device {
   void activate() const;
   std::byte* allocateMemory(size_t bytes);
   void freeMemory(std::byte* memory);
+  void pinFor(Graph& graph, Block& block);
 
   const int index_, ordinal_;
   std::string hardware_;
   int multiprocessors_ = 1, capability_ = 0;
   cudaStream_t stream_ = nullptr, in_ = nullptr, out_ = nullptr;
+  cudaStream_t recorder_ = nullptr, now_ = nullptr;  // now_: stream_ or recorder_
+  Graph* graph_ = nullptr;                           // that is being recorded
   FaultRecord* faults_ = nullptr;
   // Other GPUs whose results came here: their faults are this one's, too.
   std::mutex sourcesMutex_;

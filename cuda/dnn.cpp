@@ -180,6 +180,7 @@ class Engine {
     auto [found, added] = plans_.try_emplace(p.key());
     if (added) found->second = planFor(p);
     if (!found->second) return false;
+    current().keep(found->second);
     execute(*found->second, p);
     return true;
   }
@@ -252,7 +253,7 @@ class Engine {
   }
 
   cudnnHandle_t handle_ = nullptr;
-  std::map<std::vector<int64_t>, std::unique_ptr<Plan>> plans_;
+  std::map<std::vector<int64_t>, std::shared_ptr<Plan>> plans_;
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
-import type { GraphOperation, NativeGraph } from './native'
+import type { GraphOperation, NativeGraph, Replays } from './native'
 
-export type { GraphOperation } from './native'
+export type { GraphOperation, Replays } from './native'
 
 /** A captured graph. */
 export interface GraphDescription extends NativeGraph {
@@ -46,10 +46,15 @@ function cellsOf(operation: GraphOperation, total: number): string[] {
   ]
 }
 
-function summaryOf({ operations, arenaBytes, liveBytes, captureSeconds }: GraphDescription): string {
+function replaysOf({ replayed, separate, problem }: Replays): string {
+  const reason = problem ? `, because they cannot be recorded: ${problem}` : ''
+  return `; ${replayed} runs as one CUDA graph, ${separate} as separate operations${reason}`
+}
+
+function summaryOf({ operations, arenaBytes, liveBytes, captureSeconds, replays }: GraphDescription): string {
   const time = timeOf(totalTime(operations))
   const memory = `intermediate results share ${bytesOf(arenaBytes)}, of which at most ${bytesOf(liveBytes)} are in use at a time`
-  return `${operations.length} operations in ${time}; ${memory}; captured and planned in ${timeOf(captureSeconds * 1e9)}`
+  return `${operations.length} operations in ${time}; ${memory}; captured and planned in ${timeOf(captureSeconds * 1e9)}${replays ? replaysOf(replays) : ''}`
 }
 
 /** A captured graph as a table of text, its operations in order. */

@@ -45,6 +45,21 @@ export interface GraphOperation {
   nanoseconds: number
 }
 
+/** How the runs of a captured graph were started on a GPU. */
+export interface Replays {
+  /** How often the operations were recorded as a CUDA graph. */
+  recorded: number
+  /** Runs that were one launch of such a recording. */
+  replayed: number
+  /**
+   * Runs whose operations were launched one by one: the first, those that `explain` measured, and two whenever the memory of
+   * a parameter is another than before.
+   */
+  separate: number
+  /** Why the operations cannot be recorded; empty: they can. */
+  problem: string
+}
+
 /** A captured graph as the native library knows it. */
 export interface NativeGraph {
   operations: GraphOperation[]
@@ -52,6 +67,8 @@ export interface NativeGraph {
   arenaBytes: number
   /** The most bytes of them that are held at one time: the least that they could share in this order. */
   liveBytes: number
+  /** Only on a GPU. */
+  replays?: Replays
 }
 
 /** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <utility>
 
-#include "cuda_runtime.h"
+#include "launch.h"
 
 namespace {
 
@@ -41,6 +41,7 @@ cudaError_t cudaSetDevice(int device) {
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  if (anneal::emulate::forbidden()) return cudaErrorStreamCaptureUnsupported;
   if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
   std::lock_guard lock(mutex);
   allocations[static_cast<const char*>(*memory)] = {bytes, chosen};
@@ -48,6 +49,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* memory) {
+  if (anneal::emulate::forbidden()) return cudaErrorStreamCaptureUnsupported;
   {
     std::lock_guard lock(mutex);
     allocations.erase(static_cast<const char*>(memory));

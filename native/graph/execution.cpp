@@ -21,9 +21,12 @@ void Program::Execution::perform() {
     if (b->fault) [[unlikely]]
       fault = b->fault;
   const bool profile = compiled->profile.exchange(false);
+  const bool steady = bool(compiled->steady);
+  if (!fault && steady) fault = faultOf([&] { visit.begin(compiled->steady->recorder); });
   if (!fault && withPrologue) fault = compute(compiled->prologue, profile);
   if (fault && withPrologue) compiled->stale.store(true);
-  if (!fault) fault = compute(compiled->steps, profile);
+  if (!fault) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
+  if (!fault && steady) fault = faultOf([&] { visit.end(compiled->steady->recorder); });
   for (Block* b : writes) b->fault = fault;
   if (!fault) [[likely]]
     return;
@@ -40,11 +43,8 @@ std::shared_ptr<const Error> Program::Execution::compute(std::vector<Compiled::S
       const Operand& o = operation.operands[i];
       if (o.value < 0) continue;
       step.views[i].memory = bases[size_t(o.value)] + o.offset;
-      if (!literals.empty() && literals[size_t(o.value)]) {
-        step.views[i].memory = nullptr;
-        step.views[i].scalar = *literals[size_t(o.value)];
-      }
     }
+    compiled->last = &operation;
     const auto start = profile ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     try {
       const std::span<const View> views(step.views), in = views.first(operation.inputs),

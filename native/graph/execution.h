@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "graph/program.h"
+#include "graph/replay.h"
 
 namespace anneal {
 
@@ -17,6 +18,7 @@ struct Program::Compiled {
   std::unique_ptr<Graph> graph;
   Plan plan;
   std::vector<Step> prologue, steps;
+  const Operation* last = nullptr;                 // that was started, on the stream's thread
   std::vector<int> outside, owned, inArena, kept;  // values, by where they lie
   // The prologue's results, by value, and what the cells held that they are of. A run that fails makes them stale.
   std::vector<Ref<Block>> keptMemory;
@@ -24,6 +26,7 @@ struct Program::Compiled {
   std::vector<size_t> prologueCells;
   std::vector<uint64_t> stamps;
   std::atomic<bool> stale{true};
+  std::unique_ptr<Steady> steady;  // on a device whose stream can be recorded
   bool small = true;
   std::atomic<bool> profile{false};
 };
@@ -39,8 +42,7 @@ struct Program::Execution {
   std::shared_ptr<Compiled> compiled;
   std::vector<std::byte*> bases;  // by value
   std::vector<std::array<std::byte, 16>> scalars;
-  std::vector<const std::array<std::byte, 16>*>
-      literals;                       // by value, not on the CPU: scalars, which kernels get as such
+  Visit visit;
   std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
   std::vector<Kept> kept;
   bool withPrologue = false;
@@ -50,6 +52,8 @@ struct Program::Execution {
 
  private:
   std::shared_ptr<const Error> compute(std::vector<Compiled::Step>& steps, bool profile);
+  std::shared_ptr<const Error> computeSteadily(bool profile);
+  std::shared_ptr<const Error> record();
 };
 
 }  // namespace anneal

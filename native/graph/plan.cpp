@@ -88,9 +88,35 @@ int overwritten(const Graph& graph, const passes::Uses& uses, const Plan& plan, 
   return -1;
 }
 
+/// Whether the new value of `cell` may be brought over the old one when a run is done: no result of the run is either.
+bool bringable(const Graph& graph, const passes::Uses& uses, const Cell& cell) {
+  if (cell.value >= 0 && uses.kept[size_t(cell.value)]) return false;
+  int holders = 0;
+  passes::forEachResult(graph, [&](int value) { holders += value == cell.written; });
+  return holders == 1;
+}
+
+/// Has what comes from outside and what outlives a run visit the arena.
+void letVisit(const Graph& graph, const passes::Uses& uses, Plan& plan) {
+  for (size_t v = 0; v < graph.values.size(); ++v) {
+    Plan::Place& place = plan.places[v];
+    const Value& value = graph.values[v];
+    const bool stays = value.kind == Value::Kind::Cell || value.kind == Value::Kind::Constant;
+    if (place.home == Plan::Home::Own) place.visits = place.cell < 0;
+    else if (place.home != Plan::Home::Outside || value.kind == Value::Kind::Kept) continue;
+    else if (value.bytes() <= sizeof(View::scalar)) place.slot = int(plan.slots++);
+    else place.visits = !stays && !uses.readers[v].empty();
+  }
+  for (size_t c = 0; c < graph.cells.size(); ++c) {
+    const Cell& cell = graph.cells[c];
+    if (cell.written < 0 || !plan.places[size_t(cell.written)].visits) continue;
+    if (bringable(graph, uses, cell)) plan.places[size_t(cell.written)].cell = int(c);
+  }
+}
+
 }  // namespace
 
-Plan planMemory(const Graph& graph) {
+Plan planMemory(const Graph& graph, bool steady) {
   const passes::Uses uses(graph);
   Plan plan;
   plan.places.resize(graph.values.size());
@@ -105,6 +131,7 @@ Plan planMemory(const Graph& graph) {
       plan.places[size_t(graph.cells[c].written)].cell = int(c);
   for (size_t v = 0; v < graph.values.size(); ++v)
     if (uses.writer[v] >= 0 && plan.places[v].home == Plan::Home::None) plan.places[v].home = Plan::Home::Arena;
+  if (steady) letVisit(graph, uses, plan);
   // Results that take the place of an input live on under its name.
   std::vector<int> root(graph.values.size());
   std::iota(root.begin(), root.end(), 0);
@@ -115,9 +142,12 @@ Plan planMemory(const Graph& graph) {
   }
   std::map<int, Lifetime> lives;
   for (size_t v = 0; v < graph.values.size(); ++v) {
-    if (plan.places[v].home != Plan::Home::Arena) continue;
+    const Plan::Place& place = plan.places[v];
+    if (place.home != Plan::Home::Arena && !place.visits) continue;
     const size_t bytes = (graph.values[v].bytes() + kAlignment - 1) / kAlignment * kAlignment;
-    const int first = uses.writer[v], last = std::max(lastRead(uses, int(v)), first);
+    const int first = std::max(uses.writer[v], 0);
+    const int last =
+        place.home == Plan::Home::Own ? int(graph.operations.size()) - 1 : std::max(lastRead(uses, int(v)), first);
     auto [life, added] = lives.try_emplace(root[v], Lifetime{root[v], bytes, first, last});
     if (added) continue;
     life->second.first = std::min(life->second.first, first);

@@ -6,6 +6,7 @@
 #include "graph/capture.h"
 #include "graph/execution.h"
 #include "graph/passes/passes.h"
+#include "graph/replay.h"
 #include "runtime/context.h"
 
 namespace anneal {
@@ -53,6 +54,14 @@ void optimize(Graph& graph) {
   passes::schedule(graph);
 }
 
+/// The memory of a cell, if it is whole and nobody else holds it.
+Ref<Block> ownMemory(const TensorImpl& cell) {
+  const Ref<Block>& memory = cell.storage;
+  const bool own = memory && memory->references() == 1 && memory->kind == Block::Kind::Pooled && cell.offset == 0 &&
+                   isContiguous(cell.spec.shape, cell.strides);
+  return own ? memory : Ref<Block>();
+}
+
 /// A number that no other value in this environment's memory has; it is taken away when the memory is written over.
 uint64_t stampOf(Block& block) {
   thread_local uint64_t last = 0;
@@ -66,7 +75,8 @@ Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Comp
   DeviceScope on(*graph->device);
   optimize(*graph);
   Compiled& c = *compiled_;
-  c.plan = planMemory(*graph);
+  c.steady = Steady::of(*graph->device);
+  c.plan = planMemory(*graph, bool(c.steady));
   double total = 0;
   auto stepsOf = [&](const std::vector<Operation>& operations, std::vector<Compiled::Step>& steps) {
     for (const Operation& operation : operations) {
@@ -146,22 +156,34 @@ Tensor Program::boundTo(int v, Inputs arguments, std::span<const double> numbers
   fail(Code::Internal, "compile: a result is not bound from outside");
 }
 
+/// Finds what the run reads from outside.
+void Program::bind(Execution& run, Tensors& bound, Inputs arguments, std::span<const double> numbers) const {
+  run.scalars.reserve(compiled_->outside.size());
+  for (int v : compiled_->outside) {
+    Tensor& t = bound[size_t(v)];
+    t = boundTo(v, arguments, numbers);
+    const View view = t.view();
+    if (view.block) run.reads.push_back(view.block);
+    std::byte*& base = run.bases[size_t(v)];
+    if (compiled_->steady) base = run.visit.bring(compiled_->plan.places[size_t(v)], view);
+    else if (view.memory) base = view.memory;
+    else base = run.scalars.emplace_back(view.scalar).data();
+  }
+}
+
 /// Memory for what outlives the run. Until here nothing has changed.
 void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
   const Graph& g = *compiled_->graph;
   owned.resize(g.values.size());
   for (int v : compiled_->owned) {
     Ref<Block>& memory = owned[size_t(v)];
-    const int cell = compiled_->plan.places[size_t(v)].cell;
-    if (cell >= 0) {
-      const auto& old = g.cells[size_t(cell)].impl->storage;
-      if (old && old->references() == 1 && old->kind == Block::Kind::Pooled) memory = old;
-    }
+    const Plan::Place& place = compiled_->plan.places[size_t(v)];
+    if (place.cell >= 0) memory = ownMemory(*g.cells[size_t(place.cell)].impl);
     if (!memory) {
       memory = g.device->allocate(g.values[size_t(v)].spec, false);
       run.writes.push_back(memory.get());
     }
-    run.bases[size_t(v)] = memory->data;
+    run.bases[size_t(v)] = place.visits ? run.visit.take(place, *memory) : memory->data;
   }
   for (const Cell& c : g.cells) {
     if (c.written < 0 || compiled_->plan.places[size_t(c.written)].home != Plan::Home::Own) continue;
@@ -187,7 +209,7 @@ bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const 
   for (int v : c.kept) {
     Ref<Block>& memory = c.keptMemory[size_t(v)];
     if (changed) {
-      memory = c.graph->device->allocate(c.graph->values[size_t(v)].spec, false);
+      if (!memory || !c.steady) memory = c.graph->device->allocate(c.graph->values[size_t(v)].spec, false);
       run.writes.push_back(memory.get());
     } else if (memory) {
       run.reads.push_back(memory.get());
@@ -243,26 +265,22 @@ Tensors Program::run(Inputs arguments, std::span<const double> numbers) {
   auto run = std::make_shared<Execution>();
   run->compiled = compiled_;
   run->bases.resize(g.values.size());
-  if (g.device->type() != DeviceType::Cpu) run->literals.resize(g.values.size());
-  run->scalars.reserve(compiled_->outside.size());
+  const Plan& plan = compiled_->plan;
   Tensors bound(g.values.size());
-  for (int v : compiled_->outside) {
-    Tensor& t = bound[size_t(v)];
-    t = boundTo(v, arguments, numbers);
-    const View view = t.view();
-    if (view.block) run->reads.push_back(view.block);
-    run->bases[size_t(v)] = view.memory;
-    if (view.memory) continue;
-    const auto& scalar = run->scalars.emplace_back(view.scalar);
-    if (g.device->type() == DeviceType::Cpu) run->bases[size_t(v)] = const_cast<std::byte*>(scalar.data());
-    else run->literals[size_t(v)] = &scalar;
-  }
   std::vector<Ref<Block>> owned;
-  takeMemory(*run, owned);
-  const size_t arenaBytes = compiled_->plan.arena;
-  const Ref<Block> arena = arenaBytes ? g.device->allocate({{int64_t(arenaBytes)}, DType::UInt8}, false) : Ref<Block>();
+  Ref<Block> arena;
+  if (compiled_->steady) {
+    arena = compiled_->steady->arena->take(plan.arena + plan.slots * sizeof(Recorder::Slot));
+    run->visit = Visit(plan, arena->data);
+    bind(*run, bound, arguments, numbers);
+    takeMemory(*run, owned);
+  } else {
+    bind(*run, bound, arguments, numbers);
+    takeMemory(*run, owned);
+    if (plan.arena) arena = g.device->allocate({{int64_t(plan.arena)}, DType::UInt8}, false);
+  }
   if (arena)
-    for (int v : compiled_->inArena) run->bases[size_t(v)] = arena->data + compiled_->plan.places[size_t(v)].offset;
+    for (int v : compiled_->inArena) run->bases[size_t(v)] = arena->data + plan.places[size_t(v)].offset;
   std::vector<Ref<Block>> passing;
   run->withPrologue = renewKept(*run, passing);
   Tensors results = outputs(bound, owned);

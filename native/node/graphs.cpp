@@ -158,6 +158,14 @@ Napi::Value describeProgram(const Info& info) {
     out.Set("operations", operations);
     out.Set("arenaBytes", double(program.arenaBytes()));
     out.Set("liveBytes", double(program.liveBytes()));
+    if (const auto replays = program.replays()) {
+      auto counts = Napi::Object::New(js);
+      counts.Set("recorded", double(replays->recorded));
+      counts.Set("replayed", double(replays->replayed));
+      counts.Set("separate", double(replays->separate));
+      counts.Set("problem", replays->problem);
+      out.Set("replays", counts);
+    }
     return out;
   });
 }

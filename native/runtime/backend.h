@@ -29,7 +29,7 @@ struct Backend {
 };
 
 /// Changes whenever core and backend can no longer be mixed.
-inline constexpr const char* kBackendVersion = "2";
+inline constexpr const char* kBackendVersion = "3";
 
 /// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
 const Backend* cudaBackend(std::string& problem);

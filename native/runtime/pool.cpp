@@ -152,18 +152,30 @@ void Pool::trim() {
   trimLocked();
 }
 
+void Pool::pin(Block& block) {
+  std::lock_guard lock(mutex_);
+  ++static_cast<Entry&>(block).pins;
+}
+
+void Pool::unpin(Block& block) {
+  std::lock_guard lock(mutex_);
+  --static_cast<Entry&>(block).pins;
+}
+
 void Pool::trimLocked() {
   const uint64_t completed = source_.completed();
+  const auto idle = [&](const Entry* entry) { return entry->freedAt <= completed && entry->pins == 0; };
   for (List& list : small_) {
-    while (list.last && list.last->freedAt <= completed) {
-      Entry* entry = list.last;
+    for (Entry *entry = list.last, *before = nullptr; entry && entry->freedAt <= completed; entry = before) {
+      before = entry->before;
+      if (!idle(entry)) continue;
       list.remove(entry);
       discard(entry);
     }
   }
   for (auto it = large_.begin(); it != large_.end();) {
     Entry* entry = it->second;
-    it = entry->freedAt <= completed ? (discard(entry), large_.erase(it)) : std::next(it);
+    it = idle(entry) ? (discard(entry), large_.erase(it)) : std::next(it);
   }
 }
 

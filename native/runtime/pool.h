@@ -29,6 +29,9 @@ class Pool {
   void setLimit(size_t bytes);
   /// Returns what is not in use to the operating system.
   void trim();
+  /// Keeps memory that was allocated here from being returned, though not from being used again, until unpin().
+  void pin(Block& block);
+  void unpin(Block& block);
 
  private:
   struct Entry : Block {
@@ -39,6 +42,7 @@ class Pool {
     Entry *before = nullptr, *after = nullptr;  // on a list of free small blocks
     size_t place = 0;                           // in entries_
     bool live = false;
+    int pins = 0;
     // Of the tensor it was allocated for, to be named when memory runs out.
     DType dtype = DType::Float32;
     Shape shape;
