@@ -157,7 +157,12 @@ Ref<Block> CudaDevice::scratch(size_t bytes) {
     return take();
   } catch (const Error&) {
     pool_.trim();
+  }
+  try {
     return take();
+  } catch (const Error&) {
+    fail(Code::Memory, "out of memory: a kernel needs ", bytes, " bytes of working memory", pool_.largest(),
+         ". Dispose of tensors, or use smaller batches");
   }
 }
 

@@ -188,7 +188,12 @@ void Pool::discard(Entry* entry) {
   delete entry;
 }
 
-void Pool::failOutOfMemory(const Spec& spec, size_t bytes) {
+std::string Pool::largest() const {
+  std::lock_guard lock(mutex_);
+  return largestLocked();
+}
+
+std::string Pool::largestLocked() const {
   std::vector<const Entry*> largest;
   std::copy_if(entries_.begin(), entries_.end(), std::back_inserter(largest), [](auto* e) { return e->live; });
   size_t shown = std::min<size_t>(5, largest.size());
@@ -197,10 +202,13 @@ void Pool::failOutOfMemory(const Spec& spec, size_t bytes) {
   std::ostringstream list;
   for (size_t i = 0; i < shown; ++i)
     list << (i ? ", " : "") << largest[i]->dtype << largest[i]->shape << " (" << megabytes(largest[i]->capacity) << ")";
+  return shown ? "; the largest live tensors: " + list.str() : std::string();
+}
+
+void Pool::failOutOfMemory(const Spec& spec, size_t bytes) {
   fail(Code::Memory, "out of memory: ", spec, " needs ", megabytes(bytes), "; ", megabytes(stats_.used),
        " are in use by ", stats_.blocks, " tensors, the limit is ",
-       stats_.limit ? megabytes(stats_.limit) : std::string("what the system gives"),
-       shown ? "; the largest live tensors: " + list.str() : std::string(),
+       stats_.limit ? megabytes(stats_.limit) : std::string("what the system gives"), largestLocked(),
        ". Dispose of tensors, use smaller batches, or raise the limit with setMemoryLimit");
 }
 

@@ -27,6 +27,8 @@ class Pool {
   MemoryStats stats() const;
   void resetPeak();
   void setLimit(size_t bytes);
+  /// The largest live tensors, for the error of who finds no memory; empty: there are none.
+  std::string largest() const;
   /// Returns what is not in use to the operating system.
   void trim();
   /// Keeps memory that was allocated here from being returned, though not from being used again, until unpin().
@@ -61,6 +63,7 @@ class Pool {
   Entry* create(size_t bytes);  // nullptr when there is no room
   void trimLocked();            // gives back what no queued task uses
   void discard(Entry* entry);
+  std::string largestLocked() const;
   [[noreturn]] void failOutOfMemory(const Spec& spec, size_t bytes);
 
   Source source_;

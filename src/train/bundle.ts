@@ -1,4 +1,5 @@
 import { autocast, type LowDType } from '../autocast'
+import type { DeviceName } from '../device'
 import { AnnealError } from '../errors'
 import type { Module } from '../nn/module'
 import { Tensor } from '../tensor'
@@ -42,6 +43,21 @@ export function mapBundle<B extends Bundle>(bundle: B, fn: (t: Tensor, key: stri
   if (bundle instanceof Tensor) return fn(bundle, '') as unknown as B
   const mapped = entriesOf(bundle, 'data').map(([key, t]): [string, Tensor] => [key, fn(t, key)])
   return (Array.isArray(bundle) ? mapped.map(([, t]) => t) : Object.fromEntries(mapped)) as unknown as B
+}
+
+/**
+ * A bundle on a device: what lies elsewhere is copied there. From the CPU to a GPU copies pass through pinned memory on a stream of their
+ * own, beside what the GPU computes for the batches before.
+ */
+export function placed<B extends Bundle | undefined>(bundle: B, device: DeviceName | undefined): B {
+  if (!bundle || !device) return bundle
+  return mapBundle(bundle, t => (t.device === device ? t : t.to(device))) as B
+}
+
+/** The GPU that a model lies on, to which its batches are moved; undefined on the CPU. */
+export function gpuOf(model: Module): DeviceName | undefined {
+  const device = model.parameters()[0]?.device
+  return device === 'cpu' ? undefined : device
 }
 
 /** Examples `start` to `end` as views. */

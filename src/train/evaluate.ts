@@ -5,7 +5,7 @@ import { scope } from '../lifetime'
 import type { Module } from '../nn/module'
 import { concat } from '../ops.generated'
 import { Tensor } from '../tensor'
-import { disposeAll, entriesOf, examplesIn, forwardOf, inEvaluation, mapBundle, sliced } from './bundle'
+import { disposeAll, entriesOf, examplesIn, forwardOf, gpuOf, inEvaluation, mapBundle, placed, sliced } from './bundle'
 import { type Captured, captured } from './capture'
 import type { Compiled } from './compile'
 import { batchesOf, ranges } from './feed'
@@ -57,7 +57,9 @@ export async function evaluate(
   const means = new Means()
   const meters = compiled.meters()
   const compute = judgeOf(model, compiled)
-  const judge = ([inputs, targets, weights]: TrainingBatch) => {
+  const gpu = gpuOf(model)
+  const judge = (batch: TrainingBatch) => {
+    const [inputs, targets, weights] = batch.map(part => placed(part, gpu)) as unknown as TrainingBatch
     const { outputs, losses } = inEvaluation(modules, () => compute(inputs, targets, weights))
     means.add(losses, examplesIn(inputs, 'inputs'))
     meters.update(paired(outputs, targets))
@@ -89,10 +91,11 @@ export async function predict(
   const modules = model.modules()
   const outputs: Bundle[] = []
   // Detached, so that each output is a tensor of its own even where the model hands through an input or a parameter.
+  const gpu = gpuOf(model)
   const compute = (batch: Bundle) =>
     scope(() =>
       mapBundle(
-        noGrad(() => inEvaluation(modules, () => forward(batch))),
+        noGrad(() => inEvaluation(modules, () => forward(placed(batch, gpu)))),
         t => t.detach(),
       ),
     )

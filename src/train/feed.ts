@@ -1,9 +1,10 @@
 import { Dataset, fromArrays, IndexedDataset } from '../data'
 import { AnnealError } from '../errors'
+import { scope } from '../lifetime'
 import { indexSelect } from '../ops.generated'
 import { randomState, setRandomState } from '../runtime'
 import { Tensor } from '../tensor'
-import { disposeAll, entriesOf, examplesIn, mapBundle, sliced } from './bundle'
+import { disposeAll, entriesOf, examplesIn, mapBundle, placed, sliced } from './bundle'
 import type { Bundle, Examples, TrainingBatch } from './types'
 
 export interface FeedOptions {
@@ -26,7 +27,8 @@ export function feed(examples: Examples, options: FeedOptions): { data: Dataset<
   const rows = fromArrays(Int32Array.from({ length: examplesIn(columns[0], 'inputs') }, (_, i) => i))
   const ordered = (options.shuffle ?? true) ? rows.shuffle({ seed }) : rows
   const data: Dataset<unknown> = ordered.batch(batchSize ?? defaultBatch).map((index): unknown => {
-    const batch = columns.map(column => column && mapBundle(column, t => indexSelect(t, index as Tensor, 0)))
+    const chosen = (t: Tensor) => indexSelect(t, placed(index as Tensor, t.device), 0)
+    const batch = scope(() => columns.map(column => column && mapBundle(column, chosen)))
     disposeAll([index as Tensor])
     return batch
   })

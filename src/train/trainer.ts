@@ -2,12 +2,13 @@ import type { TensorLike } from '../call'
 import { dependsOn } from '../capturing'
 import { live } from '../compile'
 import type { Dataset, DatasetState } from '../data'
+import type { DeviceName } from '../device'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import type { Module } from '../nn/module'
 import { clipGradNorm, clipGradValue } from '../optim'
 import type { Parameter, Tensor } from '../tensor'
-import { disposeAll, examplesIn, forwardOf, mapBundle } from './bundle'
+import { disposeAll, examplesIn, forwardOf, gpuOf, mapBundle, placed } from './bundle'
 import type { Callback, Training } from './callback'
 import { type Captured, captured } from './capture'
 import type { Compiled } from './compile'
@@ -59,6 +60,7 @@ export class Fit implements Training {
   #regularized = false
   // What a batch weighs among those of its update.
   #share = 1
+  readonly #gpu: DeviceName | undefined
   readonly #compute: Captured<[Bundle, Bundle, Tensor | undefined, Update], BatchResult>
 
   constructor(
@@ -67,6 +69,7 @@ export class Fit implements Training {
     readonly options: RunOptions,
   ) {
     this.meters = compiled.meters()
+    this.#gpu = gpuOf(model)
     this.rates = compiled.optimizer.groups.map(group => group.lr)
     this.#compute = captured(model, compiled.capture, (...batch) => this.#batchStep(...batch))
   }
@@ -149,9 +152,9 @@ export class Fit implements Training {
   }
 
   /** Forward, backward and perhaps the update for one batch; returns its number of examples. */
-  #trainBatch([inputs, targets, weights]: TrainingBatch): number {
+  #trainBatch(batch: TrainingBatch): number {
     const { accumulate = 1, ownsBatches } = this.options
-    const examples = examplesIn(inputs, 'inputs')
+    const examples = examplesIn(batch[0], 'inputs')
     const collected = this.#collected
     if (collected.batches === 0) collected.expected = examples * accumulate
     this.#share = examples / collected.expected
@@ -160,12 +163,13 @@ export class Fit implements Training {
     const last = collected.batches >= accumulate
     if (last) this.#schedule()
     scope(() => {
+      const [inputs, targets, weights] = batch.map(part => placed(part, this.#gpu)) as unknown as TrainingBatch
       const update = last ? (collected.examples === collected.expected ? 'even' : 'uneven') : 'none'
       const { losses, outputs } = this.#compute(inputs, targets, weights, update)
       this.means.add(losses, examples)
       if (outputs) this.meters.update(paired(outputs, targets))
     })
-    if (ownsBatches) disposeAll([inputs, targets, weights])
+    if (ownsBatches) disposeAll(batch)
     return examples
   }
 

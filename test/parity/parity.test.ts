@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
-import { compile, losses, nn, optim, type Tensor, tensor } from 'anneal'
+import { arange, compile, linear, losses, nn, optim, type Tensor, tensor } from 'anneal'
 import { readCsv } from 'anneal/data'
 import { expect, test } from 'vitest'
 
 // make.py beside this file trained the same networks in PyTorch, from the same weights on the same batches.
 const golden = JSON.parse(readFileSync(new URL('losses.json', import.meta.url), 'utf8')) as Record<string, number[]>
-const batch = 64
+const count = 64
 
 /** The formula of make.py, in PyTorch's layout, brought into ours. */
 function fill(model: nn.Module): void {
@@ -34,12 +34,48 @@ const ways: [string, Way][] = [
   ['captured', step => compile(step)],
 ]
 
-async function follow(
-  model: nn.Module,
-  optimizer: optim.Optimizer,
-  shape: readonly number[],
-  way: Way,
-): Promise<number[]> {
+type Batches = (step: number) => [Tensor, Tensor]
+
+/** Pixels, from 0 to 16, and digits of the examples `step * size` and so on, from the beginning again after the last. */
+async function digits(): Promise<(step: number, size: number) => { pixels: Int32Array[]; labels: Int32Array }> {
+  const table = await readCsv('data/digits.csv')
+  const pixels = Int32Array.from(
+    table.features(table.columnNames.filter(name => name !== 'digit')).data as Iterable<number>,
+  )
+  const labels = table.numbers('digit')
+  return (step, size) => {
+    const rows = Array.from({ length: size }, (_, i) => (step * size + i) % table.length)
+    return {
+      pixels: rows.map(row => pixels.subarray(row * 64, row * 64 + 64)),
+      labels: Int32Array.from(rows, row => labels[row]!),
+    }
+  }
+}
+
+async function images(shape: readonly number[]): Promise<Batches> {
+  const examples = await digits()
+  return step => {
+    const { pixels, labels } = examples(step, count)
+    const x = Float32Array.from(pixels.flatMap(row => Array.from(row, v => v / 16)))
+    return [tensor(x, { shape: [count, ...shape] }), tensor(labels)]
+  }
+}
+
+// As in make.py.
+const [sequencesAtOnce, length, first, vocabulary, size, heads, layers] = [8, 32, 16, 17, 32, 4, 2]
+
+/** Tokens, and as targets those that follow or the digits. */
+async function sequences(causal: boolean): Promise<Batches> {
+  const examples = await digits()
+  return step => {
+    const { pixels, labels } = examples(step, sequencesAtOnce)
+    const part = (from: number) =>
+      Int32Array.from(pixels.flatMap(row => Array.from(row.subarray(first + from, first + from + length))))
+    return [tensor(part(0), { shape: [sequencesAtOnce, length] }), tensor(causal ? part(1) : labels)]
+  }
+}
+
+async function follow(model: nn.Module, optimizer: optim.Optimizer, batches: Batches, way: Way): Promise<number[]> {
   fill(model)
   const train = way((x, y) => {
     optimizer.zeroGrad()
@@ -48,18 +84,8 @@ async function follow(
     optimizer.step()
     return loss
   })
-  const table = await readCsv('data/digits.csv')
-  const pixels = table.features(table.columnNames.filter(name => name !== 'digit')).data
-  const digits = table.numbers('digit')
   const found: number[] = []
-  for (let step = 0; step < 100; step++) {
-    const rows = Array.from({ length: batch }, (_, i) => (step * batch + i) % table.length)
-    const x = Float32Array.from(
-      rows.flatMap(row => Array.from(pixels.subarray(row * 64, row * 64 + 64), v => Number(v) / 16)),
-    )
-    const y = tensor(Int32Array.from(rows, row => digits[row]!))
-    found.push(await train(tensor(x, { shape: [batch, ...shape] }), y).item())
-  }
+  for (let step = 0; step < 100; step++) found.push(await train(...batches(step)).item())
   return found
 }
 
@@ -79,6 +105,51 @@ class Recurrent extends nn.Module {
   }
 }
 
+/** A layer that normalises before what it adds. */
+class GptBlock extends nn.Module {
+  readonly attention = new nn.MultiHeadAttention(size, heads)
+  readonly linear1 = new nn.Linear(size, 4 * size)
+  readonly linear2 = new nn.Linear(4 * size, size)
+  readonly norm1 = new nn.LayerNorm(size)
+  readonly norm2 = new nn.LayerNorm(size)
+
+  forward(x: Tensor): Tensor {
+    const attended = x.add(this.attention.forward(this.norm1.forward(x), undefined, undefined, { causal: true }))
+    return attended.add(this.linear2.forward(this.linear1.forward(this.norm2.forward(attended)).gelu()))
+  }
+}
+
+/** Predicts the next token, with the tokens' embedding as head. */
+class Gpt extends nn.Module {
+  readonly tokens = new nn.Embedding(vocabulary, size)
+  readonly places = new nn.Embedding(length, size)
+  readonly blocks = Array.from({ length: layers }, () => new GptBlock())
+  readonly norm = new nn.LayerNorm(size)
+
+  forward(x: Tensor): Tensor {
+    const embedded = this.tokens.forward(x).add(this.places.forward(arange(length, { dtype: 'int32' })))
+    const hidden = this.blocks.reduce((h, block) => block.forward(h), embedded)
+    return linear(this.norm.forward(hidden), this.tokens.weight).reshape([-1, vocabulary])
+  }
+}
+
+/** Tells the digit from what is at the first place. */
+class Bert extends nn.Module {
+  readonly tokens = new nn.Embedding(vocabulary, size)
+  readonly places = new nn.Embedding(length, size)
+  readonly encoder = new nn.TransformerEncoder(size, heads, layers, {
+    feedForward: 4 * size,
+    activation: 'gelu',
+    dropout: 0,
+  })
+  readonly head = new nn.Linear(size, 10)
+
+  forward(x: Tensor): Tensor {
+    const embedded = this.tokens.forward(x).add(this.places.forward(arange(length, { dtype: 'int32' })))
+    return this.head.forward(this.encoder.forward(embedded).index('...', 0, {}))
+  }
+}
+
 test.each(ways)('a dense network follows PyTorch for 100 steps of AdamW, %s', async (_, way) => {
   const model = new nn.Sequential(
     new nn.Linear(64, 128),
@@ -87,7 +158,7 @@ test.each(ways)('a dense network follows PyTorch for 100 steps of AdamW, %s', as
     new nn.GELU(),
     new nn.Linear(64, 10),
   )
-  agree(await follow(model, new optim.AdamW(model.parameters(), { lr: 1e-3 }), [64], way), 'mlp')
+  agree(await follow(model, new optim.AdamW(model.parameters(), { lr: 1e-3 }), await images([64]), way), 'mlp')
 })
 
 test.each(ways)('a convolutional network with batch norm follows PyTorch for 100 steps of SGD, %s', async (_, way) => {
@@ -101,10 +172,23 @@ test.each(ways)('a convolutional network with batch norm follows PyTorch for 100
     new nn.Flatten(),
     new nn.Linear(512, 10),
   )
-  agree(await follow(model, new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 }), [8, 8, 1], way), 'cnn')
+  agree(
+    await follow(model, new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 }), await images([8, 8, 1]), way),
+    'cnn',
+  )
 })
 
 test.each(ways)('an LSTM of two layers follows PyTorch for 100 steps of Adam, %s', async (_, way) => {
   const model = new Recurrent()
-  agree(await follow(model, new optim.Adam(model.parameters(), { lr: 2e-3 }), [8, 8], way), 'lstm')
+  agree(await follow(model, new optim.Adam(model.parameters(), { lr: 2e-3 }), await images([8, 8]), way), 'lstm')
+})
+
+test.each(ways)('a small GPT follows PyTorch for 100 steps of AdamW, %s', async (_, way) => {
+  const model = new Gpt()
+  agree(await follow(model, new optim.AdamW(model.parameters(), { lr: 1e-3 }), await sequences(true), way), 'gpt')
+})
+
+test.each(ways)('a small BERT follows PyTorch for 100 steps of AdamW, %s', async (_, way) => {
+  const model = new Bert()
+  agree(await follow(model, new optim.AdamW(model.parameters(), { lr: 1e-3 }), await sequences(false), way), 'bert')
 })
