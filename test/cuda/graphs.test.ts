@@ -1,7 +1,6 @@
 import {
   Buffer,
   compile,
-  devices,
   type Explanation,
   losses,
   manualSeed,
@@ -9,16 +8,12 @@ import {
   optim,
   Parameter,
   randomNormal,
-  setDevice,
   type Tensor,
   tensor,
 } from 'anneal'
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
+import { emulated, testDevice } from '../support/device'
 import { flat } from '../support/values'
-
-// On a GPU, or on its emulator: ANNEAL_TEST_DEVICE=cuda.
-const cuda = process.env.ANNEAL_TEST_DEVICE === 'cuda'
-const emulated = cuda && devices().some(d => d.name === 'cuda:0' && d.hardware === 'emulated')
 
 type Step = (x: Tensor, y: Tensor) => Tensor
 
@@ -63,10 +58,7 @@ async function trained({ model, optimizer }: ReturnType<typeof training>, run: S
 const replaysOf = async <A extends unknown[]>(run: { explain(...args: A): Promise<Explanation> }, ...args: A) =>
   (await run.explain(...args)).replays
 
-describe.runIf(cuda)('a compiled function on a GPU is one CUDA graph', () => {
-  beforeAll(() => {
-    setDevice('cuda')
-  })
+describe.runIf(testDevice === 'cuda')('a compiled function on a GPU is one CUDA graph', () => {
   afterEach(() => {
     delete process.env.ANNEAL_EMULATE_FAIL
   })
