@@ -7,6 +7,7 @@ import {
   Parameter,
   randomNormal,
   randomState,
+  synchronize,
   type Tensor,
   tensor,
 } from 'anneal'
@@ -81,8 +82,10 @@ describe('state', () => {
     const run = compile(step)
     const [x, y] = [randomNormal([4, 3]), tensor(Int32Array.of(0, 1, 0, 1))]
     for (let i = 0; i < 20; i++) run(x, y).dispose()
+    await synchronize() // a GPU's kernels have working memory
     const { used } = memory()
     for (let i = 0; i < 500; i++) run(x, y).dispose()
+    await synchronize()
     expect(memory().used).toBe(used)
   })
 })
