@@ -25,7 +25,7 @@ inline constexpr int kLanes = HWY_LANES(T);
 template <class T>
 inline constexpr int kColumns = 2 * kLanes<T>;
 
-/// What becomes of a tile's sums: c = alpha * sum + beta * c + bias.
+/// What becomes of a tile's sums: c = alpha * (partial + sum) + beta * c + bias.
 template <class T>
 struct Result {
   T* c;
@@ -33,12 +33,19 @@ struct Result {
   T alpha = 1, beta = 0;
   const T* bias = nullptr;  // one per column, `biasStep` apart
   int64_t biasStep = 1;
+  const T* partial = nullptr;  // sums of what lies before in the depth
+  int64_t ldp = 0;
 
   Result at(int64_t row, int64_t column) const {
-    return {c + row * ldc + column, ldc, alpha, beta, bias ? bias + column * biasStep : nullptr, biasStep};
+    Result out = *this;
+    out.c += row * ldc + column;
+    if (bias) out.bias += column * biasStep;
+    if (partial) out.partial += row * ldp + column;
+    return out;
   }
   void put(int64_t row, int64_t column, T sum) const {
     T& to = c[row * ldc + column];
+    if (partial) sum += partial[row * ldp + column];
     T value = alpha * sum;
     if (beta != T(0)) value += beta * to;
     if (bias) value += bias[column * biasStep];
@@ -49,21 +56,31 @@ struct Result {
 /// R x V vectors of A B. Row i of A starts at a + i * aRow and goes on by aStep; B's rows are bStep apart.
 template <class T, int R, int V>
 HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t aStep, const T* HWY_RESTRICT b,
-                     int64_t bStep, int64_t columns, const Result<T>& out) {
+                     int64_t bStep, int64_t columns, const Result<T>& result) {
   const hn::ScalableTag<T> d;
   using Vec = hn::Vec<decltype(d)>;
   constexpr int L = kLanes<T>;
   // The lines of C come while the sums are made: waiting for them took up to a fifth of a large product's time.
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
-    __builtin_prefetch(out.c + i * out.ldc, 1);
-    __builtin_prefetch(out.c + i * out.ldc + V * L - 1, 1);
+    __builtin_prefetch(result.c + i * result.ldc, 1);
+    __builtin_prefetch(result.c + i * result.ldc + V * L - 1, 1);
   }
   Vec sum[R][V];
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sum[i][v] = hn::Zero(d);
+  // What is needed after the loop stays in memory: else the compiler keeps it in registers, and addresses of A on the
+  // stack.
+  const Result<T>* later = &result;
+  __asm__ volatile("" : "+r"(later) : : "memory");
+  // A base for every three rows: once, twice or no times aRow from there is an address that needs no register of its
+  // own.
+  constexpr int kBases = (R + 2) / 3;
+  const T* base[kBases];
+#pragma GCC unroll 8
+  for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * aRow;
 #pragma GCC unroll 4
   for (int64_t p = 0; p < k; ++p) {
     Vec row[V];
@@ -71,13 +88,15 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
     for (int v = 0; v < V; ++v) row[v] = hn::LoadU(d, b + v * L);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const Vec x = hn::Set(d, a[i * aRow]);
+      const Vec x = hn::Set(d, base[i / 3][i % 3 * aRow]);
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, row[v], sum[i][v]);
     }
-    a += aStep;
+#pragma GCC unroll 8
+    for (int i = 0; i < kBases; ++i) base[i] += aStep;
     b += bStep;
   }
+  const Result<T>& out = *later;
   const bool plain = columns == V * L && out.biasStep == 1;
   const Vec alpha = hn::Set(d, out.alpha), beta = hn::Set(d, out.beta);
 #pragma GCC unroll 16
@@ -86,7 +105,9 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
     if (HWY_LIKELY(plain)) {
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
-        Vec value = hn::Mul(sum[i][v], alpha);
+        Vec value = sum[i][v];
+        if (out.partial) value = hn::Add(value, hn::LoadU(d, out.partial + i * out.ldp + v * L));
+        value = hn::Mul(value, alpha);
         if (out.beta != T(0)) value = hn::MulAdd(beta, hn::LoadU(d, c + v * L), value);
         if (out.bias) value = hn::Add(value, hn::LoadU(d, out.bias + v * L));
         hn::StoreU(value, d, c + v * L);
@@ -129,12 +150,13 @@ void rowsByPanel(int64_t m, int64_t k, const T* a, int64_t aRow, int64_t aStep, 
   next(std::integral_constant<int, 1>{});
 }
 
-/// The same, of A in packed panels of kRows rows.
+/// The same, of A in packed panels of kRows rows, each of them `panel` elements after the one before.
 template <class T>
-void panelsByPanel(int64_t m, int64_t k, const T* a, const T* b, int64_t columns, const Result<T>& out) {
+void panelsByPanel(int64_t m, int64_t k, const T* a, int64_t panel, const T* b, int64_t columns, const Result<T>& out) {
   int64_t i = 0;
-  for (; i + kRows <= m; i += kRows) tile<T, kRows, 2>(k, a + i * k, 1, kRows, b, kColumns<T>, columns, out.at(i, 0));
-  if (i < m) rowsByPanel<T>(m - i, k, a + i * k, 1, kRows, b, kColumns<T>, columns, out.at(i, 0));
+  for (; i + kRows <= m; i += kRows, a += panel)
+    tile<T, kRows, 2>(k, a, 1, kRows, b, kColumns<T>, columns, out.at(i, 0));
+  if (i < m) rowsByPanel<T>(m - i, k, a, 1, kRows, b, kColumns<T>, columns, out.at(i, 0));
 }
 
 #if HWY_TARGET != HWY_SCALAR

@@ -6,8 +6,8 @@
 namespace anneal::cpu {
 namespace {
 
-/// Multiplications below which our own kernels beat oneDNN's overhead (bench_gemm: 32 x 32 x 32 takes 0.9 against 1.5
-/// us).
+/// Multiplications below which our own kernels beat a library's overhead (bench_gemm: 32 x 32 x 32 takes 0.9
+/// against 1.5 us), whatever the instruction set.
 constexpr int64_t kTiny = 64 * 1024;
 
 /// Multiplications below which one thread is done before others have joined in; on a busy machine, long before.
@@ -15,9 +15,10 @@ constexpr int64_t kSerial = 512 * 1024;
 
 constexpr int64_t kGrain = 16384;  // elements of an epilogue
 
-/// Many products are shared out whole among the threads, which the libraries do no better (bench_gemm).
+/// Our own kernels are as fast as the libraries' where they were measured, and lose less on shared machines. Many
+/// products are shared out whole among the threads, which the libraries do no better (bench_gemm).
 bool suitsLibrary(const Gemm& g) {
-  return onStreamThread() && !omp_in_parallel() && g.m * g.n * g.k > kTiny &&
+  return !own::isFast(g.dtype) && onStreamThread() && !omp_in_parallel() && g.m * g.n * g.k > kTiny &&
          (g.batch.product() == 1 || g.batch.product() < 2 * threads());
 }
 
@@ -44,8 +45,7 @@ void products(const Gemm& g, int64_t count) {
   if (!suitsLibrary(g)) return own::gemm(g);
   for (int64_t i = 0; i < count; ++i) {
     Gemm single = one(g, i);
-    if (own::isNarrow(single)) own::narrow(single);
-    else if (!library::multiply(single)) own::gemm(single);
+    if (!library::multiply(single)) own::gemm(single);
   }
 }
 
@@ -55,8 +55,11 @@ void gemm(const Gemm& g) {
   int64_t count = g.batch.product();
   if (g.m == 0 || g.n == 0 || count == 0) return;
   Serial serial(g.m * g.n * g.k * count <= kSerial);
-  if (g.then && own::isNarrow(g)) return own::narrow(g);
-  products(g, count);
+  if (own::isNarrow(g)) return own::narrow(g);
+  if (g.then && own::isFast(g.dtype) && own::takesBlocks(g)) return own::gemm(g);
+  Gemm plain = g;
+  plain.then = nullptr;
+  products(plain, count);
   if (!g.then) return;
   const int64_t row = g.n * int64_t(itemSize(g.dtype));
   parallelFor(count * g.m, 1 + kGrain / g.n, [&](int64_t begin, int64_t end) {

@@ -31,8 +31,18 @@ void gemm(const Gemm& g);
 
 namespace own {
 
-/// The products by the kernels of this library, whatever the backend.
+inline constexpr int64_t kMostDots = 4;  // rows up to which products are inner products
+inline constexpr int64_t kDirect =
+    64 * 1024;  // multiplications up to which one thread does best, and without packing A
+
+/// The products by the kernels of this library, whatever the backend. With `then` only if `takesBlocks`.
 void gemm(const Gemm& g);
+
+/// Whether the product is one whose results `gemm` can hand on block by block.
+bool takesBlocks(const Gemm& g);
+
+/// Whether they are as fast as a library's on this processor, as far as it has been measured: on AVX2 they are.
+bool isFast(DType dtype);
 
 /// Whether `narrow` does this product, and at least as fast as all the others.
 bool isNarrow(const Gemm& g);

@@ -11,6 +11,7 @@ enum class Purpose {
   Result,
   PackedA,
   PackedB,
+  Partial,
   Scores,
   Patches,
   ConvSource,

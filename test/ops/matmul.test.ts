@@ -34,6 +34,9 @@ describe('products larger than one block', () => {
     [13, 600, 129],
     [300, 33, 5],
     [200, 1, 300],
+    [310, 520, 280],
+    [1030, 8200, 6], // packed in parts
+    [6, 8200, 1030],
   ]
   for (const [m, k, n] of sizes) {
     const a = numbers(m * k, 1)
@@ -56,6 +59,11 @@ describe('products larger than one block', () => {
       const x = ones.cast(dtype)
       const expected = dtype === 'float16' ? 3000 : 3008
       expect(await list(matmul(x, x.permute([1, 0])))).toEqual([expected])
+      const [m, k, n] = [150, 300, 70]
+      const [a, b] = [numbers(m * k, 1), numbers(k * n, 2)]
+      const rounded = tensor(reference(a, b, m, k, n)).cast(dtype)
+      const product = matmul(make(a, [m, k], dtype), make(transposed(b, k, n), [n, k], dtype).permute([1, 0]))
+      expect(await list(product)).toEqual(await list(rounded))
     }
   })
 })
