@@ -14,6 +14,7 @@
 
 #include "launch.h"
 #include "library.h"
+#include "runtime/float32.h"
 
 namespace anneal::cuda {
 namespace {
@@ -76,7 +77,7 @@ using Key = std::array<int64_t, 16>;
 Key keyOf(const Product& p) {
   const auto alignment = [](const void* at) { return int64_t(reinterpret_cast<uintptr_t>(at) & 15); };
   return {
-      int64_t(p.dtype),
+      int64_t(p.dtype) | int64_t(fastFloat32Here()) << 8 | int64_t(p.scaleA != nullptr) << 9,
       p.m,
       p.n,
       p.k,
@@ -144,7 +145,7 @@ class Engine {
     const bool wide = p.dtype == DType::Float64;
     const cublasComputeType_t compute =
         wide ? CUBLAS_COMPUTE_64F
-             : (p.dtype == DType::Float32 && fastFloat32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F);
+             : (p.dtype == DType::Float32 && fastFloat32Here() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F);
     checkLt(lt().describe(&plan.operation, compute, wide ? CUDA_R_64F : CUDA_R_32F), "describing a product");
     const auto way = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
     set(plan, CUBLASLT_MATMUL_DESC_TRANSA, way(p.transposeB));
@@ -153,9 +154,13 @@ class Engine {
       set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
     }
-    plan.a = layout(type, p.transposeB ? p.k : p.n, p.transposeB ? p.n : p.k, p.ldb, p.batch, p.strideB);
-    plan.b = layout(type, p.transposeA ? p.m : p.k, p.transposeA ? p.k : p.m, p.lda, p.batch, p.strideA);
+    const bool fp8 = p.scaleA != nullptr;
+    if (fp8) set(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t(1));
+    const cudaDataType_t factors = fp8 ? CUDA_R_8F_E4M3 : type;
+    plan.a = layout(factors, p.transposeB ? p.k : p.n, p.transposeB ? p.n : p.k, p.ldb, p.batch, p.strideB);
+    plan.b = layout(factors, p.transposeA ? p.m : p.k, p.transposeA ? p.k : p.m, p.lda, p.batch, p.strideA);
     plan.c = layout(type, p.n, p.m, p.ldc, p.batch, p.strideC);
+    bind(plan, p);  // what is asked for without scales is another kernel
     choose(plan, p);
   }
 
@@ -240,6 +245,9 @@ class Engine {
 
   static void bind(Plan& plan, const Product& p) {
     if (p.bias) set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    if (!p.scaleA) return;
+    set(plan, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.scaleB);  // factors change places
+    set(plan, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.scaleA);
   }
 
   cublasStatus_t run(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {

@@ -20,6 +20,8 @@ struct Product {
   int64_t batch = 1, strideA = 0, strideB = 0, strideC = 0;  // of matrices that follow each other at equal distances
   double alpha = 1, beta = 0;
   const void* bias = nullptr;  // [n]
+  // Where these are given, A and B are of 8 bits (e4m3), to be multiplied by the float32 numbers that lie there.
+  const float *scaleA = nullptr, *scaleB = nullptr;
 };
 
 /// Does a product by cuBLASLt; false where the library is not there or does not take it.

@@ -9,6 +9,7 @@
 #include "launch.h"
 #include "op/row.h"
 #include "runtime/cpu_device.h"
+#include "runtime/float32.h"
 
 namespace anneal::cuda {
 namespace {
@@ -102,8 +103,9 @@ CudaDevice::CudaDevice(int index, int ordinal)
                                                                    : nullptr},
                0),
       executor_({.begin =
-                     [this] {
+                     [this, fast = fastFloat32()] {
                        here = this;
+                       adoptFastFloat32(fast);
                        activate();
                      },
                  .run = [this](Task& task) { run(task); },

@@ -11,6 +11,7 @@
 
 #include "dnn_descriptor.h"
 #include "launch.h"
+#include "runtime/float32.h"
 
 namespace anneal::cuda {
 namespace {
@@ -53,8 +54,9 @@ struct Problem {
   /// What plans depend on.
   std::vector<int64_t> key() const {
     const ConvShape& s = shape;
-    std::vector<int64_t> k{int64_t(way), int64_t(dtype), s.batch,           s.inChannels, s.outChannels,
-                           s.groups,     alignment(x),   alignment(weight), alignment(y)};
+    std::vector<int64_t> k{
+        int64_t(way), int64_t(dtype), int64_t(fastFloat32Here()), s.batch,     s.inChannels, s.outChannels,
+        s.groups,     alignment(x),   alignment(weight),          alignment(y)};
     for (const Dims* d : {&s.in, &s.out, &s.kernel, &s.stride, &s.dilation, &s.before, &s.after})
       k.insert(k.end(), d->begin(), d->end());
     return k;
@@ -158,7 +160,7 @@ bool acceptable(cudnnBackendDescriptor_t config, DType dtype) {
     if (note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)
       return true;
     const bool rounds = note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
-    return rounds && dtype == DType::Float32 && !fastFloat32();
+    return rounds && dtype == DType::Float32 && !fastFloat32Here();
   });
 }
 

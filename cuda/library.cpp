@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <link.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "folders.h"
@@ -56,11 +55,6 @@ void* Library::symbol(const char* name) {
   void* found = dlsym(handle_, name);
   if (!found && problem_.empty()) problem_ = title_ + " is too old: " + path_ + " lacks " + name + "; " + remedy_;
   return found;
-}
-
-bool fastFloat32() {
-  static const bool chosen = std::getenv("ANNEAL_CUDA_TF32") && *std::getenv("ANNEAL_CUDA_TF32") == '1';
-  return chosen;
 }
 
 }  // namespace anneal::cuda

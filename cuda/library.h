@@ -27,8 +27,4 @@ class Library {
   void* handle_ = nullptr;
 };
 
-/// Whether libraries may round float32 factors to TF32, of 10 bits, for several times the speed: by choice,
-/// ANNEAL_CUDA_TF32=1.
-bool fastFloat32();
-
 }  // namespace anneal::cuda

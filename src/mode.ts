@@ -8,8 +8,8 @@ import type { Tensor } from './tensor'
 export interface Mode {
   readonly grad: boolean
   readonly lower: boolean
-  /** The 16-bit dtype that products are computed in. */
-  readonly autocast: 'bfloat16' | 'float16' | undefined
+  /** The 16-bit dtype that products are computed in; float8: bfloat16, and those of linear layers in 8 bits. */
+  readonly autocast: 'bfloat16' | 'float16' | 'float8' | undefined
   readonly scope: Owner | undefined
 }
 
@@ -26,7 +26,7 @@ const outermost: Mode = { grad: true, lower: false, autocast: undefined, scope: 
 
 /** A mode as calls pass it on: see native/node/call.cpp. */
 export function modeBits({ grad, lower, autocast }: Mode): number {
-  const low = autocast === undefined ? 0 : autocast === 'bfloat16' ? 4 : 8
+  const low = autocast === undefined ? 0 : { bfloat16: 4, float16: 8, float8: 12 }[autocast]
   return (grad ? 1 : 0) + (lower ? 2 : 0) + low
 }
 

@@ -126,6 +126,8 @@ export interface NativeAddon {
   generator(seed?: number, offset?: number): [seed: number, offset: number]
   threads(): number
   setThreads(count: number): void
+  fastFloat32(): boolean
+  setFastFloat32(fast: boolean): void
   doctor(): Record<string, string>
   doctorCuda(): Record<string, string>
   offerCudaLibrary(path: string, problem: string): void

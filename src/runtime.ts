@@ -20,6 +20,32 @@ export function setThreads(count: number): void {
   native.setThreads(count)
 }
 
+/** How precisely GPUs compute products of float32: as such, or with factors rounded to TF32. */
+export type Float32Precision = 'highest' | 'high'
+
+/**
+ * Sets how GPUs compute matrix products and convolutions of float32 from here on, for the whole process: 'highest', as
+ * float32, or 'high', with factors rounded to TF32 (10 bits of mantissa, float32's range), which is several times as fast.
+ * What PyTorch's function of this name does, for convolutions as well. A compiled function keeps what held when its graph
+ * was first run on the GPU. At first it is 'highest', or 'high' where ANNEAL_CUDA_TF32=1 is set. The CPU always computes in
+ * float32.
+ */
+export function setFloat32MatmulPrecision(precision: Float32Precision): void {
+  if (precision !== 'highest' && precision !== 'high') {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `setFloat32MatmulPrecision: expected 'highest' or 'high'; got ${String(precision)}`,
+    )
+  }
+  refuseWhileCapturing('setFloat32MatmulPrecision()')
+  native.setFastFloat32(precision === 'high')
+}
+
+/** What {@link setFloat32MatmulPrecision} has set. */
+export function getFloat32MatmulPrecision(): Float32Precision {
+  return native.fastFloat32() ? 'high' : 'highest'
+}
+
 /** Seeds the random numbers of this environment: the same seed gives the same numbers on every device. */
 export function manualSeed(seed: number): void {
   if (!Number.isSafeInteger(seed)) throw new AnnealError('ERR_VALUE', `manualSeed: expected an integer; got ${seed}`)

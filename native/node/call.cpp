@@ -1,4 +1,5 @@
 #include "node/environment.h"
+#include "op/precision.h"
 #include "ops/creation.h"
 
 namespace anneal::node {
@@ -31,7 +32,7 @@ const AttrsRef& readAttributes(Environment& env, const Row& row, Reader& in, Att
 }
 
 /// Scratch in: the op's id times 16 and mode bits (1: record gradients, 2: prefer compositions to kernels, 4 and 8:
-/// compute products in bfloat16 or float16); each input
+/// compute products in bfloat16 or float16, both: in bfloat16, and those of linear layers in 8 bits); each input
 /// (a variadic one after its count); each attribute after its presence. Scratch out: how many outputs, and their
 /// handles; or -1 after an error.
 double call(Environment& env) {
@@ -42,6 +43,7 @@ double call(Environment& env) {
     env.context.gradEnabled = head & 1;
     env.context.preferLower = head & 2;
     env.context.autocast = head & 4 ? DType::BFloat16 : (head & 8 ? DType::Float16 : DType::Float32);
+    wantFp8((head & 12) == 12);
     Tensors inputs = std::move(env.spareInputs);
     for (size_t i = 0; i < row.inputs.size(); ++i) {
       auto count = row.variadic(i) ? int64_t(in.next()) : 1;

@@ -2,6 +2,7 @@
 #include "cpu/parallel.h"
 #include "node/environment.h"
 #include "runtime/backend.h"
+#include "runtime/float32.h"
 
 namespace anneal::node {
 namespace {
@@ -126,6 +127,9 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("threads",
               Napi::Function::New(env, [](const Info& i) { return Napi::Number::New(i.Env(), cpu::threads()); }));
   exports.Set("setThreads", Napi::Function::New(env, [](const Info& i) { cpu::setThreads(i[0].ToNumber()); }));
+  exports.Set("fastFloat32",
+              Napi::Function::New(env, [](const Info& i) { return Napi::Boolean::New(i.Env(), fastFloat32()); }));
+  exports.Set("setFastFloat32", Napi::Function::New(env, [](const Info& i) { setFastFloat32(i[0].ToBoolean()); }));
   exports.Set("doctor", Napi::Function::New(env, doctor));
   exports.Set("doctorCuda", Napi::Function::New(env, doctorCuda));
   exports.Set("offerCudaLibrary",

@@ -119,7 +119,7 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     if (const Precision precision = precisionOf(row); precision != Precision::Keep) {
       const Tensors cast = recast(in, precision, context.autocast);
       AutocastOff off;
-      return dispatch(row, cast, attrs);
+      return dispatch(inWantedForm(row), cast, attrs);
     }
   }
   bool record = recording(context, in);

@@ -14,6 +14,13 @@ std::map<std::string, Precision>& named() {
   return *precisions;
 }
 
+std::map<std::string, std::string>& fp8Forms() {
+  static auto* forms = new std::map<std::string, std::string>;
+  return *forms;
+}
+
+thread_local bool fp8Wanted = false;
+
 }  // namespace
 
 ComputeIn::ComputeIn(Precision precision, std::initializer_list<const char*> names) {
@@ -45,6 +52,24 @@ Tensors recast(Inputs in, Precision precision, DType low) {
   }
   return out;
 }
+
+Fp8Form::Fp8Form(const char* name, const char* form) { fp8Forms()[name] = form; }
+
+const Row& inWantedForm(const Row& row) {
+  if (!fp8Wanted) return row;
+  static const std::vector<const Row*> byId = [] {
+    const auto rows = Registry::get().rows();
+    std::vector<const Row*> out(rows.begin(), rows.end());
+    for (size_t i = 0; i < out.size(); ++i)
+      if (auto found = fp8Forms().find(rows[i]->name); found != fp8Forms().end())
+        for (const Row* r : rows)
+          if (r->name == found->second) out[i] = r;
+    return out;
+  }();
+  return *byId[size_t(row.id)];
+}
+
+void wantFp8(bool wanted) { fp8Wanted = wanted; }
 
 AutocastOff::AutocastOff() : before_(std::exchange(Context::current().autocast, DType::Float32)) {}
 AutocastOff::~AutocastOff() { Context::current().autocast = before_; }

@@ -15,6 +15,15 @@ struct ComputeIn {
 };
 Precision precisionOf(const Row& row);
 
+/// Says that under autocast to 8 bits the op called `name` is computed as the one called `form`.
+struct Fp8Form {
+  Fp8Form(const char* name, const char* form);
+};
+/// The row to compute instead of `row`: that one itself unless there is a form in 8 bits, and they are wanted.
+const Row& inWantedForm(const Row& row);
+/// Whether this thread's calls want them, beside autocast.
+void wantFp8(bool wanted);
+
 /// Inputs as an op of that precision takes them; `low` is the 16-bit dtype.
 Tensors recast(Inputs in, Precision precision, DType low);
 

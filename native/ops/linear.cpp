@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include "cpu/convert.h"
+#include "cpu/float8.h"
 #include "cpu/workspace.h"
 #include "op/precision.h"
 #include "ops/arithmetic.h"
@@ -35,6 +36,12 @@ Specs inferLinear(const Args<None>& c) {
   return {{out, x.dtype}};
 }
 
+Specs inferFp8(const Args<None>& c) {
+  require(isFloat(c.in[0].dtype()) && c.in[0].dtype() != DType::Float64, Code::DType, c.op,
+          ": takes float32, float16 or bfloat16; got ", c.in[0].dtype());
+  return inferLinear(c);
+}
+
 const void* contiguousBias(const View& bias) {
   if (bias.strides[0] == 1 || bias.shape[0] <= 1) return bias.data();
   return visitType(bias.dtype, [&]<class T>(TypeTag<T>) -> const void* {
@@ -55,6 +62,10 @@ Tensors linearVjp(const Vjp<None>& v) {
   if (v.need(2)) gb = sum(rowsOf(v.grad()), {.axis = Ints{0}});
   return {gx, gw, gb};
 }
+
+const Implement<None> linearFp8OnCpu("linearFp8", DeviceType::Cpu, [](const Call<None>& c) {
+  cpu::linearFp8(c.in[0], c.in[1], c.in.size() > 2 ? c.in[2] : View{.defined = false}, c.out[0]);
+});
 
 }  // namespace
 
@@ -82,6 +93,19 @@ const Op<None> linear(
      .anyStrides = true,
      .cost = [](const None&, std::span<const View> in,
                 std::span<const View> out) { return productCost(in[0].shape.back(), out[0]); }});
+
+const Op<None> linearFp8({.name = "linearFp8",
+                          .doc = "`linear`, with x and weight rounded to 8 bits (e4m3), each scaled by one number so "
+                                 "that its largest element becomes 448. Gradients are those of `linear`.",
+                          .inputs = {"x", "weight", "bias?"},
+                          .infer = inferFp8,
+                          .vjp = linearVjp,
+                          .saves = {.inputs = {0, 1}},
+                          .internal = true,
+                          .cost = [](const None&, std::span<const View> in, std::span<const View> out) {
+                            return productCost(in[0].shape.back(), out[0]);
+                          }});
+const Fp8Form fp8Form("linear", "linearFp8");
 
 const ComputeIn precision(Precision::Low, {"linear"});
 
