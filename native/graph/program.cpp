@@ -177,13 +177,14 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
   owned.resize(g.values.size());
   for (int v : compiled_->owned) {
     Ref<Block>& memory = owned[size_t(v)];
+    const Value& value = g.values[size_t(v)];
     const Plan::Place& place = compiled_->plan.places[size_t(v)];
     if (place.cell >= 0) memory = ownMemory(*g.cells[size_t(place.cell)].impl);
     if (!memory) {
-      memory = g.device->allocate(g.values[size_t(v)].spec, false);
+      memory = g.device->allocate(value.spec, false);
       run.writes.push_back(memory.get());
     }
-    run.bases[size_t(v)] = place.visits ? run.visit.take(place, *memory) : memory->data;
+    run.bases[size_t(v)] = place.visits ? run.visit.take(place, memory->data, value.bytes()) : memory->data;
   }
   for (const Cell& c : g.cells) {
     if (c.written < 0 || compiled_->plan.places[size_t(c.written)].home != Plan::Home::Own) continue;
