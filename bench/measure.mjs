@@ -11,10 +11,11 @@ export const median = values => {
  * Warms a peer up and finds how many iterations take a sample's time: { iterations, check, first, times } with the seconds of
  * the very first iteration, or { error } where the peer cannot do the workload. `check` has what the first two steps gave.
  */
-async function calibrate(peer, workload, sampleSeconds) {
-  const [first, second] = [await peer.ask(workload, 1), await peer.ask(workload, 1)]
-  const error = first.error ?? second.error
-  if (error) return { error }
+async function calibrate(peer, workload, sampleSeconds, patience) {
+  const first = await peer.ask(workload, 1, patience)
+  if (first.error) return first
+  const second = await peer.ask(workload, 1)
+  if (second.error) return second
   const checks = [first.check, workload.train ? second.check : undefined].flat()
   const check = checks.filter(value => typeof value === 'number')
   let iterations = 1
@@ -57,7 +58,7 @@ export async function measure(peers, workload, options) {
   const count = alone ? perTurn : 1
   for (const peer of peers) {
     await turn(peer, async () => {
-      results[peer.id] = await calibrate(peer, workload, sampleSeconds)
+      results[peer.id] = await calibrate(peer, workload, sampleSeconds, patience)
       if (alone && !results[peer.id].error) await sample(peer, workload, results[peer.id], count)
     })
   }
@@ -68,7 +69,7 @@ export async function measure(peers, workload, options) {
   }
   if (!keep) for (const peer of peers) await peer.end()
   for (const [id, result] of Object.entries(results)) {
-    if (result.error) results[id] = { error: result.error }
+    if (result.error) results[id] = { error: result.error, over: result.over }
     else Object.assign(result, { median: median(result.times), minimum: Math.min(...result.times) })
   }
   return results

@@ -42,15 +42,28 @@ export class Peer {
     }
   }
 
-  /** Runs a workload: { seconds, check, peak } for all its iterations, or { error }. */
-  async ask(workload, iterations) {
+  /**
+   * Runs a workload: { seconds, check, peak } for all its iterations, or { error }; with `over`, the seconds that were waited,
+   * where the answer did not come within `patience` seconds.
+   */
+  async ask(workload, iterations, patience = Number.POSITIVE_INFINITY) {
+    let over
+    let timer
     try {
       if (!this.running) await this.#start()
+      if (patience < Number.POSITIVE_INFINITY) {
+        timer = setTimeout(() => {
+          over = patience
+          this.#process?.kill('SIGKILL')
+        }, patience * 1000)
+      }
       this.#process.stdin.write(`${JSON.stringify({ workload: workload.name, iterations, options: workload })}\n`)
       return await this.#answer()
     } catch (error) {
       await this.end()
-      return { error: String(error.message).split('\n')[0] }
+      return over ? { error: `took more than ${over} s`, over } : { error: String(error.message).split('\n')[0] }
+    } finally {
+      clearTimeout(timer)
     }
   }
 

@@ -36,6 +36,7 @@ function table({ workloads, peers }, cell, more = []) {
 }
 
 function time(result, { unit }) {
+  if (result?.over) return `> ${result.over} s`
   if (!result?.times) return result?.error ? 'not there' : '–'
   return `${digits(result.median * factors[unit])} (${digits(result.minimum * factors[unit])})`
 }

@@ -1,4 +1,4 @@
-// npm run bench -- [--set networks] [--only mlp,gpt2] [--peers anneal,torch] [--repeats 7] [--budget 600] [--threads 4] [--save NAME]
+// npm run bench -- [--set networks] [--only mlp,gpt2] [--peers anneal,torch] [--repeats 7] [--budget 600] [--patience 60] [--threads 4] [--save NAME]
 // Compares Anneal with what is there of PyTorch and onnxruntime ($PYTHON or python3), TensorFlow.js and oneDNN alone, in one
 // run. Sets: operations, networks, bfloat16, growth, and for a GPU cuda; without --set all for the CPU are run. --budget stops
 // repeating a workload after that many seconds. --device cuda computes any set on the GPU. --json FILE writes what is known after every workload. --save writes bench/results/NAME-SET.json and the set's tables in docs/benchmarks.md.
@@ -30,6 +30,7 @@ const { values: options } = parseArgs({
     peers: { type: 'string', default: ids.join() },
     repeats: { type: 'string', default: '5' },
     budget: { type: 'string' },
+    patience: { type: 'string' },
     threads: { type: 'string', default: String(availableParallelism()) },
     device: { type: 'string' },
     json: { type: 'string' },
@@ -81,7 +82,12 @@ async function compare(names, workload, environment, about) {
     peersFor(some, given, { ...environment, BENCH_THREADS: String(given.threads ?? options.threads) })
   // Processes wait beside each other where memory allows for it: `memory` is what each needs, in GiB.
   const alone = workload.alone ?? (workload.memory ?? 1) * 2 ** 30 * start(names, workload).length > 0.7 * freemem()
-  const settings = { repeats, budget: Number(options.budget ?? Infinity), alone }
+  const settings = {
+    repeats,
+    budget: Number(options.budget ?? Infinity),
+    patience: Number(options.patience ?? Infinity),
+    alone,
+  }
   if (workload.device) settings.perTurn = Math.ceil(repeats / 2) // starts take most of the time there
   const { peers, results } = await measured(names, workload, settings, start)
   workload.results = results

@@ -8,6 +8,7 @@ namespace anneal::passes {
 namespace {
 
 constexpr size_t kMostInputs = 12, kMostOutputs = 4;
+
 /// Operations that are to become one, at the place of the last.
 struct Group {
   std::vector<int> members;
