@@ -24,11 +24,6 @@ constexpr bool kEmulated = true;
 constexpr bool kEmulated = false;
 #endif
 
-std::vector<std::function<Error(const FaultRecord&)>>& sites() {
-  static std::vector<std::function<Error(const FaultRecord&)>> all;
-  return all;
-}
-
 /// Waits for an event: at first without letting the thread sleep, because the next value is often near.
 cudaError_t await(cudaEvent_t event) {
   const auto until = std::chrono::steady_clock::now() + kSpin;
@@ -38,6 +33,8 @@ cudaError_t await(cudaEvent_t event) {
   } while (std::chrono::steady_clock::now() < until);
   return cudaEventSynchronize(event);
 }
+
+Faults::Extent extentOf(const Block& block) { return {block.data, block.bytes}; }
 
 struct Properties {
   std::string name;
@@ -65,10 +62,6 @@ void check(cudaError_t error, const char* what) {
   if (error == cudaErrorMemoryAllocation) fail(Code::Memory, "cuda: out of memory: ", what);
   fail(Code::Device, "cuda: ", what, " failed: ", cudaGetErrorName(error), " (", cudaGetErrorString(error),
        "). After such an error the GPU often cannot be used by this process any more; start it anew");
-}
-
-FaultSite::FaultSite(std::function<Error(const FaultRecord&)> describe) : number_(int(sites().size())) {
-  sites().push_back(std::move(describe));
 }
 
 std::string hardwareOf(int ordinal) { return propertiesOf(ordinal).name; }
@@ -102,6 +95,7 @@ CudaDevice::CudaDevice(int index, int ordinal)
                                                                          [](auto... b) { forbidAccess(b...); })
                                                                    : nullptr},
                0),
+      faults_(*this),
       executor_({.begin =
                      [this, fast = fastFloat32()] {
                        here = this;
@@ -119,9 +113,6 @@ CudaDevice::CudaDevice(int index, int ordinal)
   for (cudaStream_t* s : {&stream_, &in_, &out_, &recorder_})
     check(cudaStreamCreateWithFlags(s, cudaStreamNonBlocking), "creating a stream");
   now_ = stream_;
-  void* record = nullptr;
-  check(cudaHostAlloc(&record, sizeof(FaultRecord), cudaHostAllocMapped), "pinned memory");
-  faults_ = new (record) FaultRecord{};
   std::thread([this] { waitLoop(); }).detach();  // lives as long as the process
 }
 
@@ -197,6 +188,13 @@ Ref<Block> CudaDevice::allowed(Ref<Block> block) {
 void CudaDevice::run(Task& task) {
   if constexpr (kEmulated) allowOutputs(task.in(), task.out());
   runKernel(DeviceType::Cuda, *task.row, task.attrs.get(), task.in(), task.out());
+  const auto pieces = [](std::span<const View> views) {
+    std::vector<Faults::Extent> out;
+    for (const View& v : views)
+      if (v.block) out.push_back(extentOf(*v.block));
+    return out;
+  };
+  faults_.note(job(), pieces(task.in()), pieces(task.out()));
   if (executor_.completed() % kJobsPerMark == 0) mark();
 }
 
@@ -234,11 +232,32 @@ void CudaDevice::mark() {
 uint64_t CudaDevice::finished() const {
   std::lock_guard lock(progress_);
   while (!marks_.empty() && cudaEventQuery(marks_.front().event) != cudaErrorNotReady) {
-    finished_ = marks_.front().jobs;
+    finished_ = std::max(finished_, marks_.front().jobs);
     events_.push_back(marks_.front().event);
     marks_.pop_front();
   }
   return finished_;
+}
+
+/// An event that came after so many jobs has come.
+void CudaDevice::reached(uint64_t jobs) const {
+  std::lock_guard lock(progress_);
+  finished_ = std::max(finished_, jobs);
+}
+
+void CudaDevice::drain() {
+  const uint64_t jobs = executor_.completed();
+  check(cudaStreamSynchronize(stream_), "waiting for the GPU");
+  reached(jobs);
+}
+
+void CudaDevice::ran(std::span<Block* const> reads, std::span<Block* const> writes) {
+  const auto pieces = [](std::span<Block* const> blocks) {
+    std::vector<Faults::Extent> out;
+    for (const Block* b : blocks) out.push_back(extentOf(*b));
+    return out;
+  };
+  faults_.note(job(), pieces(reads), pieces(writes));
 }
 
 void CudaDevice::whenDone(std::function<void()> function) {
@@ -254,7 +273,7 @@ void CudaDevice::whenDone(std::function<void()> function) {
     } catch (const Error&) {  // of a lost device: reading says so
     }
     std::lock_guard lock(waitingMutex_);
-    waiting_.push_back({event, std::move(function)});
+    waiting_.push_back({executor_.completed(), event, std::move(function)});
     wake_.notify_one();
   });
 }
@@ -272,6 +291,7 @@ void CudaDevice::waitLoop() {
     }
     if (next.event) {
       (void)await(next.event);
+      reached(next.jobs);
       giveEvent(next.event);
     }
     next.function();
@@ -284,7 +304,9 @@ void CudaDevice::waitLoop() {
 void CudaDevice::synchronize() {
   activate();
   executor_.synchronize();
+  const uint64_t jobs = executor_.completed();
   (void)cudaStreamSynchronize(stream_);
+  reached(jobs);
   if (executor_.here() || waiter == this) return;
   std::unique_lock lock(waitingMutex_);
   settled_.wait(lock, [&] { return unsettled_ == 0; });
@@ -296,6 +318,7 @@ void CudaDevice::copyIn(const Ref<Block>& to, size_t at, Staging& from, Staging:
     check(cudaEventRecord(buffer->done, in_), "recording an event");
     check(cudaStreamWaitEvent(stream_, buffer->done, 0), "waiting for a copy");
     from.give(buffer, true);
+    faults_.note(job(), {}, {extentOf(*to)});
   } catch (const Error& e) {
     from.give(buffer, false);
     to->fault = std::make_shared<const Error>(e);
@@ -315,27 +338,23 @@ void CudaDevice::upload(const Ref<Block>& to, const void* from, size_t bytes) {
   }
 }
 
-void CudaDevice::throwOwnFaults() {
-  const int set = __atomic_load_n(&faults_->set, __ATOMIC_ACQUIRE);
-  if (set != 0) {
-    const FaultRecord record = *faults_;
-    __atomic_store_n(&faults_->set, 0, __ATOMIC_RELEASE);
-    throw sites()[size_t(set - 1)](record);
-  }
+void CudaDevice::throwState() const {
   const cudaError_t state = cudaStreamQuery(stream_);
   if (state != cudaErrorNotReady) check(state, "a kernel");
 }
 
-void CudaDevice::throwFaults() {
-  throwOwnFaults();
+/// The fault of what wrote that memory, or of a GPU itself.
+void CudaDevice::throwFaults(const std::byte* memory) {
+  if (const Faults::Fault fault = faults_.at(memory)) throw Error(*fault);
+  throwState();
   std::lock_guard lock(sourcesMutex_);
-  for (CudaDevice* source : sources_) source->throwOwnFaults();
+  for (const CudaDevice* source : sources_) source->throwState();
 }
 
 /// Two buffers in turn: one is filled while the other is emptied.
 void CudaDevice::readNow(const std::byte* from, void* to, size_t bytes) {
   activate();
-  throwFaults();
+  throwFaults(from);
   struct Part {
     Staging::Buffer* buffer = nullptr;
     size_t at = 0, bytes = 0;

@@ -5,23 +5,19 @@
 #include <deque>
 #include <mutex>
 
+#include "faults.h"
 #include "runtime/backend.h"
 #include "runtime/executor.h"
+#include "runtime/follower.h"
 #include "runtime/pool.h"
 #include "runtime/recorder.h"
 #include "staging.h"
 
 namespace anneal::cuda {
 
-/// What a kernel that finds a mistake in its data leaves behind: the first of them wins. See Faults.
-struct FaultRecord {
-  int set;  // 1 + the number of the site
-  int64_t a, b, c, d;
-};
-
 /// A GPU as a stream: an executor thread starts kernels in order on one CUDA stream; another thread waits for what has
 /// been computed, so that starting never waits.
-class CudaDevice : public Device, public Recorder {
+class CudaDevice : public Device, public Recorder, public Follower {
  public:
   /// `ordinal` is the number by which CUDA knows it.
   CudaDevice(int index, int ordinal);
@@ -66,7 +62,14 @@ class CudaDevice : public Device, public Recorder {
   /// Memory for kernels, on the executor's thread: see Scratch.
   Ref<Block> scratch(size_t bytes);
   /// Where kernels report mistakes in their data.
-  FaultRecord* faults() const { return faults_; }
+  FaultRecord* faults() { return graph_ ? faultsOf(*graph_) : faults_.record(); }
+  void ran(std::span<Block* const> reads, std::span<Block* const> writes) override;
+  /// Makes this the device that the calling thread's calls of the runtime are for.
+  void activate() const;
+  /// Jobs of the executor that the GPU is known to have done.
+  uint64_t finished() const;
+  /// Waits for the GPU: where there is no other way.
+  void drain();
 
  private:
   class Graph;
@@ -75,26 +78,28 @@ class CudaDevice : public Device, public Recorder {
     cudaEvent_t event;
   };
   struct Waiting {
+    uint64_t jobs;  // done when the event has come
     cudaEvent_t event;
     std::function<void()> function;
   };
-  uint64_t finished() const;
   void mark();
+  void reached(uint64_t jobs) const;
+  uint64_t job() const { return executor_.completed() + 1; }  // in hand
   void run(Task& task);
   void waitLoop();
   void copyIn(const Ref<Block>& to, size_t at, Staging& from, Staging::Buffer* buffer, size_t bytes);
-  void throwFaults();
-  void throwOwnFaults();
+  void throwState() const;
+  void throwFaults(const std::byte* memory);
   void dependOn(CudaDevice& other);
   void reach(const CudaDevice& peer) const;
   void forbid(std::byte* data, size_t bytes);
   Ref<Block> allowed(Ref<Block> block);
   cudaEvent_t takeEvent() const;
   void giveEvent(cudaEvent_t event) const;
-  void activate() const;
   std::byte* allocateMemory(size_t bytes);
   void freeMemory(std::byte* memory);
   void pinFor(Graph& graph, Block& block);
+  FaultRecord* faultsOf(Graph& graph);
 
   const int index_, ordinal_;
   std::string hardware_;
@@ -102,8 +107,7 @@ class CudaDevice : public Device, public Recorder {
   cudaStream_t stream_ = nullptr, in_ = nullptr, out_ = nullptr;
   cudaStream_t recorder_ = nullptr, now_ = nullptr;  // now_: stream_ or recorder_
   Graph* graph_ = nullptr;                           // that is being recorded
-  FaultRecord* faults_ = nullptr;
-  // Other GPUs whose results came here: their faults are this one's, too.
+  // Other GPUs whose results came here: their errors are this one's, too.
   std::mutex sourcesMutex_;
   std::vector<CudaDevice*> sources_;
   // Buffers of callers, of the executor, and of whoever reads: none of them waits for another's.
@@ -123,6 +127,7 @@ class CudaDevice : public Device, public Recorder {
   // Working memory of kernels. It is taken and given back when they are started, not when their tasks are queued as
   // tensors are: a block that the pool has back may still be read by tasks that are queued.
   Pool scratch_;
+  Faults faults_;
   Executor executor_;
 };
 
@@ -145,27 +150,5 @@ class Scratch {
  private:
   Ref<Block> block_;
 };
-
-/// A place in the host's code whose kernels may find mistakes in their data: `describe` makes the error from what the
-/// kernel left. In kernels: report(record, site, a, b, c, d).
-class FaultSite {
- public:
-  explicit FaultSite(std::function<Error(const FaultRecord&)> describe);
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
-
-#if defined(__CUDACC__) || defined(ANNEAL_CUDA_EMULATE)
-/// Leaves a mistake that a kernel has found; the first is kept, until the next await rejects with it.
-__device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t b = 0, int64_t c = 0, int64_t d = 0) {
-  if (atomicCAS(&record->set, 0, site + 1) != 0) return;
-  record->a = a;
-  record->b = b;
-  record->c = c;
-  record->d = d;
-}
-#endif
 
 }  // namespace anneal::cuda

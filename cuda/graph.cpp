@@ -26,6 +26,7 @@ class CudaDevice::Graph : public Recording {
   void replay() override {
     if constexpr (kTracksAccess)
       for (Block* block : needs_->memory) allowAccess(block->data, block->capacity);
+    if (needs_->faults) device_.faults_.willRun(needs_->faults);
     check(cudaGraphLaunch(needs_->executable, device_.stream_), "starting a graph");
     if constexpr (kTracksAccess)
       for (Block* block : needs_->memory) forbidAccess(block->data, block->capacity);
@@ -35,6 +36,12 @@ class CudaDevice::Graph : public Recording {
     if (needs_->memory.insert(&block).second) device_.scratch_.pin(block);
   }
   void keep(std::shared_ptr<const void> needed) { needs_->others.push_back(std::move(needed)); }
+
+  /// Where its kernels leave mistakes that they find in their data.
+  FaultRecord* faults() {
+    if (!needs_->faults) needs_->faults = device_.faults_.share();
+    return needs_->faults->records;
+  }
 
   void make(cudaGraph_t from) {
     cudaError_t made = cudaGraphInstantiate(&needs_->executable, from, 0);
@@ -52,6 +59,7 @@ class CudaDevice::Graph : public Recording {
   struct Needs {
     cudaGraphExec_t executable = nullptr;
     std::set<Block*> memory;
+    std::shared_ptr<SharedRecord> faults;
     std::vector<std::shared_ptr<const void>> others;
   };
   CudaDevice& device_;
@@ -84,6 +92,7 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work)
   return graph;
 }
 
+FaultRecord* CudaDevice::faultsOf(Graph& graph) { return graph.faults(); }
 void CudaDevice::pinFor(Graph& graph, Block& block) { graph.pin(block); }
 void CudaDevice::keep(std::shared_ptr<const void> needed) {
   if (graph_) graph_->keep(std::move(needed));

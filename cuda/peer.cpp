@@ -16,6 +16,7 @@ using Fault = std::shared_ptr<const Error>;
 struct Computed {
   cudaEvent_t event = nullptr;
   Fault fault;
+  Faults::Origin origin{};
 };
 
 /// Runs `f`; gives what it throws.
@@ -66,6 +67,7 @@ void CudaDevice::pull(CudaDevice& from, const Transfer& what) {
       c.fault = attempt([&] {
         c.event = from.takeEvent();
         check(cudaEventRecord(c.event, from.stream_), "recording an event");
+        c.origin = from.faults_.observe(from.job(), {source->data, source->bytes});
       });
     }
     computed->set_value(std::move(c));
@@ -82,6 +84,7 @@ void CudaDevice::pull(CudaDevice& from, const Transfer& what) {
       });
     }
     if (c.event) from.giveEvent(c.event);
+    faults_.noteFrom(job(), c.origin, {what.target->data, what.target->bytes});
     if (c.fault) what.target->fault = c.fault;
   });
   whenDone([what] {});  // until then the source's memory is not given to others

@@ -7,6 +7,7 @@
 #include "device.h"
 #include "index.h"
 #include "runtime/philox.h"
+#include "sort.cuh"
 #include "value.h"
 
 namespace anneal::cuda {
@@ -169,23 +170,23 @@ struct Bits {
   __device__ uint64_t operator()(uint32_t word, uint32_t more, int64_t) const { return uint64_t(word) << 32 | more; }
 };
 
-/// Puts each index where as many lie before it as have smaller bits, or the same and a smaller index.
-template <class T>
-__global__ void __launch_bounds__(kThreads) placeByBits(const uint64_t* bits, int64_t n, T* out) {
-  __shared__ uint64_t tile[kThreads];
-  const int64_t i = threadNumber();
-  const uint64_t mine = i < n ? bits[i] : 0;
-  int64_t before = 0;
-  for (int64_t begin = 0; begin < n; begin += kThreads) {
-    if (begin + threadIdx.x < n) tile[threadIdx.x] = bits[begin + threadIdx.x];
-    __syncthreads();
-    const int count = int(std::min<int64_t>(kThreads, n - begin));
-    for (int k = 0; k < count; ++k) before += tile[k] < mine || (tile[k] == mine && begin + k < i);
-    __syncthreads();
+struct BitKeys {
+  using Key = uint64_t;
+  const uint64_t* bits;
+  __device__ void load(int64_t, int64_t i, uint64_t& key, uint32_t& place) const {
+    key = bits[i];
+    place = uint32_t(i);
   }
-  if (i < n) out[before] = cpu::convertTo<T>(i);
-}
+};
+struct Numbers {
+  void* memory;
+  DType dtype;
+  __device__ void store(int64_t, int64_t rank, uint64_t, uint32_t place) const {
+    storeAs<int64_t>(memory, dtype, rank, place);
+  }
+};
 
+/// Numbers in the order of random bits.
 void permutationCuda(const Call<ops::Permutation>& call) {
   const View& out = call.out[0];
   const int64_t n = out.size();
@@ -193,9 +194,7 @@ void permutationCuda(const Call<ops::Permutation>& call) {
   const Scratch memory(size_t(n) * sizeof(uint64_t));
   const View bits{.memory = memory.as<std::byte>(), .shape = {n}, .strides = {1}, .dtype = DType::Int64};
   fillWords<uint64_t, true>(call.in[0], bits, Bits{});
-  visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    launch(placeByBits<T>, blocksFor(n, kThreads), kThreads, 0, stream(), memory.as<uint64_t>(), n, out.as<T>());
-  });
+  sortRows(BitKeys{memory.as<uint64_t>()}, Numbers{out.memory, out.dtype}, 1, n, 64);
 }
 
 template <class T>

@@ -121,7 +121,7 @@ Napi::Value ready(const Info& info) {
     require(!t.symbolic(), Code::State, "compile: a captured function cannot wait; return the tensor instead");
     auto look = [t] {
       Block* block = t.view().block;
-      if (block && !block->fault) t.device().readNow(nullptr, nullptr, 0);
+      if (block && !block->fault) t.device().readNow(t.view().memory, nullptr, 0);
       return block ? block->fault : nullptr;
     };
     if (t.device().idle()) return settle(info.Env(), deferred, look(), info.Env().Undefined());

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { indexSelect, synchronize, tensor, zeros } from 'anneal'
+import { compile, indexSelect, synchronize, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test } from 'vitest'
 
 const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
@@ -27,6 +27,45 @@ describe('a fault after queueing', () => {
       expect(await zeros([1]).add(i).item()).toBe(i)
       expect(await tensor([i]).toArray()).toEqual([i])
     }
+  })
+
+  test('of several that are under way each rejects what depends on it', async () => {
+    const x = tensor([1, 2, 3])
+    const at = (i: number) => indexSelect(x, tensor([i], { dtype: 'int64' }), 0)
+    const results = [0, 7, 1, 9, 2].map(i => at(i).mul(2))
+    const mixed = results[0]!.add(results[3]!)
+    expect(await results[4]!.item()).toBe(6)
+    await expect(results[3]!.item()).rejects.toThrow(/index 9/)
+    await expect(mixed.item()).rejects.toThrow(/index 9/)
+    await expect(results[1]!.item()).rejects.toThrow(/index 7/)
+    expect(await results[2]!.item()).toBe(4)
+    expect(await results[0]!.item()).toBe(2)
+    await expect(results[1]!.item()).rejects.toThrow(/index 7/)
+  })
+
+  test('rejects the runs of a compiled function that it belongs to, and no others', async () => {
+    const x = tensor([1, 2, 3])
+    const pick = compile((at: Tensor) => indexSelect(x, at, 0).mul(2))
+    const run = (i: number) => pick(tensor([i], { dtype: 'int64' })).add(1)
+    for (let repeat = 0; repeat < 3; repeat++) {
+      const results = [0, 7, 1, 9, 2].map(run)
+      expect(await results[4]!.item()).toBe(7)
+      await expect(results[1]!.item()).rejects.toThrow(/index 7/)
+      await expect(results[3]!.item()).rejects.toThrow(/index 9/)
+      expect(await results[2]!.item()).toBe(5)
+      expect(await results[0]!.item()).toBe(3)
+    }
+    const many = Array.from({ length: 200 }, (_, i) => run(i % 50 === 49 ? 3 : i % 3))
+    for (const [i, y] of many.entries()) {
+      if (i % 50 === 49) await expect(y.item()).rejects.toMatchObject({ code: 'ERR_INDEX' })
+      else expect(await y.item()).toBe(2 * ((i % 3) + 1) + 1)
+    }
+  })
+
+  test('travels with what is moved', async () => {
+    const bad = indexSelect(zeros([4]), tensor([9], { dtype: 'int64' }), 0)
+    await expect(bad.to('cpu').add(1).item()).rejects.toThrow(/index 9/)
+    expect(await zeros([4]).to('cpu').add(1).toArray()).toEqual([1, 1, 1, 1])
   })
 })
 

@@ -21,7 +21,7 @@ const lengths = [1, 2, 3, 31, 32, 33, 64, 65, 127, 500, 1000, 2047, 2048, 2049, 
 
 describe('rows of any length', () => {
   test.each(lengths)('of %i are sorted', async n => {
-    const rows = Math.max(1, Math.min(9, Math.floor(20_000 / n)))
+    const rows = Math.max(1, Math.min(9, Math.floor(6000 / n)))
     for (const [dtype, range] of [
       ['float32', 1e6],
       ['int64', 50],
@@ -48,7 +48,7 @@ describe('rows of any length', () => {
     [3000, 700],
     [30_000, 100],
     [30_000, 5000],
-    [30_000, 29_000],
+    [9000, 8000],
   ])('of %i give their %i best', async (n, k) => {
     for (const [dtype, range] of [
       ['float32', 1e6],
@@ -88,7 +88,7 @@ test('NaN is the largest of long rows, and both zeros are equal', async () => {
 })
 
 test('a middle axis is sorted like the last', async () => {
-  const x = tensor(numbers(2 * 2200 * 3, 500), { shape: [2, 2200, 3] })
+  const x = tensor(numbers(2100 * 2, 500), { shape: [1, 2100, 2] })
   const last = x.transpose(1, 2).contiguous()
   const [values, indices] = x.sort({ axis: 1 })
   const [v, i] = last.sort()

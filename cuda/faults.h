@@ -1,0 +1,113 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/error.h"
+#include "launch.h"
+
+namespace anneal::cuda {
+
+class CudaDevice;
+
+/// What a kernel that finds a mistake in its data leaves behind, in pinned memory: the first of them wins.
+struct FaultRecord {
+  int set;   // 1 + the number of the site
+  int next;  // how many records further on it is left: see SharedRecord
+  int64_t a, b, c, d;
+};
+
+/// A place in the host's code whose kernels may find mistakes in their data: `describe` makes the error from what the
+/// kernel left. In kernels: report(record, site, a, b, c, d).
+class FaultSite {
+ public:
+  explicit FaultSite(std::function<Error(const FaultRecord&)> describe);
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+#if defined(__CUDACC__) || defined(ANNEAL_CUDA_EMULATE)
+/// Leaves a mistake that a kernel has found: what depends on its results is rejected with it.
+__device__ inline void report(FaultRecord* record, int site, int64_t a, int64_t b = 0, int64_t c = 0, int64_t d = 0) {
+  FaultRecord* own = record + record->next;
+  if (atomicCAS(&own->set, 0, site + 1) != 0) return;
+  own->a = a;
+  own->b = b;
+  own->c = c;
+  own->d = d;
+}
+#endif
+
+/// The records of a graph, whose kernels know but the first: it leads to that of the run in hand.
+struct SharedRecord {
+  static constexpr int kRuns = 63;  // under way at a time
+  FaultRecord* records = nullptr;   // 1 + kRuns
+  int64_t runs = 0;                 // started
+  int64_t pending = 0;              // of them, not known to have ended
+};
+
+/// From mistakes in the data to the results that depend on them, as on the CPU, though kernels find them long after
+/// their tasks were started. While a kernel that may find one is under way, what each job of the stream reads and
+/// writes is noted; when jobs are known to have ended, faults are passed on along these notes. Nothing waits, but where
+/// thousands of checks or dozens of a graph's runs are under way.
+class Faults {
+ public:
+  using Fault = std::shared_ptr<const Error>;
+  /// A piece of memory; a job that it depends on in another device's notes is a piece of none.
+  struct Extent {
+    const std::byte* begin;
+    size_t bytes;
+  };
+  explicit Faults(CudaDevice& device);
+
+  /// On the executor's thread: where kernels of the job in hand leave mistakes.
+  FaultRecord* record();
+  /// Records for all runs of a graph.
+  std::shared_ptr<SharedRecord> share();
+  /// The job in hand runs that graph.
+  void willRun(const std::shared_ptr<SharedRecord>& shared);
+  /// What the job in hand, whose number this is, reads and writes: said once for each, after its kernels were started.
+  void note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes);
+
+  /// What another device's job depends on: this device's job `job` has been noted to write `tag`.
+  struct Origin {
+    Faults* from = nullptr;
+    uint64_t job = 0;
+    Extent tag{};
+  };
+  Origin observe(uint64_t job, Extent read);
+  void noteFrom(uint64_t job, const Origin& origin, Extent write);
+
+  /// The fault of what wrote that memory. It has ended.
+  Fault at(const std::byte* memory);
+
+ private:
+  struct Note {
+    uint64_t job;
+    std::vector<Extent> reads, writes;
+    FaultRecord* record = nullptr;
+    std::vector<std::pair<std::shared_ptr<SharedRecord>, int>> runs;
+    Origin origin{};
+  };
+  template <class F>
+  void await(F&& ready);
+  void add(Note&& note);
+  void settle(uint64_t finished);
+  Fault collect(Note& note);
+
+  CudaDevice& device_;
+  // Of the job in hand.
+  FaultRecord* record_ = nullptr;
+  std::vector<std::pair<std::shared_ptr<SharedRecord>, int>> runs_;
+  // Under the lock of all devices' faults: see faults.cu.
+  std::deque<Note> notes_;
+  std::vector<FaultRecord*> free_, freeShared_;
+};
+
+}  // namespace anneal::cuda
