@@ -17,7 +17,8 @@ struct Poison {
   const std::byte* end;
   Faults::Fault fault;
 };
-std::map<const std::byte*, Poison> poisoned;  // by the beginning; they do not overlap
+// By the beginning; they do not overlap. Never destroyed: devices' threads run until the process is gone.
+auto& poisoned = *new std::map<const std::byte*, Poison>;
 uintptr_t tags = 0;
 
 std::vector<std::function<Error(const FaultRecord&)>>& sites() {

@@ -8,7 +8,11 @@ namespace {
 constexpr int kThreads = 256;
 
 const FaultSite inGather = outOfRange("gather"), inSelect = outOfRange("indexSelect"),
-                inEmbedding = outOfRange("embedding"), inOneHot = outOfRange("oneHot");
+                inEmbedding = outOfRange("embedding");
+const FaultSite inOneHot([](const FaultRecord& r) {
+  return Error(Code::Index, text("oneHot: class ", r.a, " at position ", r.b, " is out of range for ", r.c,
+                                 " classes; expected 0 to ", r.c - 1));
+});
 
 /// out[o][k][i] = x[o][index[k]][i]; zero where the index is out of range.
 template <class T>
