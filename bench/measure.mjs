@@ -49,7 +49,15 @@ async function sample(peer, workload, result, count) {
  * Gives for each peer's id { iterations, check, first, times (seconds per iteration), median, minimum, peak } or { error }.
  */
 export async function measure(peers, workload, options) {
-  const { repeats, budget = Infinity, alone = false, perTurn = 2, keep = false, sampleSeconds = 0.3 } = options
+  const {
+    repeats,
+    budget = Infinity,
+    patience,
+    alone = false,
+    perTurn = 2,
+    keep = false,
+    sampleSeconds = 0.3,
+  } = options
   const results = {}
   const turn = async (peer, work) => {
     await work()
