@@ -10,6 +10,8 @@
 #include "blas.h"
 #include "device.h"
 #include "dnn.h"
+#include "fused.h"
+#include "kernels.h"
 #include "launch.h"
 #include "map.h"
 
@@ -115,11 +117,16 @@ std::vector<std::pair<std::string, std::string>> describe() {
   for (int i = 0; i < devices(); ++i) out.emplace_back(text("cuda:", i), hardwareOf(usable()[size_t(i)]));
   out.emplace_back("cuBLASLt", describeBlas());
   out.emplace_back("cuDNN", describeDnn());
+  out.emplace_back("joined operations", describeRuntimeKernels());
   return out;
 }
 
 void transfer(Device& from, Device& to, const Transfer& what) {
   static_cast<CudaDevice&>(to).pull(static_cast<CudaDevice&>(from), what);
+}
+
+void prepare(Device& device, const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
+  prepareFused(static_cast<CudaDevice&>(device), row, attrs, in, out);
 }
 
 }  // namespace
@@ -128,7 +135,7 @@ void transfer(Device& from, Device& to, const Transfer& what) {
 extern "C" const anneal::Backend* anneal_backend() {
   using namespace anneal::cuda;
   implementMaps();
-  static const anneal::Backend backend{
-      anneal::kBackendVersion, problem, devices, deviceAt, started, describe, transfer};
+  static const anneal::Backend backend{anneal::kBackendVersion, problem, devices, deviceAt, started, describe, transfer,
+                                       runtimeKernelProblem,    prepare};
   return &backend;
 }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/access.h"
+#include "kernels.h"
 #include "launch.h"
 #include "op/row.h"
 #include "runtime/cpu_device.h"
@@ -171,6 +172,11 @@ MemoryStats CudaDevice::memory() const {
   out.pooled += working.pooled;
   out.misses += working.misses;
   return out;
+}
+
+void CudaDevice::quiesce() {
+  executor_.quiesce();
+  quiesceRuntimeKernels();
 }
 
 void CudaDevice::activate() const { check(cudaSetDevice(ordinal_), "choosing the device"); }

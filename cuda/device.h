@@ -40,7 +40,7 @@ class CudaDevice : public Device, public Recorder, public Follower {
   void readNow(const std::byte* from, void* to, size_t bytes) override;
   void move(std::byte* to, const std::byte* from, size_t bytes) override;
   void synchronize() override;
-  void quiesce() override { executor_.quiesce(); }
+  void quiesce() override;
   bool idle() const override { return executor_.submitted() == finished(); }
   /// Copies what another GPU has computed, directly where the two can reach each other's memory. Nothing waits but this
   /// device's stream.

@@ -1,23 +1,11 @@
 #pragma once
 #include <cstdint>
 
-#include "core/portable.h"
+#include "elements.h"
 #include "launch.h"
 #include "op/nest.h"
 
 namespace anneal::cuda {
-
-/// Division of numbers below 2^31 by a fixed one: a multiplication and a shift (Granlund and Montgomery 1994).
-struct Divider {
-  uint32_t divisor = 1, magic = 1, shift = 0;
-
-  Divider() = default;
-  explicit Divider(uint32_t by) : divisor(by) {
-    while (shift < 32 && (uint64_t(1) << shift) < by) ++shift;
-    magic = uint32_t(((uint64_t(1) << 32) * ((uint64_t(1) << shift) - by)) / by + 1);
-  }
-  __device__ uint32_t quotient(uint32_t n) const { return (__umulhi(n, magic) + n) >> shift; }
-};
 
 /// A loop nest of up to 2^31 elements as kernels walk it: from the number of an element to where it lies in each of N
 /// operands. In 32 bits offsets are below 2^31 elements too: see split().
@@ -72,15 +60,6 @@ void split(const Nest& nest, std::array<int64_t, Nest::kMost> offsets, F&& run) 
   split(half, offsets, run);
 }
 
-/// As many elements as one 16-byte access moves, or fewer.
-template <class T, int N>
-struct alignas(sizeof(T) * N) Pack {
-  T v[N];
-};
-
 inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
-/// The element's number for a one-dimensional grid.
-__device__ __forceinline__ int64_t threadNumber() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 
 }  // namespace anneal::cuda

@@ -1,7 +1,7 @@
 #pragma once
 // Elementwise kernels from the functors that the CPU uses (native/cpu/functors_*.h).
-#include "cpu/scalar.h"
 #include "device.h"
+#include "functor.cuh"
 #include "index.h"
 #include "map.h"
 #include "op/infer.h"
@@ -15,37 +15,12 @@ struct Params {
   double v[8];
 };
 
-template <class F>
-__device__ F make(const Params& params) {
-  if constexpr (std::is_constructible_v<F, const double*>) return F(params.v);
-  else return F{};
-}
-
 template <class F, class T, int Arity>
 struct ResultOf {
   using type = std::conditional_t<
       Arity == 1, std::invoke_result<F, T>,
       std::conditional_t<Arity == 2, std::invoke_result<F, T, T>, std::invoke_result<F, T, T, T>>>::type;
 };
-
-/// Whether F is exact for some floats only, and has another way for the rest.
-template <class F, class T>
-inline constexpr bool kHasRare = std::is_same_v<T, float>&& requires {
-  &F::covers;
-};
-
-template <class F, class T, int Arity>
-__device__ __forceinline__ auto apply(const F& f, const T (&x)[Arity]) {
-  if constexpr (Arity == 1) {
-    if constexpr (kHasRare<F, T>) return F::covers(x[0]) ? f(x[0]) : F::rare(x[0]);
-    else return f(x[0]);
-  } else if constexpr (Arity == 2) {
-    if constexpr (kHasRare<F, T>) return F::covers(x[0], x[1]) ? f(x[0], x[1]) : F::rare(x[0], x[1]);
-    else return f(x[0], x[1]);
-  } else {
-    return f(x[0], x[1], x[2]);
-  }
-}
 
 /// Where an input lies; without memory it is one value that came with the call.
 template <class T, int Arity>
@@ -74,7 +49,7 @@ template <class F, class T, class S, int Arity, int N>
 __global__ void __launch_bounds__(kThreads) mapRuns(Params params, Sources<T, Arity> in, void* out, int64_t n) {
   using R = typename ResultOf<F, T, Arity>::type;
   using O = std::conditional_t<std::is_same_v<R, bool>, bool, S>;
-  const F f = make<F>(params);
+  const F f = make<F>(params.v);
   const int64_t begin = threadNumber() * N;
   if (begin >= n) return;
   T fixed[Arity];
@@ -109,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) mapRuns(Params params, Sources<T, Ar
 template <class F, class T, int Arity>
 __global__ void __launch_bounds__(kThreads)
     mapAny(Params params, Sources<T, Arity> in, Walk<Arity + 1> walk, void* out, DType outType, uint32_t n) {
-  const F f = make<F>(params);
+  const F f = make<F>(params.v);
   const auto i = uint32_t(threadNumber());
   if (i >= n) return;
   int32_t at[Arity + 1];

@@ -67,7 +67,7 @@ export function printGraph(graph: GraphDescription): string {
       .map((cell, i) => cell.padEnd(widths[i]!))
       .join('  ')
       .trimEnd()
-  return `${[summaryOf(graph), ...rows.map(line)].join('\n')}\n`
+  return `${[summaryOf(graph), ...graph.notes, ...rows.map(line)].join('\n')}\n`
 }
 
 const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
@@ -103,7 +103,7 @@ export async function writeGraphPage(graph: GraphDescription, path: string): Pro
   await writeFile(
     path,
     `<!doctype html><html lang="en"><meta charset="utf-8"><title>Captured graph</title><style>${style}</style>
-<h1>Captured graph</h1><p>${summaryOf(graph)}</p>
+<h1>Captured graph</h1><p>${[summaryOf(graph), ...graph.notes].map(escaped).join('</p><p>')}</p>
 <h2>By operation</h2><table><tr><th>operation</th><th>calls</th><th>time</th><th>share</th></tr>${groups.join('')}</table>
 <h2>In order</h2><table><tr>${columns.map(name => `<th>${name}</th>`).join('')}</tr>${rows.join('\n')}</table></html>\n`,
   )

@@ -69,6 +69,8 @@ export interface NativeGraph {
   liveBytes: number
   /** Only on a GPU. */
   replays?: Replays
+  /** What people should know who look at it. */
+  notes: string[]
 }
 
 /** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */

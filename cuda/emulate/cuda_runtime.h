@@ -24,8 +24,13 @@ struct uint3 {
   unsigned x = 0, y = 0, z = 0;
 };
 
-inline thread_local uint3 threadIdx, blockIdx;
-inline thread_local dim3 blockDim, gridDim;
+#if defined(ANNEAL_CUDA_EMULATE_KERNEL)  // in a library of its own: they are the emulator's
+extern constinit thread_local uint3 threadIdx, blockIdx;
+extern constinit thread_local dim3 blockDim, gridDim;
+#else
+inline constinit thread_local uint3 threadIdx, blockIdx;
+inline constinit thread_local dim3 blockDim, gridDim;
+#endif
 inline constexpr int warpSize = 32;
 
 // Vector types that kernels load and store as a whole.

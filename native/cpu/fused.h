@@ -7,13 +7,15 @@ namespace anneal::cpu {
 struct Chain {
   static constexpr size_t kMostInstructions = 24, kMostRegisters = 128;  // three inputs and a result each at most
   struct Instruction {
-    Loop loop;
+    Loop loop;         // on the CPU
+    int functor = -1;  // in its list (cpu/scalar.h); -1: a conversion, not on the CPU
+    DType compute = DType::Float32, result = DType::Float32;  // what it computes in, and what it stores
     std::array<double, 8> params;
     int inputs;
     std::array<int, 3> from;  // registers
     int to;
   };
-  DType compute = DType::Float32;  // of all registers and outputs
+  DType compute = DType::Float32;  // of all registers and outputs, on the CPU
   int inputs = 0, registers = 0;
   std::vector<Instruction> instructions;
   std::vector<int> outputs;  // registers

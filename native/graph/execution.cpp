@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/access.h"
+#include "runtime/backend.h"
 #include "runtime/cpu_device.h"
 #include "runtime/follower.h"
 
@@ -63,6 +64,14 @@ std::shared_ptr<const Error> Program::Execution::compute(std::vector<Compiled::S
     if (profile) step.nanoseconds = double((std::chrono::steady_clock::now() - start).count());
   }
   return nullptr;
+}
+
+std::vector<std::string> Program::notes() const {
+  std::string problem;
+  const Backend* cuda = compiled_->graph->device->type() == DeviceType::Cuda ? cudaBackend(problem) : nullptr;
+  if (cuda) problem = cuda->fusionProblem();
+  if (problem.empty()) return {};
+  return {"elementwise operations are not joined: " + problem};
 }
 
 std::vector<Description> Program::describe() const {

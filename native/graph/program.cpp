@@ -7,6 +7,7 @@
 #include "graph/execution.h"
 #include "graph/passes/passes.h"
 #include "graph/replay.h"
+#include "runtime/backend.h"
 #include "runtime/context.h"
 
 namespace anneal {
@@ -62,6 +63,22 @@ Ref<Block> ownMemory(const TensorImpl& cell) {
   return own ? memory : Ref<Block>();
 }
 
+/// Lets a backend compile what the graph's operations need, in the background.
+void prepareKernels(const Graph& graph) {
+  std::string problem;
+  const Backend* cuda = graph.device->type() == DeviceType::Cuda ? cudaBackend(problem) : nullptr;
+  if (!cuda) return;
+  const auto prepare = [&](const Operation& operation) {
+    std::vector<View> views;
+    for (const Operand& o : operation.operands) views.push_back(o.view);
+    const std::span<const View> all(views);
+    cuda->prepare(*graph.device, *operation.row, operation.attrs.get(), all.first(operation.inputs),
+                  all.subspan(operation.inputs));
+  };
+  for (const Operation& operation : graph.prologue) prepare(operation);
+  for (const Operation& operation : graph.operations) prepare(operation);
+}
+
 /// A number that no other value in this environment's memory has; it is taken away when the memory is written over.
 uint64_t stampOf(Block& block) {
   thread_local uint64_t last = 0;
@@ -74,6 +91,7 @@ uint64_t stampOf(Block& block) {
 Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Compiled>()) {
   DeviceScope on(*graph->device);
   optimize(*graph);
+  prepareKernels(*graph);
   Compiled& c = *compiled_;
   c.steady = Steady::of(*graph->device);
   c.plan = planMemory(*graph, bool(c.steady));

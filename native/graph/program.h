@@ -44,6 +44,8 @@ class Program {
   std::vector<Description> describe() const;
   /// None on a device whose stream cannot be recorded. Of the runs that are done.
   std::optional<Replays> replays() const;
+  /// What people should know who look at it: sentences.
+  std::vector<std::string> notes() const;
 
  private:
   struct Compiled;

@@ -135,7 +135,7 @@ Napi::Array textsFrom(Napi::Env js, const std::vector<std::string>& list) {
   return out;
 }
 
-/// describeProgram(id): its operations, the bytes of its arena, and the most that are in use at one time.
+/// describeProgram(id): its operations, the bytes of its arena, the most that are in use at one time, and notes.
 Napi::Value describeProgram(const Info& info) {
   Napi::Env js = info.Env();
   Environment& env = Environment::of(js);
@@ -166,6 +166,7 @@ Napi::Value describeProgram(const Info& info) {
       counts.Set("problem", replays->problem);
       out.Set("replays", counts);
     }
+    out.Set("notes", textsFrom(js, program.notes()));
     return out;
   });
 }

@@ -7,13 +7,14 @@
 namespace anneal {
 
 /// The loop nest over the output after joining axes that are contiguous with each other in every operand.
-struct Nest {
-  static constexpr int kMost = 5;  // operands: inputs, then the output
+template <int Most>
+struct NestOf {
+  static constexpr int kMost = Most;  // operands: inputs, then the output
   int operands;
   Shape shape;
   std::array<Strides, kMost> strides;
 
-  Nest(std::span<const View> in, const View& out) : operands(int(in.size()) + 1) {
+  NestOf(std::span<const View> in, const View& out) : operands(int(in.size()) + 1) {
     std::array<Strides, kMost> full;
     for (size_t i = 0; i < in.size(); ++i) full[i] = broadcastStrides(in[i].shape, in[i].strides, out.shape);
     full[in.size()] = out.strides;
@@ -39,5 +40,6 @@ struct Nest {
     return true;
   }
 };
+using Nest = NestOf<5>;
 
 }  // namespace anneal

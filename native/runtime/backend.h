@@ -1,4 +1,5 @@
 #pragma once
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -6,6 +7,8 @@
 #include "runtime/device.h"
 
 namespace anneal {
+
+class Row;
 
 /// A copy of `bytes` from one device's block to another's. Both blocks live until it is done.
 struct Transfer {
@@ -26,10 +29,15 @@ struct Backend {
   std::vector<std::pair<std::string, std::string>> (*describe)();  // names and values, for people
   // From one of its devices to another, in the order of both streams, without waiting. Faults travel along.
   void (*transfer)(Device& from, Device& to, const Transfer& what);
+  std::string (*fusionProblem)();  // why its programs' elementwise operations are not joined, with the remedy, or empty
+  /// Called for every operation of a program when it is planned, before the first run: compiles what is to be compiled,
+  /// in the background. Views are without memory.
+  void (*prepare)(Device& device, const Row& row, const void* attrs, std::span<const View> in,
+                  std::span<const View> out);
 };
 
 /// Changes whenever core and backend can no longer be mixed.
-inline constexpr const char* kBackendVersion = "3";
+inline constexpr const char* kBackendVersion = "4";
 
 /// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
 const Backend* cudaBackend(std::string& problem);

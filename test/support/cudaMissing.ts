@@ -5,7 +5,6 @@
 export const cudaMissing: readonly string[] = [
   'foldNormBias',
   'foldNormWeight',
-  'fusedElementwise',
   'fusedEpilogue',
   'fusedNorm',
   'fusedReduction',

@@ -1,9 +1,29 @@
 #include "graph/passes/chains.h"
 
+#include <algorithm>
+#include <cstdlib>
+
+#include "op/infer.h"
+#include "ops/arithmetic.h"
+#include "runtime/backend.h"
+
 namespace anneal::passes {
 namespace {
 
 void joinedCpu(const Call<Joined>& call) { cpu::runChain(call.attrs.chain, call.in, call.out); }
+
+/// Whether its elements can be counted and reached in 31 bits.
+bool within31Bits(const View& v) {
+  constexpr int64_t kMost = int64_t(1) << 31;
+  int64_t reach = 0;
+  for (int i = 0; i < v.shape.rank(); ++i) reach += (v.shape[i] - 1) * std::abs(v.strides[i]);
+  return v.size() < kMost && reach < kMost;
+}
+
+bool joinableOnGpu(const Operation& op) {
+  return (op.row->pointwise || op.row == &ops::cast.row()) &&
+         std::all_of(op.operands.begin(), op.operands.end(), [](const Operand& o) { return within31Bits(o.view); });
+}
 
 }  // namespace
 
@@ -18,8 +38,32 @@ const Op<Joined> joined({.name = "fusedElementwise",
                          .overwrites = true});
 const Implement<Joined> joinedOnCpu("fusedElementwise", DeviceType::Cpu, joinedCpu);
 
+bool fuses(const Graph& graph) {
+  if (graph.device->type() == DeviceType::Cpu) return true;
+  std::string problem;
+  const Backend* cuda = cudaBackend(problem);
+  return cuda && cuda->fusionProblem().empty();
+}
+
+cpu::Chain::Instruction instructionOf(const Operation& op) {
+  const DType result = op.out()[0].view.dtype;
+  cpu::Chain::Instruction out{
+      .loop = nullptr, .result = result, .params = {}, .inputs = int(op.inputs), .from = {}, .to = 0};
+  if (!op.row->pointwise) return out;
+  const Pointwise p = op.row->pointwise(op.attrs.get());
+  std::vector<View> in;
+  for (const Operand& o : op.in()) in.push_back(o.view);
+  out.compute = computeType(p.loops->boolResult ? promoted(std::span<const View>(in)) : result);
+  out.loop = p.loops->of(out.compute);
+  out.functor = p.functor;
+  out.params = p.params;
+  return out;
+}
+
 bool joinable(const Graph& graph, const Operation& op) {
-  if (graph.device->type() != DeviceType::Cpu || !op.row->pointwise || op.out().size() != 1) return false;
+  if (op.out().size() != 1) return false;
+  if (graph.device->type() != DeviceType::Cpu) return fuses(graph) && joinableOnGpu(op);
+  if (!op.row->pointwise) return false;
   const DType dtype = op.out()[0].view.dtype;
   if (dtype != DType::Float32 && dtype != DType::Float64) return false;
   return !op.row->pointwise(op.attrs.get()).loops->boolResult;
@@ -27,17 +71,14 @@ bool joinable(const Graph& graph, const Operation& op) {
 
 Operation asChain(const Operation& op) {
   if (op.row == &joined.row()) return op;
-  const Pointwise p = op.row->pointwise(op.attrs.get());
   auto attrs = std::make_shared<Joined>();
   cpu::Chain& chain = attrs->chain;
   chain.compute = op.out()[0].view.dtype;
   chain.inputs = int(op.inputs);
   chain.registers = chain.inputs + 1;
-  chain.instructions = {{.loop = p.loops->of(chain.compute),
-                         .params = p.params,
-                         .inputs = chain.inputs,
-                         .from = {0, 1, 2},
-                         .to = chain.inputs}};
+  chain.instructions = {instructionOf(op)};
+  chain.instructions[0].from = {0, 1, 2};
+  chain.instructions[0].to = chain.inputs;
   chain.outputs = {chain.inputs};
   Operation whole = op;
   whole.row = &joined.row();

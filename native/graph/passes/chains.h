@@ -11,10 +11,17 @@ inline constexpr int kReach = 12;
 /// An operation made of elementwise ones.
 struct Joined {
   cpu::Chain chain;
+  mutable std::shared_ptr<const void> prepared;  // by the backend that is to run it, when its program is planned
 };
 extern const Op<Joined> joined;
 
-/// Whether an elementwise operation computes in the type of its result, as a chain does throughout.
+/// Whether chains can run on the graph's device.
+bool fuses(const Graph& graph);
+/// What an elementwise operation computes, but for the registers.
+cpu::Chain::Instruction instructionOf(const Operation& op);
+
+/// Whether the operation can be part of a chain. On the CPU those that compute in the type of their results can, which
+/// is then that of the whole chain.
 bool joinable(const Graph& graph, const Operation& op);
 /// Whether asChain() takes it.
 inline bool isChain(const Graph& graph, const Operation& op) { return op.row == &joined.row() || joinable(graph, op); }

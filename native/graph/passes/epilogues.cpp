@@ -98,7 +98,7 @@ class Epilogues {
 
   /// The last operation among those that a chain reads from which it may take over; or -1.
   int findProducer(int i) const {
-    if (!isChain(graph_, at(i))) return -1;
+    if (graph_.device->type() != DeviceType::Cpu || !isChain(graph_, at(i))) return -1;
     int found = -1;
     for (const Operand& o : at(i).in()) {
       const int writer = o.value < 0 ? -1 : uses_.writer[size_t(o.value)];

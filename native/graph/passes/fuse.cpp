@@ -51,8 +51,13 @@ class Fusion {
     groups_.push_back({{i}, spec});
   }
 
+  /// Whether results of both can come from one chain: on the CPU it has one dtype throughout.
+  bool alike(const Spec& a, const Spec& b) const {
+    return a.shape == b.shape && (a.dtype == b.dtype || graph_.device->type() != DeviceType::Cpu);
+  }
+
   bool fits(const Group& group, int g, int i, const Spec& spec) const {
-    if (group.spec != spec || group.members.size() >= cpu::Chain::kMostInstructions ||
+    if (!alike(group.spec, spec) || group.members.size() >= cpu::Chain::kMostInstructions ||
         i - group.members.back() > kReach)
       return false;
     std::set<int> inputs;
@@ -106,9 +111,7 @@ class Fusion {
     std::vector<Operand> outputs;
     for (int m : group.members) {
       const Operation& op = graph_.operations[size_t(m)];
-      const Pointwise p = op.row->pointwise(op.attrs.get());
-      cpu::Chain::Instruction instruction{
-          .loop = p.loops->of(chain.compute), .params = p.params, .inputs = int(op.inputs), .from = {}, .to = 0};
+      cpu::Chain::Instruction instruction = instructionOf(op);
       for (size_t k = 0; k < op.inputs; ++k) {
         const Operand& o = op.in()[k];
         instruction.from[k] = o.value >= 0 && inside(group, o.value) ? registerOf.at(o.value) : inputRegister(o);

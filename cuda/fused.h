@@ -1,0 +1,11 @@
+#pragma once
+#include "device.h"
+#include "op/row.h"
+
+namespace anneal::cuda {
+
+/// Begins to compile what an operation of a program needs: see Backend::prepare.
+void prepareFused(CudaDevice& device, const Row& row, const void* attrs, std::span<const View> in,
+                  std::span<const View> out);
+
+}  // namespace anneal::cuda

@@ -1,0 +1,190 @@
+#include "generate.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "elements.h"
+#include "functor_names.h"
+#include "op/nest.h"
+
+namespace anneal::cuda {
+namespace {
+
+using Way = Arrangement::Way;
+
+constexpr int kMostInputs = 15, kWide = 16;  // bytes of an access
+constexpr size_t kManyInputs = 6;  // more than so many: fewer elements for each thread, so that registers suffice
+
+const char* typeName(DType dtype) {
+  static constexpr const char* names[] = {"float",   "double",  "Half",    "BFloat16", "int8_t",
+                                          "uint8_t", "int32_t", "int64_t", "bool"};
+  return names[size_t(dtype)];
+}
+
+/// The largest number of elements that one access moves of each of the operands.
+int widthOf(std::span<const View> in, std::span<const View> out) {
+  size_t widest = 1;
+  for (const View& v : in)
+    if (v.size() != 1) widest = std::max(widest, itemSize(v.dtype));
+  for (const View& v : out) widest = std::max(widest, itemSize(v.dtype));
+  const int width = kWide / int(widest);
+  return in.size() > kManyInputs ? std::min(width, in.size() > kManyInputs + 2 ? 2 : 4) : width;
+}
+
+uint32_t bitsOf(int64_t stride) { return uint32_t(int32_t(stride)); }
+
+}  // namespace
+
+Arrangement::Arrangement(std::span<const View> in, std::span<const View> out) : width(widthOf(in, out)) {
+  std::vector<View> others;
+  for (const View& v : in) {
+    inputs.push_back(v.dtype);
+    const bool run = v.shape == out[0].shape && v.contiguous();
+    ways.push_back(v.size() == 1 ? Way::Single : (run ? Way::Run : Way::Any));
+    if (ways.back() == Way::Any) others.push_back(v);
+  }
+  for (const View& v : out) outputs.push_back(v.dtype);
+  for (size_t k = 0; k < in.size() + out.size(); ++k)
+    if (k >= in.size() || ways[k] == Way::Run) aligned |= 1u << k;
+  if (others.empty()) return;
+  require(others.size() <= kMostInputs, Code::Internal, "cuda: a chain of ", others.size(), " strided inputs");
+  const NestOf<kMostInputs + 1> nest(others, out[0]);
+  rank = nest.shape.rank();
+  strided = int(others.size());
+  const int last = rank - 1;
+  for (int axis = last; axis >= 0; --axis) {
+    const Divider size{uint32_t(nest.shape[axis])};
+    axes.insert(axes.end(), {size.divisor, size.magic, size.shift});
+  }
+  for (int axis = last; axis >= 0; --axis)
+    for (int k = 0; k < strided; ++k) axes.push_back(bitsOf(nest.strides[size_t(k)][axis]));
+  if (nest.shape[last] % width != 0) return;
+  for (size_t k = 0, s = 0; k < in.size(); ++k) {
+    if (ways[k] != Way::Any) continue;
+    const Strides& strides = nest.strides[s++];
+    if (strides[last] == 0) ways[k] = Way::Repeated;
+    if (strides[last] != 1) continue;
+    ways[k] = Way::Row;
+    if (std::all_of(strides.begin(), strides.end() - 1, [&](int64_t step) { return step % width == 0; }))
+      aligned |= 1u << k;
+  }
+}
+
+namespace {
+
+/// What an input's element `i` is called in the loop over a thread's elements.
+std::string inputName(const Arrangement& a, int k) {
+  switch (a.ways[size_t(k)]) {
+    case Way::Run:
+    case Way::Row: return text("in", k, ".v[i]");
+    case Way::Any: return text("x", k);
+    default: return text("in", k);
+  }
+}
+
+/// Which of the strided inputs each is; -1: none.
+std::vector<int> stridedNumbers(const Arrangement& a) {
+  std::vector<int> out;
+  int next = 0;
+  for (const Way way : a.ways) out.push_back(way == Way::Single || way == Way::Run ? -1 : next++);
+  return out;
+}
+
+void writeLoads(std::ostream& to, const Arrangement& a) {
+  const std::vector<int> number = stridedNumbers(a);
+  if (a.strided) to << "  int32_t at[" << a.strided << "];\n  axes.place(uint32_t(begin), at);\n";
+  for (size_t k = 0; k < a.ways.size(); ++k) {
+    const char* type = typeName(a.inputs[k]);
+    const std::string memory = text("in.memory[", k, "]"), place = text("at[", number[k], "]"),
+                      whole = text("all && (aligned >> ", k, " & 1)");
+    switch (a.ways[k]) {
+      case Way::Single:
+        to << text("  const auto in", k, " = single<", type, ">(", memory, ", in.value[", k, "]);\n");
+        break;
+      case Way::Run:
+        to << text("  const auto in", k, " = load<", type, ", N>(", memory, ", begin, count, ", whole, ");\n");
+        break;
+      case Way::Row:
+        to << text("  const auto in", k, " = load<", type, ", N>(", memory, ", ", place, ", count, ", whole, ");\n");
+        break;
+      case Way::Repeated:
+        to << text("  const auto in", k, " = element<", type, ">(", memory, ", ", place, ");\n");
+        break;
+      case Way::Any: break;
+    }
+  }
+}
+
+void writeFunctors(std::ostream& to, const cpu::Chain& chain) {
+  size_t numbers = 0;
+  for (size_t j = 0; j < chain.instructions.size(); ++j) {
+    const auto& instruction = chain.instructions[j];
+    if (instruction.functor < 0) continue;
+    const FunctorName& f = functorName(instruction.inputs, instruction.functor);
+    to << text("  const auto f", j, " = make<scalar::", f.name, ">(numbers.v + ", f.numbers ? numbers : 0, ");\n");
+    if (f.numbers) numbers += 8;
+  }
+}
+
+/// Elements of inputs that are read one by one.
+void writeElements(std::ostream& to, const Arrangement& a) {
+  const std::vector<int> number = stridedNumbers(a);
+  if (std::find(a.ways.begin(), a.ways.end(), Way::Any) == a.ways.end()) return;
+  to << "    int32_t place[" << a.strided << "];\n    axes.place(uint32_t(begin + (i < count ? i : 0)), place);\n";
+  for (size_t k = 0; k < a.ways.size(); ++k)
+    if (a.ways[k] == Way::Any)
+      to << text("    const auto x", k, " = element<", typeName(a.inputs[k]), ">(in.memory[", k, "], place[", number[k],
+                 "]);\n");
+}
+
+void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
+  const auto name = [&](int r) { return r < chain.inputs ? inputName(a, r) : text("r", r); };
+  for (size_t j = 0; j < chain.instructions.size(); ++j) {
+    const auto& instruction = chain.instructions[j];
+    to << "    const " << typeName(instruction.result) << " r" << instruction.to << " = ";
+    if (instruction.functor < 0) {
+      to << text("cpu::convertTo<", typeName(instruction.result), ">(", name(instruction.from[0]), ");\n");
+      continue;
+    }
+    to << text("compute<", typeName(instruction.result), ", ", typeName(instruction.compute), ">(f", j);
+    for (int k = 0; k < instruction.inputs; ++k) to << ", " << name(instruction.from[size_t(k)]);
+    to << ");\n";
+  }
+}
+
+}  // namespace
+
+std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
+  std::ostringstream to;
+  const size_t inputs = a.ways.size(), outputs = a.outputs.size();
+  to << "#include \"fused.cuh\"\n\nusing namespace anneal;\nusing namespace anneal::cuda;\n\n"
+     << text("extern \"C\" __global__ void __launch_bounds__(", kFusedThreads, ")\nfused(Sources<", inputs,
+             "> in, Targets<", outputs, "> out, Numbers<", std::max<size_t>(1, numbersOf(chain).size()), "> numbers, ");
+  if (a.strided) to << text("Axes<", a.rank, ", ", a.strided, "> axes, ");
+  to << "uint32_t aligned, int64_t n) {\n"
+     << text("  constexpr int N = ", a.width, ";\n")
+     << "  const int64_t begin = threadNumber() * N;\n  if (begin >= n) return;\n"
+     << "  const int count = n - begin < N ? int(n - begin) : N;\n  const bool all = count == N;\n";
+  writeLoads(to, a);
+  writeFunctors(to, chain);
+  for (size_t k = 0; k < outputs; ++k) to << text("  Pack<", typeName(a.outputs[k]), ", N> out", k, ";\n");
+  to << "#pragma unroll\n  for (int i = 0; i < N; ++i) {\n";
+  writeElements(to, a);
+  writeInstructions(to, chain, a);
+  for (size_t k = 0; k < outputs; ++k) to << text("    out", k, ".v[i] = r", chain.outputs[k], ";\n");
+  to << "  }\n";
+  for (size_t k = 0; k < outputs; ++k)
+    to << text("  store(out.memory[", k, "], begin, count, all && (aligned >> ", inputs + k, " & 1), out", k, ");\n");
+  to << "}\nANNEAL_KERNEL(fused)\n";
+  return to.str();
+}
+
+std::vector<double> numbersOf(const cpu::Chain& chain) {
+  std::vector<double> out;
+  for (const auto& instruction : chain.instructions)
+    if (instruction.functor >= 0 && functorName(instruction.inputs, instruction.functor).numbers)
+      out.insert(out.end(), instruction.params.begin(), instruction.params.end());
+  return out;
+}
+
+}  // namespace anneal::cuda

@@ -1,0 +1,36 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cpu/fused.h"
+
+namespace anneal::cuda {
+
+/// How a kernel for a chain moves its operands, from their shapes, strides and dtypes alone.
+struct Arrangement {
+  enum class Way : uint8_t {
+    Single,    // one value for all elements
+    Run,       // in the order of the elements
+    Row,       // strided, but in runs along the innermost axis: whole packs of them
+    Repeated,  // strided, with one value for whole packs
+    Any,       // element by element
+  };
+  int width = 1;  // elements that a thread computes: what 16 bytes hold of the widest operand
+  std::vector<Way> ways;
+  std::vector<DType> inputs, outputs;
+  uint32_t aligned = 0;  // bits of the operands that are moved in packs wherever these lie, if their memory is aligned
+  std::vector<uint32_t> axes;  // the argument of type Axes: sizes as dividers, then strides
+  int rank = 0, strided = 0;   // of it: axes, and inputs that are neither runs nor single
+
+  Arrangement(std::span<const View> in, std::span<const View> out);
+};
+
+/// The source of the kernel `fused` that computes a chain.
+std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a);
+
+/// The numbers that its functors are made of, in the order of the instructions.
+std::vector<double> numbersOf(const cpu::Chain& chain);
+
+constexpr int kFusedThreads = 256;
+
+}  // namespace anneal::cuda

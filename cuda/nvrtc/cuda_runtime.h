@@ -1,0 +1,2 @@
+#pragma once
+// NVRTC declares what kernels need of CUDA by itself.

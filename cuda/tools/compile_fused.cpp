@@ -1,0 +1,174 @@
+// Compiles kernels for joined operations by NVRTC, without a GPU: every functor in every dtype, and every way of moving
+// operands. Fails where one does not compile or spills registers. Arguments: compute capabilities, such as 80 90.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <regex>
+#include <thread>
+
+#include "compiler.h"
+#include "core/error.h"
+#include "functor_names.h"
+#include "generate.h"
+
+namespace anneal::cuda {
+namespace {
+
+constexpr int kMissing = 77;     // exit status: there is no NVRTC
+constexpr size_t kFunctors = 8;  // in a kernel
+constexpr DType kAll[] = {DType::Float32, DType::Float64, DType::Float16, DType::BFloat16, DType::Int8,
+                          DType::UInt8,   DType::Int32,   DType::Int64,   DType::Bool};
+
+struct Case {
+  std::string name, source;
+};
+
+View viewOf(DType dtype, const Shape& shape) {
+  View v;
+  v.dtype = dtype;
+  v.shape = shape;
+  v.strides = contiguousStrides(shape);
+  return v;
+}
+
+/// A chain that gives each result to the next functor, with inputs of its own for further operands.
+struct Builder {
+  cpu::Chain chain;
+  std::vector<View> in;
+  std::string name;
+  explicit Builder(std::vector<View> inputs) : in(std::move(inputs)) {
+    chain.inputs = chain.registers = int(in.size());
+  }
+  void add(int arity, int functor, DType result, int last) {
+    cpu::Chain::Instruction next{.loop = nullptr,
+                                 .functor = functor,
+                                 .compute = computeType(result),
+                                 .result = result,
+                                 .params = {0.5, 2},
+                                 .inputs = arity,
+                                 .from = {last, 1 % chain.inputs, 2 % chain.inputs},
+                                 .to = chain.registers++};
+    chain.instructions.push_back(next);
+    name += ' ' + functorName(arity, functor).name;
+  }
+  Case finish(const std::string& title, std::vector<View> out) {
+    chain.outputs.clear();
+    for (size_t k = 0; k < out.size(); ++k) chain.outputs.push_back(chain.registers - 1 - int(k));
+    return {title + ':' + name, elementwiseSource(chain, Arrangement(in, out))};
+  }
+};
+
+bool takes(const FunctorName& f, DType dtype) { return isFloat(dtype) ? !f.integers : !f.floats; }
+
+/// Every functor that takes the dtype, some at a time.
+void addFunctors(std::vector<Case>& cases, DType dtype) {
+  const Shape shape{1000};
+  const View x = viewOf(dtype, shape);
+  for (int arity = 1; arity <= 3; ++arity) {
+    std::optional<Builder> open;
+    for (int f = 0; f <= functorsOf(arity); ++f) {
+      const bool end = f == functorsOf(arity);
+      if (open && (end || open->chain.instructions.size() == kFunctors)) {
+        cases.push_back(open->finish(text(dtype), {x}));
+        open.reset();
+      }
+      if (end || !takes(functorName(arity, f), dtype)) continue;
+      if (!open) open.emplace(std::vector<View>(size_t(arity), x));
+      open->add(arity, f, dtype, open->chain.registers == open->chain.inputs ? 0 : open->chain.registers - 1);
+    }
+  }
+}
+
+/// Many inputs of all kinds, and several outputs: as many as a group may have.
+void addLayouts(std::vector<Case>& cases, DType a, DType b) {
+  const Shape shape{64, 32, 16};
+  const auto strided = [&](DType dtype, Strides strides) {
+    View v = viewOf(dtype, shape);
+    v.strides = strides;
+    return v;
+  };
+  const std::vector<View> kinds = {viewOf(a, shape),          strided(b, {0, 0, 1}), strided(a, {32, 1, 0}),
+                                   strided(b, {1, 64, 2048}), viewOf(b, {}),         viewOf(b, shape)};
+  for (size_t most : {size_t(6), size_t(12)}) {
+    std::vector<View> in;
+    for (size_t k = 0; k < most; ++k) in.push_back(kinds[k % kinds.size()]);
+    Builder builder(in);
+    for (int k = 1; k < int(most); ++k) {
+      builder.add(2, k % 3, k % 2 ? a : b, k == 1 ? 0 : builder.chain.registers - 1);
+      builder.chain.instructions.back().from[1] = k;
+    }
+    std::vector<View> out;
+    for (size_t k = 0; k < 4; ++k)
+      out.push_back(viewOf(builder.chain.instructions[builder.chain.instructions.size() - 1 - k].result, shape));
+    cases.push_back(builder.finish(text(most, " inputs of ", a, " and ", b), out));
+  }
+}
+
+std::vector<Case> allCases() {
+  std::vector<Case> out;
+  for (DType d : kAll) addFunctors(out, d);
+  for (DType d : kAll) {
+    addLayouts(out, d, DType::Float32);
+    addLayouts(out, DType::BFloat16, d);
+  }
+  return out;
+}
+
+/// What is wrong; empty: nothing.
+std::string problemOf(const Case& c, int capability, int& registers) {
+  std::string log;
+  try {
+    (void)nvrtc().compile(c.source, capability, &log);
+  } catch (const Error& e) {
+    return std::string(e.what()) + "\n" + c.source;
+  }
+  std::smatch found;
+  if (std::regex_search(log, found, std::regex("Used ([0-9]+) registers"))) registers = std::stoi(found[1]);
+  else return "NVRTC does not say how many registers it uses: " + log;
+  if (std::regex_search(log, found, std::regex("([1-9][0-9]*) bytes spill")))
+    return "spills " + found[1].str() + " bytes";
+  return "";
+}
+
+int run(const std::vector<int>& capabilities) {
+  if (!nvrtc().problem().empty()) {
+    std::printf("skipped: %s\n", nvrtc().problem().c_str());
+    return kMissing;
+  }
+  const std::vector<Case> cases = allCases();
+  const size_t total = cases.size() * capabilities.size();
+  std::atomic<size_t> next{0};
+  std::atomic<int> failed{0}, most{0};
+  std::mutex printing;
+  const auto work = [&] {
+    for (size_t i; (i = next++) < total;) {
+      const Case& c = cases[i / capabilities.size()];
+      const int capability = capabilities[i % capabilities.size()];
+      int registers = 0;
+      const std::string problem = problemOf(c, capability, registers);
+      if (registers > most) most = registers;
+      if (problem.empty()) continue;
+      ++failed;
+      std::lock_guard lock(printing);
+      std::printf("%s for %d: %s\n", c.name.c_str(), capability, problem.c_str());
+    }
+  };
+  std::thread second(work);
+  work();
+  second.join();
+  std::printf("%zu kernels compiled by %s, %d failed or spilled, at most %d registers\n", total,
+              nvrtc().version().c_str(), failed.load(), most.load());
+  return failed ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace anneal::cuda
+
+int main(int count, char** words) {
+  std::vector<int> capabilities;
+  for (int i = 1; i < count; ++i) capabilities.push_back(std::atoi(words[i]));
+  if (capabilities.empty()) capabilities = {80, 90};
+  return anneal::cuda::run(capabilities);
+}
