@@ -75,25 +75,22 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
   // stack.
   const Result<T>* later = &result;
   __asm__ volatile("" : "+r"(later) : : "memory");
-  // A base for every three rows: once, twice or no times aRow from there is an address that needs no register of its
-  // own.
-  constexpr int kBases = (R + 2) / 3;
-  const T* base[kBases];
-#pragma GCC unroll 8
-  for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * aRow;
+  const T* row[R];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) row[i] = a + i * aRow;
+  int64_t at = 0;
 #pragma GCC unroll 4
   for (int64_t p = 0; p < k; ++p) {
-    Vec row[V];
+    Vec y[V];
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) row[v] = hn::LoadU(d, b + v * L);
+    for (int v = 0; v < V; ++v) y[v] = hn::LoadU(d, b + v * L);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const Vec x = hn::Set(d, base[i / 3][i % 3 * aRow]);
+      const Vec x = hn::Set(d, row[i][at]);
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, row[v], sum[i][v]);
+      for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, y[v], sum[i][v]);
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < kBases; ++i) base[i] += aStep;
+    at += aStep;
     b += bStep;
   }
   const Result<T>& out = *later;
