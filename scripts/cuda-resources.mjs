@@ -8,6 +8,7 @@ const known = [
   'backward',
   'countStrips',
   'flashBackward',
+  'forward',
   'gradientOfRows',
   'longRowsGradient',
   'lossOfRows',
