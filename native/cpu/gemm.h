@@ -31,9 +31,9 @@ void gemm(const Gemm& g);
 
 namespace own {
 
-inline constexpr int64_t kMostDots = 4;  // rows up to which products are inner products
-inline constexpr int64_t kDirect =
-    64 * 1024;  // multiplications up to which one thread does best, and without packing A
+inline constexpr int64_t kMostDots = 4;        // rows up to which products are inner products
+inline constexpr int64_t kDirect = 64 * 1024;  // multiplications up to which one thread packing nothing of A is best
+inline constexpr int64_t kDeepest = 4096;      // what is packed of the depth at a time
 
 /// The products by the kernels of this library, whatever the backend. With `then` only if `takesBlocks`.
 void gemm(const Gemm& g);

@@ -16,6 +16,7 @@ namespace anneal::cpu::HWY_NAMESPACE {
 
 inline constexpr int64_t kDepth = 256;       // a panel of B of this depth fits into half of the first-level cache
 inline constexpr int64_t kPacked = 4 << 20;  // elements of A and of B packed at a time, which the last level holds
+static_assert(kPacked / own::kDeepest >= 1024);
 inline constexpr int64_t kBlockRows = 144, kBlockPanels = 16;  // of C: sums and rows of A fit into the second level
 inline constexpr int64_t kBlocks = 6;                          // for each thread, where there is enough to do
 inline constexpr int64_t kGroup = 4, kGroupDepth = 16;         // panels packed side by side where lines lie across them
@@ -39,13 +40,27 @@ struct Product {
 template <class T, class S>
 class Blocked {
  public:
-  explicit Blocked(const Product<T, S>& g)
+  explicit Blocked(Product<T, S> g)
       : g_(g),
         inPlace_(std::is_same_v<T, S> && g.aColumn == 1),
         step_(ceilDiv(g.k, ceilDiv(g.k, kDepth))),
         height_(inPlace_ ? g.m : extent(g.m, kRows)),
         width_(extent(g.n, N)) {}
 
+  /// A deep product goes on where another has ended, so that what is packed is bounded. Then `then` must not be there.
+  static void multiplyAll(Product<T, S> g) {
+    const int64_t all = g.k;
+    for (int64_t p = 0; p < all; p += own::kDeepest) {
+      g.k = std::min(own::kDeepest, all - p);
+      Blocked(g).run();
+      g.a += g.k * g.aColumn;
+      g.b += g.k * g.bRow;
+      g.out.beta = 1;
+      g.out.bias = nullptr;
+    }
+  }
+
+ private:
   void run() {
     if (!inPlace_) a_ = workspace<T>(Purpose::PackedA, size_t(height_ * g_.k));
     b_ = workspace<T>(Purpose::PackedB, size_t(width_ * g_.k));
@@ -58,7 +73,6 @@ class Blocked {
     }
   }
 
- private:
   static constexpr int N = kColumns<T>;
 
   /// Rows and columns of C that are computed at a time.
@@ -67,9 +81,7 @@ class Blocked {
   };
 
   /// How much of a side of C is packed at a time.
-  int64_t extent(int64_t size, int unit) const {
-    return ceilDiv(std::min(size, std::max<int64_t>(1024, kPacked / g_.k)), unit) * unit;
-  }
+  int64_t extent(int64_t size, int unit) const { return ceilDiv(std::min(size, kPacked / g_.k), unit) * unit; }
 
   void pack(const Part& part) const {
     const bool newA = !inPlace_ && (part.column == 0 || height_ < g_.m);
@@ -140,7 +152,7 @@ class Blocked {
     panelsByPanel<T>(block.rows, depth, a_ + block.row * g_.k + p * kRows, kRows * g_.k, b, columns, out);
   }
 
-  const Product<T, S>& g_;
+  const Product<T, S> g_;
   bool inPlace_;
   int64_t step_, height_, width_;
   T *a_ = nullptr, *b_ = nullptr;

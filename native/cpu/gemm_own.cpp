@@ -79,7 +79,7 @@ void product(Product<T, S> g) {
   if constexpr (std::is_same_v<T, S>) {
     if (g.m * g.n * g.k <= own::kDirect) return direct(g);
   }
-  Blocked<T, S>(g).run();
+  Blocked<T, S>::multiplyAll(g);
 }
 
 /// The number of products and where the i-th one's matrices are.
@@ -170,7 +170,7 @@ HWY_EXPORT(gemmAt);
 HWY_EXPORT(isFastAt);
 void gemm(const Gemm& g) { HWY_DYNAMIC_DISPATCH(gemmAt)(g); }
 bool takesBlocks(const Gemm& g) {
-  return g.batch.product() == 1 && g.m > kMostDots && g.n > 1 && g.m * g.n * g.k > kDirect;
+  return g.batch.product() == 1 && g.m > kMostDots && g.n > 1 && g.k <= kDeepest && g.m * g.n * g.k > kDirect;
 }
 bool isFast(DType dtype) { return HWY_DYNAMIC_DISPATCH(isFastAt)(dtype); }
 }  // namespace anneal::cpu::own
