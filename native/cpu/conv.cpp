@@ -89,8 +89,10 @@ struct ConvOwn {
     ConvGemm<T>::data(s, grad, weight, dx);
   }
   static void weights(const ConvShape& s, const T* x, const T* grad, T* dw) {
-    if (direct(s)) ConvDirect<T>::weights(s, x, grad, dw);
-    else ConvGemm<T>::weights(s, x, grad, dw);
+    if (direct(s)) return ConvDirect<T>::weights(s, x, grad, dw);
+    if constexpr (std::is_same_v<T, float>)
+      if (ConvWinograd::takes(s)) return ConvWinograd::weights(s, x, grad, dw);
+    ConvGemm<T>::weights(s, x, grad, dw);
   }
 };
 
@@ -120,10 +122,12 @@ void compute(const ConvShape& s, const Operands& in, const View& out, bool libra
 
 const View kNone{.defined = false};
 
-// Without AVX-512 oneDNN's gradient of the weight falls behind products of patches (bench/ops, 4 threads).
+// Without AVX-512 oneDNN's gradient of the weight falls behind Winograd's way and products of patches (bench_conv).
 const bool kNarrow = !(hwy::SupportedTargets() & HWY_AVX3);
 
-bool weightsByProducts(const ConvShape& s) { return kNarrow && s.groups == 1 && s.inChannels >= 64 && s.work() > 1e7; }
+bool ownWeights(const ConvShape& s) {
+  return kNarrow && s.groups == 1 && s.work() > 1e7 && (s.inChannels >= 64 || ConvWinograd::takes(expanded(s)));
+}
 
 }  // namespace
 
@@ -143,7 +147,7 @@ void convData(const ConvShape& s, const View& grad, const View& weight, const Vi
 
 void convWeights(const ConvShape& s, const View& x, const View& grad, const View& dw) {
   if (s.empty()) return fillRows(dw, kNone, false);
-  compute(s, {x, grad, kNone}, dw, !weightsByProducts(s),
+  compute(s, {x, grad, kNone}, dw, !ownWeights(s),
           [](auto way, const ConvShape& shape, const auto& in, auto* out) { way.weights(shape, in[0], in[1], out); });
 }
 

@@ -38,6 +38,8 @@ struct ConvWinograd {
   static int64_t packedSize(const ConvShape& s);
   static void pack(const ConvShape& s, const Filter& weight, float* packed);
   static void run(const ConvShape& s, const float* x, const float* packed, const ConvEnd& end, float* y);
+  /// The gradient of the weight [channels out, taps, channels in]. Where it is not finite, ConvGemm's way decides it.
+  static void weights(const ConvShape& s, const float* x, const float* grad, float* dw);
 };
 
 /// The better of the two for a shape.

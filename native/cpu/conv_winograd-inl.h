@@ -6,18 +6,57 @@
 #define ANNEAL_CPU_CONV_WINOGRAD_INL_H_
 #endif
 
+#include "cpu/conv.h"
 #include "cpu/gemm-inl.h"
+#include "cpu/schedule.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 namespace winograd {
 
-constexpr int kOut = 4, kIn = 6, kPoints = kIn * kIn;  // a square of results comes from a square of the image
+constexpr int kOut = 4, kIn = 6, kTaps = 3,
+              kPoints = kIn * kIn;  // a square of results comes from a square of the image
 constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;  // the points but 0 and infinity, and minus them
 
 using Float = hn::ScalableTag<float>;
 using Vec = hn::Vec<Float>;
 constexpr int L = kLanes<float>;
+constexpr int N = kColumns<float>;
+
+constexpr int64_t kDepth = 256;                  // of a product: a panel of this depth fits into half of the L1
+constexpr int64_t kTogether = 20 * 1024 * 1024;  // bytes of transformed squares that all threads take together
+
+/// Squares of the result, counted over the batch.
+struct Squares {
+  explicit Squares(const ConvShape& s)
+      : s(s),
+        down(ceilDiv(s.out[1], kOut)),
+        across(ceilDiv(s.out[2], kOut)),
+        count(s.batch * s.in[0] * down * across) {}
+
+  /// The image's pixels under square `i`; `zeros` outside of the image.
+  void pixels(int64_t i, const float* x, const float* zeros, const float* (&at)[kPoints]) const {
+    const int64_t left = i % across * kOut - s.before[2], top = i / across % down * kOut - s.before[1];
+    const int64_t image = i / (across * down);
+    for (int64_t h = 0; h < kIn; ++h)
+      for (int64_t w = 0; w < kIn; ++w) {
+        const bool inside = uint64_t(top + h) < uint64_t(s.in[1]) && uint64_t(left + w) < uint64_t(s.in[2]);
+        at[h * kIn + w] = inside ? x + ((image * s.in[1] + top + h) * s.in[2] + left + w) * s.inChannels : zeros;
+      }
+  }
+
+  /// The result's pixels of square `i`; `zeros` outside.
+  void results(int64_t i, const float* y, const float* zeros, const float* (&at)[kOut * kOut]) const {
+    const int64_t left = i % across * kOut, top = i / across % down * kOut, image = i / (across * down);
+    for (int64_t h = 0; h < kOut; ++h)
+      for (int64_t w = 0; w < kOut; ++w) {
+        const bool inside = top + h < s.out[1] && left + w < s.out[2];
+        at[h * kOut + w] = inside ? y + ((image * s.out[1] + top + h) * s.out[2] + left + w) * s.outChannels : zeros;
+      }
+  }
+  const ConvShape& s;
+  int64_t down, across, count;
+};
 
 /// B^T d for one line of six.
 HWY_INLINE void transformIn(const Vec (&d)[kIn], Vec (&v)[kIn]) {
@@ -46,7 +85,7 @@ HWY_INLINE void transformOut(const Vec (&m)[kIn], Vec (&y)[kOut]) {
 }
 
 /// G g for one line of three.
-HWY_INLINE void transformWeight(const Vec (&g)[3], Vec (&u)[kIn]) {
+HWY_INLINE void transformWeight(const Vec (&g)[kTaps], Vec (&u)[kIn]) {
   const Float f;
   const Vec evenA = hn::Mul(hn::Set(f, -2.0f / 3), hn::MulAdd(hn::Set(f, 0.5f), g[2], g[0])),
             oddA = hn::Mul(hn::Set(f, -2.0f / 3 * kA), g[1]),
@@ -60,21 +99,56 @@ HWY_INLINE void transformWeight(const Vec (&g)[3], Vec (&u)[kIn]) {
   u[5] = g[2];
 }
 
-/// A vector of the weights of channels out, `from` [3, 3, channels in, kChannels] on, for all points.
-HWY_INLINE void transformWeights(const float* from, int64_t tap, float* to, int64_t point) {
+/// G^T m for one line of six: transposes transformWeight.
+HWY_INLINE void transformSums(const Vec (&m)[kIn], Vec (&g)[kTaps]) {
+  const Float f;
+  const Vec evenA = hn::Add(m[1], m[2]), oddA = hn::Sub(m[1], m[2]), evenB = hn::Add(m[3], m[4]),
+            oddB = hn::Sub(m[3], m[4]);
+  g[0] = hn::MulAdd(hn::Set(f, -2.0f / 3), evenA, hn::MulAdd(hn::Set(f, 1.0f / 6), evenB, m[0]));
+  g[1] = hn::MulAdd(hn::Set(f, -2.0f / 3 * kA), oddA, hn::Mul(hn::Set(f, kB / 6), oddB));
+  g[2] = hn::MulAdd(hn::Set(f, 1.0f / 3), hn::Sub(evenB, evenA), m[5]);
+}
+
+/// A y for one line of four: transposes transformOut.
+HWY_INLINE void transformResult(const Vec (&y)[kOut], Vec (&m)[kIn]) {
+  const Float f;
+  const Vec half = hn::Set(f, 0.5f), two = hn::Set(f, 2.0f), a = hn::Set(f, kA), b = hn::Set(f, kB);
+  const Vec evenA = hn::MulAdd(half, y[2], y[0]), oddA = hn::MulAdd(half, y[3], y[1]);
+  const Vec evenB = hn::MulAdd(two, y[2], y[0]), oddB = hn::MulAdd(two, y[3], y[1]);
+  m[0] = y[0];
+  m[1] = hn::MulAdd(a, oddA, evenA);
+  m[2] = hn::NegMulAdd(a, oddA, evenA);
+  m[3] = hn::MulAdd(b, oddB, evenB);
+  m[4] = hn::NegMulAdd(b, oddB, evenB);
+  m[5] = y[3];
+}
+
+/// Transforms the columns and then the lines of From x From vectors get(i) to To x To vectors, which put(i, vector)
+/// takes.
+template <int From, int To, class Get, class Put>
+HWY_INLINE void transformSquare(void (*transform)(const Vec (&)[From], Vec (&)[To]), Get&& get, Put&& put) {
+  Vec half[To][From];
+  for (int w = 0; w < From; ++w) {
+    Vec line[From], done[To];
+    for (int h = 0; h < From; ++h) line[h] = get(h * From + w);
+    transform(line, done);
+    for (int h = 0; h < To; ++h) half[h][w] = done[h];
+  }
+  for (int h = 0; h < To; ++h) {
+    Vec done[To];
+    transform(half[h], done);
+    for (int w = 0; w < To; ++w) put(h * To + w, done[w]);
+  }
+}
+
+/// The same from channel `c` of the pixels `at` to every point of `to`.
+template <int From>
+HWY_INLINE void transformPixels(void (*transform)(const Vec (&)[From], Vec (&)[kIn]),
+                                const float* const (&at)[From * From], int64_t c, float* to, int64_t point) {
   const Float d;
-  Vec half[kIn][3];
-  for (int w = 0; w < 3; ++w) {
-    Vec line[3], done[kIn];
-    for (int h = 0; h < 3; ++h) line[h] = hn::LoadU(d, from + (h * 3 + w) * tap);
-    transformWeight(line, done);
-    for (int h = 0; h < kIn; ++h) half[h][w] = done[h];
-  }
-  for (int h = 0; h < kIn; ++h) {
-    Vec done[kIn];
-    transformWeight(half[h], done);
-    for (int w = 0; w < kIn; ++w) hn::StoreU(done[w], d, to + (h * kIn + w) * point);
-  }
+  transformSquare<From, kIn>(
+      transform, [&](int i) { return hn::LoadU(d, at[i] + c); },
+      [&](int i, Vec value) { hn::StoreU(value, d, to + i * point); });
 }
 
 }  // namespace winograd

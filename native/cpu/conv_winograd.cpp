@@ -13,14 +13,8 @@ HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 namespace winograd {
 
-constexpr int64_t kDepth = 256;                      // of a product: a panel of weights then fits into half of the L1
 constexpr int64_t kPrivate = 448 * 1024;             // bytes of the squares that one thread takes through all steps
-constexpr int64_t kTogether = 20 * 1024 * 1024;      // bytes of those that all threads take
 constexpr int64_t kSharedWeights = 4 * 1024 * 1024;  // bytes of weights that every thread may read by itself
-
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-constexpr int N = kColumns<float>;
 
 /// Weights after the direct ones: [points, panels, channels in, N], points an odd number of lines apart.
 struct Weights {
@@ -28,28 +22,6 @@ struct Weights {
       : panels(ceilDiv(s.outChannels, N)), depth(s.inChannels), point((panels * depth * N / 16 | 1) * 16) {}
   int64_t at(int64_t p, int64_t panel, int64_t c) const { return p * point + (panel * depth + c) * N; }
   int64_t panels, depth, point;
-};
-
-/// Squares of the result, counted over the batch.
-struct Squares {
-  explicit Squares(const ConvShape& s)
-      : s(s),
-        down(ceilDiv(s.out[1], kOut)),
-        across(ceilDiv(s.out[2], kOut)),
-        count(s.batch * s.in[0] * down * across) {}
-
-  /// The image's pixels under square `i`; `zeros` outside of the image.
-  void pixels(int64_t i, const float* x, const float* zeros, const float* (&at)[kPoints]) const {
-    const int64_t left = i % across * kOut - s.before[2], top = i / across % down * kOut - s.before[1];
-    const int64_t image = i / (across * down);
-    for (int64_t h = 0; h < kIn; ++h)
-      for (int64_t w = 0; w < kIn; ++w) {
-        const bool inside = uint64_t(top + h) < uint64_t(s.in[1]) && uint64_t(left + w) < uint64_t(s.in[2]);
-        at[h * kIn + w] = inside ? x + ((image * s.in[1] + top + h) * s.in[2] + left + w) * s.inChannels : zeros;
-      }
-  }
-  const ConvShape& s;
-  int64_t down, across, count;
 };
 
 /// Rows of channels: one for each square, for each of the points. Points lie an odd number of lines apart, so that a
@@ -102,24 +74,10 @@ class Convolution {
   }
 
   void readSquare(int64_t square, const Rows& in, int64_t row) const {
-    const Float d;
     const float* at[kPoints];
     squares_.pixels(square, x_, zeros_.data(), at);
     float* to = in.data + row * in.pitch;
-    for (int64_t c = 0; c < s_.inChannels; c += L) {
-      Vec half[kIn][kIn];
-      for (int w = 0; w < kIn; ++w) {
-        Vec line[kIn], done[kIn];
-        for (int h = 0; h < kIn; ++h) line[h] = hn::LoadU(d, at[h * kIn + w] + c);
-        transformIn(line, done);
-        for (int h = 0; h < kIn; ++h) half[h][w] = done[h];
-      }
-      for (int h = 0; h < kIn; ++h) {
-        Vec done[kIn];
-        transformIn(half[h], done);
-        for (int w = 0; w < kIn; ++w) hn::StoreU(done[w], d, to + (h * kIn + w) * in.point + c);
-      }
-    }
+    for (int64_t c = 0; c < s_.inChannels; c += L) transformPixels(transformIn, at, c, to + c, in.point);
   }
 
   /// For each point a product of [squares, channels in] and [channels in, channels out].
@@ -154,21 +112,12 @@ class Convolution {
     const float* from = out.data + row * out.pitch + channel;
     Vec finite = hn::Zero(d);
     for (int64_t c = 0; c < channels; c += L) {
-      Vec half[kOut][kIn];
-      for (int w = 0; w < kIn; ++w) {
-        Vec line[kIn], done[kOut];
-        for (int h = 0; h < kIn; ++h) line[h] = hn::LoadU(d, from + (h * kIn + w) * out.point + c);
-        transformOut(line, done);
-        for (int h = 0; h < kOut; ++h) half[h][w] = done[h];
-      }
-      for (int h = 0; h < kOut; ++h) {
-        Vec done[kOut];
-        transformOut(half[h], done);
-        for (int w = 0; w < kOut; ++w) {
-          finite = hn::MulAdd(done[w], hn::Zero(d), finite);
-          hn::Store(done[w], d, sums + (h * kOut + w) * kChannels + c);
-        }
-      }
+      transformSquare(
+          transformOut, [&](int i) { return hn::LoadU(d, from + i * out.point + c); },
+          [&](int i, Vec sum) {
+            finite = hn::MulAdd(sum, hn::Zero(d), finite);
+            hn::Store(sum, d, sums + i * kChannels + c);
+          });
     }
     return hn::AllTrue(d, hn::Eq(finite, hn::Zero(d)));
   }
@@ -230,7 +179,9 @@ void winogradPack(const ConvShape& s, const Filter& weight, float* packed) {
       const float* from = packed + j * N / kChannels * kChannels * s.depth() + j * N % kChannels;
       for (int64_t c = 0; c < in; ++c)
         for (int64_t o = 0; o < N; o += L)
-          transformWeights(from + c * kChannels + o, in * kChannels, to + weights.at(0, j, c) + o, weights.point);
+          transformSquare(
+              transformWeight, [&](int i) { return hn::LoadU(Float(), from + (i * in + c) * kChannels + o); },
+              [&](int i, Vec weight) { hn::StoreU(weight, Float(), to + weights.at(i, j, c) + o); });
     }
   });
 }

@@ -267,12 +267,23 @@ test.each([
   [[2, 100, 24], [24, 9, 24], { padding: 4 }],
   [[1, 6, 9, 8, 16], [16, 3, 3, 3, 16], { padding: 1 }],
   [[2, 3, 12, 12, 32], [32, 1, 3, 3, 32], { padding: [0, 1, 1] }],
-])('a large convolution of %j by %j in float32 agrees with float64: %j', async (inputs, weights, options) => {
-  const [x, w, b] = [made(inputs), made(weights), made([weights[0]!])]
-  const exact = convolve(x.cast('float64'), w.cast('float64'), b.cast('float64'), options)
-  const difference = convolve(x, w, b, options).cast('float64').sub(exact).abs().max()
-  expect(await difference.div(exact.abs().max()).item()).toBeLessThan(5e-6)
-})
+])(
+  'a large convolution of %j by %j and its gradients in float32 agree with float64: %j',
+  async (inputs, weights, options) => {
+    const leaves = [made(inputs), made(weights), made([weights[0]!])]
+    const results = (dtype: 'float32' | 'float64') => {
+      const [x, w, b] = leaves.map(leaf => leaf.cast(dtype).detach().requireGrad())
+      const y = convolve(x!, w!, b!, options)
+      return [y, ...gradients([y.mul(made(y.shape).cast(dtype)).sum()], [x!, w!])]
+    }
+    const got = results('float32')
+    for (const [i, exact] of results('float64').entries()) {
+      const difference = got[i]!.cast('float64').sub(exact!).abs().max()
+      const sumsOfPixels = i === 2
+      expect(await difference.div(exact!.abs().max()).item()).toBeLessThan(sumsOfPixels ? 5e-5 : 5e-6)
+    }
+  },
+)
 
 test.each([
   ['infinity in the image', [1, 1], 'x', Number.POSITIVE_INFINITY],
@@ -288,13 +299,20 @@ test.each([
   let [x, w] = [made([2, 12, 13, 32]), made([32, 3, 3, 32])]
   if (where === 'x') x = spoiled(x)
   else w = spoiled(w)
-  const [got, exact] = await Promise.all([
-    anneal.conv2d(x, w).data(),
-    anneal.conv2d(x.cast('float64'), w.cast('float64')).cast('float32').data(),
-  ])
-  for (let i = 0; i < exact.length; i++)
-    if (Number.isFinite(exact[i])) expect(Math.abs(Number(got[i]) - Number(exact[i]))).toBeLessThan(1e-3)
-    else expect(got[i]).toBe(exact[i])
+  const results = (dtype: 'float32' | 'float64') => {
+    const [image, weight] = [x.cast(dtype), w.cast(dtype).detach().requireGrad()]
+    const y = anneal.conv2d(image, weight)
+    return [y, ...gradients([y], [weight], { gradOutputs: [made(y.shape).cast(dtype)] })].map(t =>
+      t!.cast('float32').data(),
+    )
+  }
+  const got = await Promise.all(results('float32'))
+  const exact = await Promise.all(results('float64'))
+  for (const [which, expected] of exact.entries())
+    for (let i = 0; i < expected.length; i++)
+      if (Number.isFinite(expected[i]))
+        expect(Math.abs(Number(got[which]![i]) - Number(expected[i]))).toBeLessThan(1e-3)
+      else expect(got[which]![i]).toBe(expected[i])
 })
 
 test('convolutions do not depend on the number of threads', async () => {
@@ -305,7 +323,12 @@ test('convolutions do not depend on the number of threads', async () => {
   try {
     for (const count of [1, 3, 9]) {
       anneal.setThreads(count)
-      all.push(await Promise.all(weights.map(w => anneal.conv2d(x, w, null, { padding: 1 }).data())))
+      const results = weights.flatMap(weight => {
+        const w = weight.detach().requireGrad()
+        const y = anneal.conv2d(x, w, null, { padding: 1 })
+        return [y, ...gradients([y], [w], { gradOutputs: [made(y.shape)] })]
+      })
+      all.push(await Promise.all(results.map(result => result!.data())))
     }
   } finally {
     anneal.setThreads(before)
