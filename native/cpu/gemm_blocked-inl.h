@@ -108,7 +108,7 @@ class Blocked {
                      std::min<int64_t>(W, count - t), to + t * g_.k + p * W);
   }
 
-  /// Blocks of equal size, small enough for every thread to get some.
+  /// Blocks small enough for every thread to get some.
   void multiply(const Part& part) const {
     const int64_t all = ceilDiv(part.columns, N);
     int64_t rows = std::min(kBlockRows, part.rows), panels = std::min(kBlockPanels, all);
@@ -116,12 +116,13 @@ class Blocked {
       if (panels == 1 || (rows > kRows && rows > panels * N)) rows = ceilDiv(rows, 2);
       else panels = ceilDiv(panels, 2);
     }
-    rows = ceilDiv(ceilDiv(part.rows, ceilDiv(part.rows, rows)), kRows) * kRows;
+    rows = ceilDiv(rows, kRows) * kRows;
     panels = ceilDiv(all, ceilDiv(all, panels));
     const int64_t across = ceilDiv(all, panels);
-    parallelTasks(ceilDiv(part.rows, rows) * across, [&](int64_t task) {
-      const int64_t i = task / across * rows, j = task % across * panels * N;
-      block(part, {i, j, std::min(rows, part.rows - i), std::min(panels * N, part.columns - j)});
+    const Tapered bands(part.rows, rows, rows % (4 * kRows) ? rows : rows / 4);
+    parallelTasks(bands.count() * across, [&](int64_t task) {
+      const int64_t i = task / across, j = task % across * panels * N;
+      block(part, {bands.begin(i), j, bands.size(i), std::min(panels * N, part.columns - j)});
     });
   }
 

@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kDepth = 256;  // of a panel of rows, which then fits into half of the first-level cache
-constexpr int64_t kStrip = 48;   // columns of C that make a task: many enough to share out evenly
+constexpr int64_t kStrip = 48, kLastStrip = 12;  // columns of C that make a task
 constexpr int64_t kRowsAtOnce = 16;
 template <class T>
 constexpr int64_t kPanels = 256 / kColumns<T>;  // whose sums of a strip stay in the second-level cache
@@ -43,12 +43,12 @@ class Narrow {
     parallelFor(panels_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) pack(t);
     });
-    const int64_t strip = g_.n < 4 * threads() * kStrip ? kStrip / 2 : kStrip;
-    parallelTasks(ceilDiv(g_.n, strip), [&](int64_t task) {
-      const int64_t column = task * strip, columns = std::min(strip, g_.n - column);
+    const Tapered strips(g_.n, kStrip, kLastStrip);
+    parallelTasks(strips.count(), [&](int64_t task) {
+      const int64_t column = strips.begin(task), columns = strips.size(task);
       for (int64_t t = 0; t < panels_; t += kPanels<T>) {
         const int64_t panels = std::min(kPanels<T>, panels_ - t);
-        T* sums = workspace<T>(Purpose::Result, size_t(strip * panels * N));
+        T* sums = workspace<T>(Purpose::Result, size_t(columns * panels * N));
         multiply(column, columns, t, panels, sums);
         finish(column, columns, t, panels, sums);
       }
