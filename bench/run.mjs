@@ -87,8 +87,8 @@ async function compare(names, workload, environment, about) {
     budget: Number(options.budget ?? Infinity),
     patience: Number(options.patience ?? Infinity),
     alone,
+    perTurn: Math.ceil(repeats / 2), // where each lives alone, starts take most of the time
   }
-  if (workload.device) settings.perTurn = Math.ceil(repeats / 2) // starts take most of the time there
   const { peers, results } = await measured(names, workload, settings, start)
   workload.results = results
   delete workload.weights
