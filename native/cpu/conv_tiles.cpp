@@ -15,8 +15,6 @@ constexpr int64_t kTaskPixels = 216;  // of a task: what it reads of the image f
 
 constexpr int64_t kFewTiles = 24;  // with which the next part's weights would not come by themselves in time
 
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// The image as taps see it. Where it has few channels, it is a padded copy, and the taps along a line are one.
 struct Image {
   ConvShape s;
@@ -91,16 +89,14 @@ void addresses(const Image& image, const float* zeros, int64_t first, int64_t co
 
 /// How the result is shared out: pixels by panels of channels.
 struct Grid {
-  Grid(int64_t pixels, int64_t panels) {
-    const int64_t wanted = 4 * threads();
-    int64_t rows = ceilDiv(pixels, kTaskPixels);
-    if (rows > threads()) rows = ceilDiv(rows, threads()) * threads();  // parts of equal size for every thread
-    height = ceilDiv(ceilDiv(pixels, rows), kPixels) * kPixels;
-    rowTasks = ceilDiv(pixels, height);
-    width = ceilDiv(panels, std::clamp<int64_t>(ceilDiv(wanted, rowTasks), 1, panels));
-    columnTasks = ceilDiv(panels, width);
+  static Grid of(int64_t pixels, int64_t panels) {
+    const int64_t tasks = 4 * threads(), rows = std::max(ceilDiv(pixels, kTaskPixels), ceilDiv(tasks, panels));
+    const int64_t last = ceilDiv(ceilDiv(pixels, rows), 4 * kPixels) * kPixels;
+    const Tapered heights = rows > 1 ? Tapered(pixels, 4 * last, last) : Tapered(pixels, pixels, pixels);
+    const int64_t width = ceilDiv(panels, std::clamp<int64_t>(ceilDiv(tasks, heights.count()), 1, panels));
+    return {heights, Tapered(panels, width, rows > 1 ? width : 1)};
   }
-  int64_t height, rowTasks, width, columnTasks;
+  Tapered rows, columns;
 };
 
 /// A part of the depth: taps with all of their channels, or channels of one tap.
@@ -128,13 +124,14 @@ class Convolution {
 
   void run() {
     const int64_t pixels = image_.s.batch * image_.s.out.product(), panels = ceilDiv(out_, kChannels);
-    const Grid grid(pixels, panels);
-    parallelTasks(grid.rowTasks * grid.columnTasks, [&](int64_t task) {
-      const int64_t first = task / grid.columnTasks * grid.height, count = std::min(grid.height, pixels - first);
+    const Grid grid = Grid::of(pixels, panels);
+    parallelTasks(grid.rows.count() * grid.columns.count(), [&](int64_t task) {
+      const int64_t row = task / grid.columns.count(), column = task % grid.columns.count();
+      const int64_t first = grid.rows.begin(row), count = grid.rows.size(row);
       const float** rows = workspace<const float*>(Purpose::Patches, size_t(ceilDiv(count, kPixels) * kPixels * taps_));
       addresses(image_, zeros_.data(), first, count, rows);
-      const int64_t panel = task % grid.columnTasks * grid.width;
-      for (int64_t j = panel; j < std::min(panel + grid.width, panels); ++j) panelOf(rows, first, count, j);
+      for (int64_t j = grid.columns.begin(column); j < grid.columns.begin(column + 1); ++j)
+        panelOf(rows, first, count, j);
     });
   }
 
@@ -183,11 +180,11 @@ class Convolution {
 
 }  // namespace tiles
 
-int64_t tilesSize(const ConvShape& s) { return tiles::ceilDiv(s.outChannels, kChannels) * kChannels * s.depth(); }
+int64_t tilesSize(const ConvShape& s) { return ceilDiv(s.outChannels, kChannels) * kChannels * s.depth(); }
 
 void tilesPack(const ConvShape& s, const Filter& weight, float* packed) {
   const int64_t taps = s.kernel.product(), channels = s.inChannels, size = taps * channels * kChannels;
-  parallelFor(tiles::ceilDiv(s.outChannels, kChannels), 1 + 65536 / size, [&](int64_t begin, int64_t end) {
+  parallelFor(ceilDiv(s.outChannels, kChannels), 1 + 65536 / size, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j)
       for (int64_t t = 0; t < taps; ++t)
         packPanel<kChannels>(weight.data + j * kChannels * weight.out + t * weight.tap, weight.in, weight.out, channels,

@@ -53,11 +53,12 @@ class Convolution {
     const int64_t few = std::max<int64_t>(kPrivate / each / kRows, 1) * kRows;
     const bool alone = kPoints * s_.inChannels * s_.outChannels * int64_t(sizeof(float)) <= kSharedWeights &&
                        squares_.count >= 2 * few * threads();
-    const int64_t parts = ceilDiv(squares_.count, alone ? few : std::max<int64_t>(kTogether / each, 1));
-    const int64_t step = alone ? few : ceilDiv(squares_.count, parts);
-    auto part = [&](int64_t i) { someSquares(i * step, std::min(step, squares_.count - i * step)); };
-    if (alone) return parallelTasks(parts, part);
-    for (int64_t i = 0; i * step < squares_.count; ++i) part(i);
+    if (alone) {
+      const Tapered parts(squares_.count, few, few % (2 * kRows) ? few : few / 2);
+      return parallelTasks(parts.count(), [&](int64_t i) { someSquares(parts.begin(i), parts.size(i)); });
+    }
+    const int64_t step = ceilDiv(squares_.count, ceilDiv(squares_.count, std::max<int64_t>(kTogether / each, 1)));
+    for (int64_t i = 0; i < squares_.count; i += step) someSquares(i, std::min(step, squares_.count - i));
   }
 
  private:

@@ -16,11 +16,13 @@ void parallelTasks(int64_t n, F&& f) {
   });
 }
 
-/// [0, n) in parts for threads to take: `step` long at first, and over the last quarter `last` long, so that all
-/// threads end at about the same time. Parts begin at multiples of `last`, which divides `step`.
+/// [0, n) in parts for threads to take: `step` long at first, and `last` long over the last quarter or the last two
+/// parts of each thread, so that all threads end at about the same time. Parts begin at multiples of `last`, which
+/// divides `step`.
 class Tapered {
  public:
-  Tapered(int64_t n, int64_t step, int64_t last) : n_(n), step_(step), last_(last), long_(n * 3 / 4 / step) {}
+  Tapered(int64_t n, int64_t step, int64_t last)
+      : n_(n), step_(step), last_(last), long_(std::max(n * 3 / 4, n - 2 * threads() * step) / step) {}
   int64_t count() const { return long_ + ceilDiv(n_ - long_ * step_, last_); }
   int64_t begin(int64_t i) const { return i < long_ ? i * step_ : std::min(n_, long_ * step_ + (i - long_) * last_); }
   int64_t size(int64_t i) const { return begin(i + 1) - begin(i); }
