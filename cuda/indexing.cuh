@@ -1,6 +1,7 @@
 #pragma once
 // Indices of one or more places along an axis, which are checked where they are read.
 #include "copy.h"
+#include "core/around.h"
 #include "device.h"
 #include "index.h"
 #include "op/infer.h"
@@ -33,15 +34,6 @@ struct Index {
     report(record, site, i, position, size, axis);
     return -1;
   }
-};
-
-/// A shape around an axis: [outer, size, inner].
-struct Around {
-  int64_t outer, size, inner;
-  Around(const Shape& shape, int axis)
-      : outer(shape.slice(0, axis).product()),
-        size(shape[axis]),
-        inner(shape.slice(axis + 1, shape.rank()).product()) {}
 };
 
 inline Index indexOf(const View& index, int64_t size, int axis, const FaultSite& site) {

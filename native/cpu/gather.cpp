@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/around.h"
 #include "cpu/convert.h"
 #include "cpu/copy.h"
 #include "cpu/parallel.h"
@@ -39,15 +40,6 @@ T plus(T a, T b) {
   else if constexpr (std::is_integral_v<T>) return T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
   else return a + b;
 }
-
-/// A shape around an axis: [outer, size, inner].
-struct Around {
-  int64_t outer, size, inner;
-  Around(const Shape& shape, int axis)
-      : outer(shape.slice(0, axis).product()),
-        size(shape[axis]),
-        inner(shape.slice(axis + 1, shape.rank()).product()) {}
-};
 
 /// The lanes of an index along an axis, [outer, inner] many, with the place of each in a tensor that may be larger.
 struct Lanes {
