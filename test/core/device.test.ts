@@ -2,15 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { devices, getDevice, memory, nn, setDevice, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { testDevice } from '../support/device'
-
-const codeOf = (run: () => unknown) => {
-  try {
-    run()
-  } catch (error) {
-    return (error as { code: string }).code
-  }
-  return undefined
-}
+import { codeOf } from '../support/thrown'
 
 describe('devices', () => {
   test('the cpu is always there', () => {

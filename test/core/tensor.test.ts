@@ -1,15 +1,6 @@
-import { AnnealError, dtypes, Parameter, type Tensor, tensor, zeros } from 'anneal'
+import { dtypes, Parameter, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test } from 'vitest'
-
-const codeOf = (fn: () => unknown): string | undefined => {
-  try {
-    fn()
-  } catch (error) {
-    expect(error).toBeInstanceOf(AnnealError)
-    return (error as AnnealError).code
-  }
-  return undefined
-}
+import { codeOf } from '../support/thrown'
 
 describe('tensor()', () => {
   test('takes numbers, booleans, bigints and nested arrays', async () => {

@@ -2,15 +2,7 @@ import * as anneal from 'anneal'
 import { type ErrorCode, gradients, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import '../support/device'
-
-function failure(run: () => unknown): { code: ErrorCode; message: string } {
-  try {
-    run()
-  } catch (error) {
-    return error as { code: ErrorCode; message: string }
-  }
-  throw new Error('expected an error')
-}
+import { thrown } from '../support/thrown'
 
 async function numbers(t: Tensor): Promise<number[]> {
   const out: number[] = []
@@ -112,7 +104,7 @@ describe('convolutions refuse what does not fit', () => {
   ]
   for (const [what, code, message, run] of refusals) {
     test(what, () => {
-      const error = failure(run)
+      const error = thrown(run)
       expect(error.message).toMatch(message)
       expect(error.code).toBe(code)
     })
