@@ -8,12 +8,14 @@
 #include <mutex>
 
 #include "blas.h"
+#include "collectives.h"
 #include "device.h"
 #include "dnn.h"
 #include "fused.h"
 #include "kernels.h"
 #include "launch.h"
 #include "map.h"
+#include "nccl.h"
 
 namespace anneal::cuda {
 namespace {
@@ -117,6 +119,7 @@ std::vector<std::pair<std::string, std::string>> describe() {
   for (int i = 0; i < devices(); ++i) out.emplace_back(text("cuda:", i), hardwareOf(usable()[size_t(i)]));
   out.emplace_back("cuBLASLt", describeBlas());
   out.emplace_back("cuDNN", describeDnn());
+  out.emplace_back("NCCL", describeNccl());
   out.emplace_back("joined operations", describeRuntimeKernels());
   return out;
 }
@@ -130,11 +133,15 @@ void prepare(Device& device, const Row& row, const void* attrs, std::span<const 
 }
 
 }  // namespace
+
+int ordinalOf(const CudaDevice& device) { return usable()[size_t(device.index())]; }
+
 }  // namespace anneal::cuda
 
 extern "C" const anneal::Backend* anneal_backend() {
   using namespace anneal::cuda;
   implementMaps();
+  implementCollectives();
   static const anneal::Backend backend{anneal::kBackendVersion, problem, devices, deviceAt, started, describe, transfer,
                                        runtimeKernelProblem,    prepare};
   return &backend;

@@ -270,9 +270,6 @@ Engine& engine() {
   return *own;
 }
 
-/// 130101 as 13.1.1.
-std::string versionOf(size_t number) { return text(number / 10000, '.', number / 100 % 100, '.', number % 100); }
-
 }  // namespace
 
 bool multiplyByLibrary(const Product& product) {
@@ -283,7 +280,7 @@ bool multiplyByLibrary(const Product& product) {
 std::string describeBlas() {
   const Library& library = lt().library;
   if (!library.problem().empty()) return library.problem() + "; until then products are made by slower kernels";
-  return text(versionOf(lt().version()), " (", library.path(), ")");
+  return text(versionText(lt().version()), " (", library.path(), ")");
 }
 
 }  // namespace anneal::cuda

@@ -8,6 +8,7 @@
 #include "core/access.h"
 #include "kernels.h"
 #include "launch.h"
+#include "nccl.h"
 #include "op/row.h"
 #include "runtime/cpu_device.h"
 #include "runtime/float32.h"
@@ -120,6 +121,7 @@ CudaDevice::CudaDevice(int index, int ordinal)
 /// New memory of the GPU, or null.
 std::byte* CudaDevice::allocateMemory(size_t bytes) {
   activate();
+  std::lock_guard lock(startingTogether());
   void* memory = nullptr;
   if (cudaMalloc(&memory, bytes) != cudaSuccess) {
     (void)cudaGetLastError();
@@ -162,6 +164,7 @@ Ref<Block> CudaDevice::scratch(size_t bytes) {
 
 void CudaDevice::freeMemory(std::byte* memory) {
   activate();
+  std::lock_guard lock(startingTogether());
   (void)cudaFree(memory);
 }
 
@@ -347,6 +350,7 @@ void CudaDevice::upload(const Ref<Block>& to, const void* from, size_t bytes) {
 void CudaDevice::throwState() const {
   const cudaError_t state = cudaStreamQuery(stream_);
   if (state != cudaErrorNotReady) check(state, "a kernel");
+  throwNcclErrors(ordinal_);
 }
 
 /// The fault of what wrote that memory, or of a GPU itself.

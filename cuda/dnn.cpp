@@ -270,8 +270,7 @@ bool convolveByLibrary(ConvWay way, const cpu::ConvShape& s, const View& x, cons
 std::string describeDnn() {
   const std::string& problem = dnn().library.problem();
   if (!problem.empty()) return problem + "; until then convolutions are made by slower kernels";
-  const size_t version = dnn().version();
-  return text(version / 10000, '.', version / 100 % 100, '.', version % 100, " (", dnn().library.path(), ")");
+  return text(versionText(dnn().version()), " (", dnn().library.path(), ")");
 }
 
 }  // namespace anneal::cuda

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "core/error.h"
 #include "folders.h"
 
 namespace anneal::cuda {
@@ -56,5 +57,7 @@ void* Library::symbol(const char* name) {
   if (!found && problem_.empty()) problem_ = title_ + " is too old: " + path_ + " lacks " + name + "; " + remedy_;
   return found;
 }
+
+std::string versionText(size_t number) { return text(number / 10000, '.', number / 100 % 100, '.', number % 100); }
 
 }  // namespace anneal::cuda

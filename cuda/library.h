@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -26,5 +27,8 @@ class Library {
   std::string damaged_;  // what the loader says of the first file that is there and cannot be loaded
   void* handle_ = nullptr;
 };
+
+/// 130101 as 13.1.1.
+std::string versionText(size_t number);
 
 }  // namespace anneal::cuda

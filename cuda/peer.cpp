@@ -85,7 +85,7 @@ void CudaDevice::pull(CudaDevice& from, const Transfer& what) {
     }
     if (c.event) from.giveEvent(c.event);
     faults_.noteFrom(job(), c.origin, {what.target->data, what.target->bytes});
-    if (c.fault) what.target->fault = c.fault;
+    what.target->fault = c.fault;
   });
   whenDone([what] {});  // until then the source's memory is not given to others
 }

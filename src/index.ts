@@ -1,3 +1,4 @@
+export { type AllReduceOptions, allReduce } from './allreduce'
 export { type AutocastOptions, autocast } from './autocast'
 export * from './autograd'
 export type { TensorLike } from './call'

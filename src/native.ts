@@ -122,6 +122,7 @@ export interface NativeAddon {
   resetPeak(device?: DeviceName): boolean
   setMemoryLimit(bytes: number, device?: DeviceName): boolean
   emptyCache(device?: DeviceName): boolean
+  allReduce(handles: number[], mean: boolean, recordGradients: boolean): number[] | undefined
   synchronize(): Promise<void>
   synchronizeSync(): void
   quiesce(): void

@@ -1,6 +1,7 @@
 #include "cpu/info.h"
 #include "cpu/parallel.h"
 #include "node/environment.h"
+#include "ops/allreduce.h"
 #include "runtime/backend.h"
 #include "runtime/float32.h"
 
@@ -82,6 +83,16 @@ Napi::Value devices(const Info& info) {
   return list;
 }
 
+/// allReduce(handles, mean, recordGradients): as many handles; undefined after an error.
+Napi::Value allReduce(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  return env.guarded(js.Undefined(), [&]() -> Napi::Value {
+    GradMode mode(info[2].ToBoolean());
+    return handlesOf(env, js, ops::allReduce(tensorsOf(env, info[0]), info[1].ToBoolean()));
+  });
+}
+
 Napi::Value generator(const Info& info) {
   Generator& g = Environment::of(info.Env()).context.generator;
   if (info.Length() == 2) g = {.seed = info[0].ToNumber().Int64Value(), .offset = info[1].ToNumber().Int64Value()};
@@ -123,6 +134,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   exports.Set("quiesce", Napi::Function::New(env, [](const Info&) {
                 for (Device* device : startedDevices()) device->quiesce();
               }));
+  exports.Set("allReduce", Napi::Function::New(env, allReduce));
   exports.Set("generator", Napi::Function::New(env, generator));
   exports.Set("threads",
               Napi::Function::New(env, [](const Info& i) { return Napi::Number::New(i.Env(), cpu::threads()); }));

@@ -51,7 +51,7 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
   #stateOf({ parameter, states }: ParameterUpdate, name: string, settings: O): Buffer {
     const known = states.get(name)
     if (known) return known
-    const state = outsideCapture(() => scope(() => new Buffer(this.#start(parameter, settings))))
+    const state = outsideCapture(() => scope(() => new Buffer(this.#start(parameter, settings).to(parameter.device))))
     states.set(name, state)
     return state
   }

@@ -59,12 +59,13 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
     let slot = this.#slots.get(parameter)
     if (!slot) {
       const states = new Map<string, Buffer>()
-      outsideCapture(() => {
-        for (const [name, start] of Object.entries(this.initialStates(parameter, settings))) {
-          states.set(name, new Buffer(start))
-          start.dispose()
-        }
-      })
+      const { device } = parameter
+      outsideCapture(() =>
+        scope(() => {
+          for (const [name, start] of Object.entries(this.initialStates(parameter, settings)))
+            states.set(name, new Buffer(start.to(device)))
+        }),
+      )
       slot = { step: 0, states }
       this.#slots.set(parameter, slot)
     }
