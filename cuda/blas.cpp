@@ -188,8 +188,9 @@ class Engine {
     const size_t bytes = kWorkspace;
     checkLt(lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes),
             "preferences");
+    // No more than the key tells apart: the plan serves all that is aligned so.
     const auto alignment = [](const void* at) {
-      return uint32_t(std::min<uintptr_t>(256, reinterpret_cast<uintptr_t>(at) & -reinterpret_cast<uintptr_t>(at)));
+      return uint32_t(std::min<uintptr_t>(16, reinterpret_cast<uintptr_t>(at) & -reinterpret_cast<uintptr_t>(at)));
     };
     const uint32_t a = alignment(p.b), b = alignment(p.a), c = alignment(p.c);
     (void)lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &a, sizeof a);

@@ -260,13 +260,13 @@ void CudaDevice::drain() {
   reached(jobs);
 }
 
-void CudaDevice::ran(std::span<Block* const> reads, std::span<Block* const> writes) {
+void CudaDevice::ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<Block* const> kept) {
   const auto pieces = [](std::span<Block* const> blocks) {
     std::vector<Faults::Extent> out;
     for (const Block* b : blocks) out.push_back(extentOf(*b));
     return out;
   };
-  faults_.note(job(), pieces(reads), pieces(writes));
+  faults_.note(job(), pieces(reads), pieces(writes), pieces(kept));
 }
 
 void CudaDevice::whenDone(std::function<void()> function) {

@@ -62,8 +62,14 @@ class CudaDevice : public Device, public Recorder, public Follower {
   /// Memory for kernels, on the executor's thread: see Scratch.
   Ref<Block> scratch(size_t bytes);
   /// Where kernels report mistakes in their data.
-  FaultRecord* faults() { return graph_ ? faultsOf(*graph_) : faults_.record(); }
-  void ran(std::span<Block* const> reads, std::span<Block* const> writes) override;
+  FaultRecord* faults() {
+    faults_.forget();
+    return graph_ ? faultsOf(*graph_) : faults_.record();
+  }
+  /// Where kernels read whether one before them in the job in hand has found a mistake in its data (not 0), so that
+  /// what they were to update stays as it is. Null: none has looked for any.
+  const int* failed();
+  void ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<Block* const> kept) override;
   /// Makes this the device that the calling thread's calls of the runtime are for.
   void activate() const;
   /// Jobs of the executor that the GPU is known to have done.

@@ -60,6 +60,11 @@ FaultRecord* makeRecords(size_t count) {
 
 __global__ void setNext(FaultRecord* record, int next) { record->next = next; }
 
+/// Leaves in the device's memory whether a mistake is in one of two records.
+__global__ void tell(const FaultRecord* a, const FaultRecord* b, int* failed) {
+  *failed = (a && a[a->next].set != 0) || (b && b[b->next].set != 0);
+}
+
 }  // namespace
 
 FaultSite::FaultSite(std::function<Error(const FaultRecord&)> describe) : number_(int(sites().size())) {
@@ -70,6 +75,9 @@ Faults::Faults(CudaDevice& device) : device_(device) {
   device.activate();
   FaultRecord* records = makeRecords(kRecords);
   for (size_t i = kRecords; i-- > 0;) free_.push_back(records + i);
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, sizeof *failed_), "memory");
+  failed_ = static_cast<int*>(memory);
 }
 
 /// Calls `ready` under the lock, when what has ended is settled; if it does not hold, again when all has ended.
@@ -118,14 +126,30 @@ void Faults::willRun(const std::shared_ptr<SharedRecord>& shared) {
     return true;
   });
   runs_.emplace_back(shared, next);
+  forget();
   if (alone) __atomic_store_n(&shared->records->next, next, __ATOMIC_RELEASE);
   else launch(setNext, 1, 1, 0, device_.stream(), shared->records, next);
 }
 
-void Faults::note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes) {
+/// In the order of the stream, so that one place serves all jobs.
+const int* Faults::failed(FaultRecord* recorded) {
+  FaultRecord* own = recorded;
+  FaultRecord* graphs = nullptr;
+  if (!recorded) {
+    own = record_;
+    graphs = runs_.empty() ? nullptr : runs_.back().first->records;
+  }
+  if (!own && !graphs) return nullptr;
+  if (!std::exchange(told_, true)) launch(tell, 1, 1, 0, device_.stream(), own, graphs, failed_);
+  return failed_;
+}
+
+void Faults::note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes, std::vector<Extent> kept) {
+  forget();
   add({.job = job,
        .reads = std::move(reads),
        .writes = std::move(writes),
+       .kept = std::move(kept),
        .record = std::exchange(record_, nullptr),
        .runs = std::exchange(runs_, {})});
 }
@@ -178,11 +202,11 @@ void Faults::settle(uint64_t finished) {
     Note& note = notes_.front();
     if (note.origin.from) note.origin.from->settle(note.origin.job);
     const Fault own = collect(note);
-    Fault fault;
+    Fault before;
     for (const Extent& e : note.reads)
-      if (!fault) fault = find(e.begin);
-    if (!fault) fault = own;
-    for (const Extent& e : note.writes) replace(e, fault);
+      if (!before) before = find(e.begin);
+    for (const Extent& e : note.writes) replace(e, before ? before : own);
+    for (const Extent& e : note.kept) replace(e, before);
     if (note.origin.from) replace(note.origin.tag, nullptr);
   }
 }

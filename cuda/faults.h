@@ -73,7 +73,13 @@ class Faults {
   /// The job in hand runs that graph.
   void willRun(const std::shared_ptr<SharedRecord>& shared);
   /// What the job in hand, whose number this is, reads and writes: said once for each, after its kernels were started.
-  void note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes);
+  /// `kept`: what its kernels write only if none of them finds a mistake: see failed().
+  void note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes, std::vector<Extent> kept = {});
+  /// On the executor's thread: where kernels read whether one of the job in hand before them has found a mistake (not
+  /// 0). Null: none has looked for any. `recorded`: the record of the graph that is being recorded.
+  const int* failed(FaultRecord* recorded);
+  /// From here on kernels may find mistakes that failed() does not tell of yet.
+  void forget() { told_ = false; }
 
   /// What another device's job depends on: this device's job `job` has been noted to write `tag`.
   struct Origin {
@@ -90,7 +96,7 @@ class Faults {
  private:
   struct Note {
     uint64_t job;
-    std::vector<Extent> reads, writes;
+    std::vector<Extent> reads, writes, kept{};
     FaultRecord* record = nullptr;
     std::vector<std::pair<std::shared_ptr<SharedRecord>, int>> runs;
     Origin origin{};
@@ -105,6 +111,8 @@ class Faults {
   // Of the job in hand.
   FaultRecord* record_ = nullptr;
   std::vector<std::pair<std::shared_ptr<SharedRecord>, int>> runs_;
+  int* failed_ = nullptr;  // in the device's memory
+  bool told_ = false;      // whether it is what it is to be
   // Under the lock of all devices' faults: see faults.cu.
   std::deque<Note> notes_;
   std::vector<FaultRecord*> free_, freeShared_;

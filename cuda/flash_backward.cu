@@ -30,20 +30,21 @@ constexpr int kRowLanes = 8;
 /// 8 lanes for each query. Beyond the last, weights are to be 0.
 template <class T>
 __global__ void __launch_bounds__(kFlashThreads)
-    summarise(const T* out, const T* grad, const float* logSumExp, int rows, int padded, int columns, int64_t heads,
-              Statistics* to) {
+    summarise(const T* out, Heads<T> grad, const float* logSumExp, int padded, int64_t heads, Statistics* to) {
   const int64_t at = threadNumber() / kRowLanes, head = at / padded;
   const int row = int(at % padded);
-  const bool inside = head < heads && row < rows;
-  const int64_t from = head * rows + row;
+  const bool inside = head < heads && row < grad.rows;
+  const int64_t from = head * grad.rows + row;
   float sum = 0;
-  if (inside)
-    for (int i = int(threadIdx.x) % kRowLanes * 8; i < columns; i += kRowLanes * 8) {
-      const auto a = *reinterpret_cast<const Pack<T, 8>*>(out + from * columns + i),
-                 b = *reinterpret_cast<const Pack<T, 8>*>(grad + from * columns + i);
+  if (inside) {
+    const T* const gradRow = grad.at(int(head / grad.heads), int(head % grad.heads)) + row * grad.row;
+    for (int i = int(threadIdx.x) % kRowLanes * 8; i < grad.columns; i += kRowLanes * 8) {
+      const auto a = *reinterpret_cast<const Pack<T, 8>*>(out + from * grad.columns + i),
+                 b = *reinterpret_cast<const Pack<T, 8>*>(gradRow + i);
 #pragma unroll
       for (int j = 0; j < 8; ++j) sum += toFloat(a.v[j]) * toFloat(b.v[j]);
     }
+  }
 #pragma unroll
   for (int bits = kRowLanes / 2; bits > 0; bits /= 2) sum += __shfl_xor_sync(kAllLanes, sum, bits);
   if (head < heads && threadIdx.x % kRowLanes == 0)
@@ -242,8 +243,7 @@ void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& 
     FlashGradients<T> s{FlashTensors<T>(call), Heads<T>(grad), memory.as<Statistics>(), int(padded)};
     if (heads * padded > 0)
       launch(summarise<T>, blocksFor(heads * padded * kRowLanes, kFlashThreads), kFlashThreads, 0, stream(),
-             out.as<T>(), grad.as<T>(), logSumExp.as<float>(), int(rows), int(padded), s.v.columns, heads,
-             memory.as<Statistics>());
+             out.as<T>(), s.grad, logSumExp.as<float>(), int(padded), heads, memory.as<Statistics>());
     byDepth(s, [&]<int D, bool Masked>(std::integral_constant<int, D>, std::bool_constant<Masked>) {
       constexpr int kKeyTiles = D == 64 && !Masked ? 2 : 1,
                     kQueryTiles = D == 64 ? 2 : 1;  // as many as registers allow

@@ -21,14 +21,16 @@ std::string nameOf() {
   return std::string(colon == std::string_view::npos ? full : full.substr(colon + 1));
 }
 
+template <class F>
+FunctorName nameAndKinds() {
+  constexpr bool floats = requires { F::floats; };
+  constexpr bool integers = requires { F::integers; };
+  return {nameOf<F>(), std::is_constructible_v<F, const double*>, floats, integers};
+}
+
 template <class... F>
 std::vector<FunctorName> namesOf(scalar::List<F...>) {
-  return {{.name = nameOf<F>(), .numbers = std::is_constructible_v<F, const double*>, .floats = requires {F::floats;
-}
-, .integers = requires { F::integers; }
-}  // namespace
-...
-};  // namespace anneal::cuda
+  return {nameAndKinds<F>()...};
 }
 
 const std::vector<FunctorName>& namesOf(int arity) {

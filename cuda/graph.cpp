@@ -43,6 +43,9 @@ class CudaDevice::Graph : public Recording {
     return needs_->faults->records;
   }
 
+  /// The same; null: none of its kernels looks for any.
+  FaultRecord* faultsSoFar() const { return needs_->faults ? needs_->faults->records : nullptr; }
+
   void make(cudaGraph_t from) {
     cudaError_t made = cudaGraphInstantiate(&needs_->executable, from, 0);
     if (made == cudaErrorMemoryAllocation) {
@@ -72,6 +75,7 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work)
   check(cudaStreamBeginCapture(recorder_, cudaStreamCaptureModeRelaxed), "recording a CUDA graph");
   now_ = recorder_;
   graph_ = graph.get();
+  faults_.forget();
   std::exception_ptr failed;
   try {
     work();
@@ -80,6 +84,7 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work)
   }
   now_ = stream_;
   graph_ = nullptr;
+  faults_.forget();
   cudaGraph_t recorded = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(recorder_, &recorded);
   if (failed) {
@@ -93,6 +98,13 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work)
 }
 
 FaultRecord* CudaDevice::faultsOf(Graph& graph) { return graph.faults(); }
+
+const int* CudaDevice::failed() {
+  if (!graph_) return faults_.failed(nullptr);
+  FaultRecord* const recorded = graph_->faultsSoFar();
+  return recorded ? faults_.failed(recorded) : nullptr;
+}
+
 void CudaDevice::pinFor(Graph& graph, Block& block) { graph.pin(block); }
 void CudaDevice::keep(std::shared_ptr<const void> needed) {
   if (graph_) graph_->keep(std::move(needed));

@@ -110,7 +110,9 @@ std::string Nvrtc::compile(const std::string& source, int capability, std::strin
   const int target = newestFor(capability);
   const bool exact = target == capability;
   const std::string architecture = text("--gpu-architecture=", exact ? "sm_" : "compute_", target);
-  std::vector<const char*> options{architecture.c_str(), "--std=c++20", "--device-as-default-execution-space"};
+  // Products of one operation are not contracted with sums of the next: results are those of the operations one by one.
+  std::vector<const char*> options{architecture.c_str(), "--std=c++20", "--device-as-default-execution-space",
+                                   "--fmad=false"};
   if (log) options.push_back("--ptxas-options=-v");
   const Status status = compile_(building.program, int(options.size()), options.data());
   require(status != kCompilation && status != kInvalidOption, Code::Device, version(), ": ", logOf(building.program));

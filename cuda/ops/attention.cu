@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads) flashForward(FlashSizes s, float* ou
   storeRows<N>(out + int64_t(index) * q.rows * v.columns, q.rows, v.columns, query, column, sum);
 }
 
-/// What the gradients need besides; all contiguous.
+/// What the gradients need besides.
 struct FlashGrad : FlashSizes {
   HeadTensor grad;         // of the result
   const float* logSumExp;  // [batch, heads, queries]
@@ -74,13 +74,13 @@ struct FlashGrad : FlashSizes {
 };
 
 /// A warp for each row.
-__global__ void __launch_bounds__(kThreads)
-    rowMeans(const float* out, const float* grad, int width, float* to, int64_t rows) {
-  const int64_t row = threadNumber() / 32;
-  const int lane = int(threadIdx.x) % 32;
+__global__ void __launch_bounds__(kThreads) rowMeans(const float* out, HeadTensor grad, float* to, int64_t rows) {
+  const int64_t row = threadNumber() / 32, head = row / std::max(grad.rows, 1);
+  const int lane = int(threadIdx.x) % 32, m = int(row % std::max(grad.rows, 1));
   if (row >= rows) return;
+  const HeadMatrix own = grad.head(int(head / grad.heads), int(head % grad.heads));
   float sum = 0;
-  for (int i = lane; i < width; i += 32) sum += out[row * width + i] * grad[row * width + i];
+  for (int i = lane; i < own.columns; i += 32) sum += out[row * own.columns + i] * own.at(m, i);
   for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
   if (lane == 0) to[row] = sum;
 }
@@ -175,8 +175,8 @@ void backwardTiles(const ops::Flash& attrs, std::span<const View> in, const View
   const Scratch means(std::max<size_t>(size_t(rows) * sizeof(float), 1));
   s.means = means.as<float>();
   if (rows > 0)
-    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), out.as<float>(), grad.as<float>(),
-           int(v.shape[3]), means.as<float>(), rows);
+    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), out.as<float>(), s.grad, means.as<float>(),
+           rows);
   gradientOf<Of::Query>(s, q.shape[0], to[0]);
   gradientOf<Of::Key>(s, q.shape[0], to[1]);
   gradientOf<Of::Value>(s, q.shape[0], to[2]);
@@ -244,16 +244,40 @@ void forwardCuda(const Call<ops::Flash>& call) {
   out.store();
 }
 
+/// The result and its log-sum-exp, which kernels read as they were written, contiguous.
+class Forward {
+ public:
+  Forward(std::span<const View> in, DType dtype) : out_(in[3], dtype), logSumExp_(in[4], DType::Float32) {}
+  const View& out() const { return out_.view(); }
+  const View& logSumExp() const { return logSumExp_.view(); }
+
+ private:
+  Prepared out_, logSumExp_;
+};
+
 void backwardCuda(const Call<ops::Flash>& call) {
-  const View &q = call.in[0], &k = call.in[1], &v = call.in[2], &grad = call.in[5];
+  const DType dtype = call.in[0].dtype;
+  // Tensor cores read rows of neighbours: other views are copied, such as a gradient that is the same everywhere.
+  const auto packed = [](const View& v) { return tensorCoresTake(v, v, v); };
+  std::deque<Prepared> copies;
+  std::vector<View> in(call.in.begin(), call.in.end());
+  if (itemSize(dtype) == 2)
+    for (size_t i : {0, 1, 2, 5})
+      if (!packed(in[i])) in[i] = copies.emplace_back(in[i], dtype).view();
+  const View &q = in[0], &k = in[1], &v = in[2], &grad = in[5];
   if (tensorCoresTake(q, k, v) && tensorCoresTake(q, k, grad)) {
-    const Mask mask(call.in, 6);
-    return flashGradOnTensorCores({q, k, v, mask.view, call.attrs}, call.in[3], call.in[4], grad, call.out[0],
-                                  call.out[1], call.out[2]);
+    const Mask mask(in, 6);
+    const Forward forward(in, dtype);
+    return flashGradOnTensorCores({q, k, v, mask.view, call.attrs}, forward.out(), forward.logSumExp(), grad,
+                                  call.out[0], call.out[1], call.out[2]);
   }
-  const Wide in(call.in);
+  const Wide wide(in);
   const Narrowed out(call.out);
-  backwardTiles(call.attrs, in.views(), Mask(in.views(), 6).view, out.views());
+  const Forward forward(wide.views(), DType::Float32);
+  std::vector<View> views(wide.views().begin(), wide.views().end());
+  views[3] = forward.out();
+  views[4] = forward.logSumExp();
+  backwardTiles(call.attrs, views, Mask(views, 6).view, out.views());
   out.store();
 }
 

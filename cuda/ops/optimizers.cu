@@ -64,7 +64,10 @@ template <class R>
 struct Given {
   Ready<R> value;
   const Ready<R>* memory;
+  const int* failed;
   __device__ Ready<R> get() const { return memory ? *memory : value; }
+  /// Whether parameters and states stay as they were, because gradients come from data with a mistake.
+  __device__ bool stays() const { return failed && *failed; }
 };
 
 /// Limited to [-limit, limit] and then multiplied by the scale; what is not a number stays so.
@@ -90,6 +93,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   const Ready<R> ready = given.get();
   const R rule = ready.rule;
   const C scale = C(ready.scale), limit = C(ready.limit);
+  const bool stays = given.stays();
   const auto& e = table.entries[table.find(blockIdx.x)];
   Two<double> sums{0, 0};
   eachOfChunk<kNeighbours<T>>(e, [&]<int N>(Run<N>, int64_t at) {
@@ -100,6 +104,7 @@ __global__ void __launch_bounds__(kChunkThreads)
     for (int k = 0; k < S; ++k) loadPacked<N, C>(e.arrays[2 + k], at, states[k]);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
+      if (stays) continue;
       C own[S + 1];
 #pragma unroll
       for (int k = 0; k < S; ++k) own[k] = states[k][i];
@@ -138,17 +143,20 @@ __global__ void __launch_bounds__(kChunkThreads)
 
 /// Arrays: parameter, direction, new parameter.
 template <class T>
-__global__ void __launch_bounds__(kChunkThreads) stepAlong(TensorTable<3> table, const double* factors) {
+__global__ void __launch_bounds__(kChunkThreads)
+    stepAlong(TensorTable<3> table, Given<rules::LambDirection> given, const double* factors) {
   using C = Computed<T>;
   const int tensor = table.find(blockIdx.x);
   const auto& e = table.entries[tensor];
   const C factor = C(factors[tensor]);
+  const bool stays = given.stays();
   eachOfChunk<kNeighbours<T>>(e, [&]<int N>(Run<N>, int64_t at) {
     C p[N], d[N];
     loadPacked<N, T>(e.arrays[0], at, p);
     loadPacked<N, C>(e.arrays[1], at, d);
 #pragma unroll
-    for (int i = 0; i < N; ++i) p[i] += factor * d[i];
+    for (int i = 0; i < N; ++i)
+      if (!stays) p[i] += factor * d[i];
     storePacked<N, T>(e.arrays[2], at, p);
   });
 }
@@ -197,7 +205,7 @@ void lambTables(std::span<const View> in, std::span<const View> out, DType dtype
           steps.entries[i] = {
               {e.arrays[0], e.arrays[2 + R::states], to}, e.size, e.firstChunk, e.packed && aligned(to)};
         }
-        launch(stepAlong<T>, steps.chunks, kChunkThreads, 0, stream(), steps, factors.as<double>());
+        launch(stepAlong<T>, steps.chunks, kChunkThreads, 0, stream(), steps, given, factors.as<double>());
         directions.clear();
         members.clear();
       });
@@ -224,7 +232,7 @@ void updateCuda(const Call<A>& c) {
   const Settings<A> settings{c.attrs, Number(c.in[I::Lr]), Number(c.in[I::Step]), Number(c.in[I::Scale]),
                              Number(c.in[I::Limit])};
   const Scratch memory(sizeof(Ready<R>));
-  Given<R> given{};
+  Given<R> given{.failed = current().failed()};
   if (settings.onHost()) {
     given.value = readyOf(settings);
   } else {

@@ -132,6 +132,23 @@ std::string problemOf(const Case& c, int capability, int& registers) {
   return "";
 }
 
+int functorCalled(const std::string& name) {
+  for (int f = 0; f < functorsOf(2); ++f)
+    if (functorName(2, f).name == name) return f;
+  fail(Code::Internal, "no functor is called ", name);
+}
+
+/// Whether the product of an operation becomes one instruction with the sum of the next.
+bool contracts() {
+  constexpr int kLater = 10000;  // a capability for which there is PTX only, which can be read
+  const View x = viewOf(DType::Float32, Shape{1000});
+  Builder builder({x, x});
+  builder.add(2, functorCalled("Mul"), DType::Float32, 0);
+  builder.add(2, functorCalled("Add"), DType::Float32, 2);
+  const std::string code = nvrtc().compile(builder.finish("contraction", {x}).source, kLater);
+  return code.find("mul.rn.f32") == std::string::npos || code.find("add.rn.f32") == std::string::npos;
+}
+
 int run(const std::vector<int>& capabilities) {
   if (!nvrtc().problem().empty()) {
     std::printf("skipped: %s\n", nvrtc().problem().c_str());
@@ -160,7 +177,9 @@ int run(const std::vector<int>& capabilities) {
   second.join();
   std::printf("%zu kernels compiled by %s, %d failed or spilled, at most %d registers\n", total,
               nvrtc().version().c_str(), failed.load(), most.load());
-  return failed ? 1 : 0;
+  const bool contracted = contracts();
+  if (contracted) std::printf("products are contracted with sums\n");
+  return failed || contracted ? 1 : 0;
 }
 
 }  // namespace

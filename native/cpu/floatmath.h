@@ -16,6 +16,24 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 // ln 2 in two parts: multiples of the first are exact for the exponents that occur.
 inline constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
 
+/// a b + c. On a GPU that is one instruction, and the only products that are contracted with sums are those written so:
+/// an operation gives the same bits in every kernel that it is part of (see cuda/CMakeLists.txt). On a CPU the compiler
+/// decides.
+ANNEAL_HD inline float fma(float a, float b, float c) {
+#if defined(__CUDA_ARCH__)
+  return __fmaf_rn(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+ANNEAL_HD inline double fma(double a, double b, double c) {
+#if defined(__CUDA_ARCH__)
+  return __fma_rn(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 /// c ? a : b by masks: of a choice the compiler may make jumps, and a loop with jumps does not vectorise.
 ANNEAL_HD inline float select(bool c, float a, float b) {
   uint32_t mask = -uint32_t(c);
@@ -36,19 +54,19 @@ struct Reduced {
 };
 ANNEAL_HD inline Reduced reduce(float x) {
   constexpr float shift = 0x1.8p23f;
-  float shifted = x * 1.44269504f + shift, n = shifted - shift;
-  float r = x - n * kLn2High - n * kLn2Low;
+  float shifted = fma(x, 1.44269504f, shift), n = shifted - shift;
+  float r = fma(n, -kLn2Low, fma(n, -kLn2High, x));
   return {r, int32_t(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(shift))};
 }
 
 /// exp(r) - 1 for |r| <= ln 2 / 2.
 ANNEAL_HD inline float expm1Small(float r) {
   float p = 0.00139506003f;
-  p = p * r + 0.008368953708f;
-  p = p * r + 0.041666204166f;
-  p = p * r + 0.166665183039f;
-  p = p * r + 0.500000009569f;
-  return r + r * r * p;
+  p = fma(p, r, 0.008368953708f);
+  p = fma(p, r, 0.041666204166f);
+  p = fma(p, r, 0.166665183039f);
+  p = fma(p, r, 0.500000009569f);
+  return fma(r * r, p, r);
 }
 
 ANNEAL_HD inline float exp(float x) {
@@ -71,22 +89,22 @@ ANNEAL_HD inline float halfExp(float x) {
 ANNEAL_HD inline double exp(double x) {
   constexpr double shift = 0x1.8p52, high = 0x1.62e42fefa3800p-1, low = 0x1.ef35793c76730p-45;  // ln 2
   double bounded = x < -746.0 ? -746.0 : (x > 710.0 ? 710.0 : x);
-  double shifted = bounded * 1.4426950408889634 + shift, whole = shifted - shift;
-  double r = (bounded - whole * high) - whole * low;
+  double shifted = fma(bounded, 1.4426950408889634, shift), whole = shifted - shift;
+  double r = fma(whole, -low, fma(whole, -high, bounded));
   double p = 1.0 / 6227020800;
-  p = p * r + 1.0 / 479001600;
-  p = p * r + 1.0 / 39916800;
-  p = p * r + 1.0 / 3628800;
-  p = p * r + 1.0 / 362880;
-  p = p * r + 1.0 / 40320;
-  p = p * r + 1.0 / 5040;
-  p = p * r + 1.0 / 720;
-  p = p * r + 1.0 / 120;
-  p = p * r + 1.0 / 24;
-  p = p * r + 1.0 / 6;
-  p = p * r + 0.5;
-  p = p * r + 1.0;
-  p = p * r + 1.0;
+  p = fma(p, r, 1.0 / 479001600);
+  p = fma(p, r, 1.0 / 39916800);
+  p = fma(p, r, 1.0 / 3628800);
+  p = fma(p, r, 1.0 / 362880);
+  p = fma(p, r, 1.0 / 40320);
+  p = fma(p, r, 1.0 / 5040);
+  p = fma(p, r, 1.0 / 720);
+  p = fma(p, r, 1.0 / 120);
+  p = fma(p, r, 1.0 / 24);
+  p = fma(p, r, 1.0 / 6);
+  p = fma(p, r, 0.5);
+  p = fma(p, r, 1.0);
+  p = fma(p, r, 1.0);
   auto n = int32_t(uint32_t(std::bit_cast<uint64_t>(shifted)));
   int32_t half = n >> 1;
   auto power = [](int32_t k) { return std::bit_cast<double>(uint64_t(uint32_t(k + 1023)) << 52); };
@@ -97,19 +115,19 @@ ANNEAL_HD inline float expm1(float x) {
   float bounded = x < -20.0f ? -20.0f : (x > 88.9f ? 88.9f : x);
   auto [r, n] = reduce(bounded);
   float scale = power2(n - 1);
-  float y = (scale * expm1Small(r) + (scale - 0.5f)) * 2.0f;
+  float y = fma(scale, expm1Small(r), scale - 0.5f) * 2.0f;
   return select(x == 0.0f, x, y);  // keeps -0
 }
 
 /// 2^r for |r| <= 1/2.
 ANNEAL_HD inline float exp2Small(float r) {
   float p = 1.547604465467e-04f;
-  p = p * r + 1.340041671875e-03f;
-  p = p * r + 9.618004908283e-03f;
-  p = p * r + 5.550327409823e-02f;
-  p = p * r + 2.402265133633e-01f;
-  p = p * r + 6.931472064427e-01f;
-  return 1.0f + r * p;
+  p = fma(p, r, 1.340041671875e-03f);
+  p = fma(p, r, 9.618004908283e-03f);
+  p = fma(p, r, 5.550327409823e-02f);
+  p = fma(p, r, 2.402265133633e-01f);
+  p = fma(p, r, 6.931472064427e-01f);
+  return fma(r, p, 1.0f);
 }
 ANNEAL_HD inline float exp2(float x) {
   float bounded = x < -160.0f ? -160.0f : (x > 140.0f ? 140.0f : x);
@@ -132,14 +150,14 @@ ANNEAL_HD inline Logarithm splitLog(float x) {
   float m = std::bit_cast<float>((fromRoot & 0x007fffffu) + 0x3f3504f3u);
   float f = m - 1.0f;
   float p = -0.078595458687f;
-  p = p * f + 0.128816223966f;
-  p = p * f + -0.131287676326f;
-  p = p * f + 0.141811961134f;
-  p = p * f + -0.166245531444f;
-  p = p * f + 0.200022860841f;
-  p = p * f + -0.25000810428f;
-  p = p * f + 0.333333167275f;
-  return {float(e) - select(tiny, 23.0f, 0.0f), f, f * f * (f * p - 0.5f)};
+  p = fma(p, f, 0.128816223966f);
+  p = fma(p, f, -0.131287676326f);
+  p = fma(p, f, 0.141811961134f);
+  p = fma(p, f, -0.166245531444f);
+  p = fma(p, f, 0.200022860841f);
+  p = fma(p, f, -0.25000810428f);
+  p = fma(p, f, 0.333333167275f);
+  return {float(e) - select(tiny, 23.0f, 0.0f), f, f * f * fma(f, p, -0.5f)};
 }
 /// `y`, unless x is not positive and finite.
 ANNEAL_HD inline float logEdges(float x, float y) {
@@ -150,13 +168,13 @@ ANNEAL_HD inline float logEdges(float x, float y) {
 
 ANNEAL_HD inline float log(float x) {
   auto [e, f, tail] = splitLog(x);
-  return logEdges(x, e * kLn2High + (f + (e * kLn2Low + tail)));
+  return logEdges(x, fma(e, kLn2High, f + fma(e, kLn2Low, tail)));
 }
 ANNEAL_HD inline float log2(float x) {
   auto [e, f, tail] = splitLog(x);
   // log2(e) in two parts, the first of few bits, keeps the product with f almost exact.
   constexpr float high = 0x1.714p0f, low = 0x1.47652cp-12f;
-  return logEdges(x, e + (f * high + (f * low + tail * 1.44269504f)));
+  return logEdges(x, e + fma(f, high, fma(f, low, tail * 1.44269504f)));
 }
 ANNEAL_HD inline float log10(float x) {
   auto [e, f, tail] = splitLog(x);

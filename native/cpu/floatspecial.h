@@ -11,11 +11,11 @@ ANNEAL_HD inline double preciseLog2(float x) {
   int32_t e = int32_t(uint32_t(bits >> 32) - root) >> 20;
   auto m = std::bit_cast<double>(bits - (uint64_t(uint32_t(e)) << 52));
   double s = (m - 1.0) / (m + 1.0), z = s * s, p = 0.3407400309846;
-  p = p * z + 0.4116721315766;
-  p = p * z + 0.5770835958320;
-  p = p * z + 0.9617966732775;
-  p = p * z + 2.885390081790;
-  double y = double(e) + s * p;
+  p = fma(p, z, 0.4116721315766);
+  p = fma(p, z, 0.5770835958320);
+  p = fma(p, z, 0.9617966732775);
+  p = fma(p, z, 2.885390081790);
+  double y = fma(s, p, double(e));
   y = x == 0.0f ? -1e300 : y;
   return x == kInfinity ? 1e300 : y;
 }
@@ -67,14 +67,14 @@ ANNEAL_HD inline float erf(float x) {
   float a = magnitude(x);
   a = a > 4.0f ? 4.0f : a;
   float p = -9.271000173160e-06f;
-  p = p * a + 1.177782775540e-04f;
-  p = p * a + -6.333478088485e-04f;
-  p = p * a + 1.668011177010e-03f;
-  p = p * a + -1.614440858372e-04f;
-  p = p * a + -1.915244935836e-02f;
-  p = p * a + 1.027776453576e-01f;
-  p = p * a + 6.366194061941e-01f;
-  p = p * a + 1.128379170719e+00f;
+  p = fma(p, a, 1.177782775540e-04f);
+  p = fma(p, a, -6.333478088485e-04f);
+  p = fma(p, a, 1.668011177010e-03f);
+  p = fma(p, a, -1.614440858372e-04f);
+  p = fma(p, a, -1.915244935836e-02f);
+  p = fma(p, a, 1.027776453576e-01f);
+  p = fma(p, a, 6.366194061941e-01f);
+  p = fma(p, a, 1.128379170719e+00f);
   return withSign(expm1(-a * p), x);
 }
 
@@ -83,15 +83,15 @@ ANNEAL_HD inline float erfc(float x) {
   float a = magnitude(x);
   a = a > 10.2f ? 10.2f : a;
   float t = 1.0f / (1.0f + a * (1.0f / 3.0f)), p = 5.552392766e-02f;
-  p = p * t + -2.910889801e-01f;
-  p = p * t + 5.332131805e-01f;
-  p = p * t + -4.377883281e-01f;
-  p = p * t + 4.006592029e-01f;
-  p = p * t + -3.722564731e-04f;
-  p = p * t + 1.916034094e-01f;
-  p = p * t + 1.715410637e-01f;
-  p = p * t + 1.886723323e-01f;
-  p = p * t + 1.880364461e-01f;
+  p = fma(p, t, -2.910889801e-01f);
+  p = fma(p, t, 5.332131805e-01f);
+  p = fma(p, t, -4.377883281e-01f);
+  p = fma(p, t, 4.006592029e-01f);
+  p = fma(p, t, -3.722564731e-04f);
+  p = fma(p, t, 1.916034094e-01f);
+  p = fma(p, t, 1.715410637e-01f);
+  p = fma(p, t, 1.886723323e-01f);
+  p = fma(p, t, 1.880364461e-01f);
   float head = std::bit_cast<float>(std::bit_cast<uint32_t>(a) & 0xfffff000u);
   float y = exp(-head * head) * exp((head - a) * (head + a)) * (t * p);
   return select(x != x, x, select(x < 0.0f, 2.0f - y, y));
@@ -104,14 +104,14 @@ ANNEAL_HD inline float erfinvOf(float y, float product) {
   bool central = w < 5.0f;
   float v = select(central, w - 2.5f, std::sqrt(w) - 3.0f);
   float p = select(central, 2.81022636e-08f, -0.000200214257f);
-  p = p * v + select(central, 3.43273939e-07f, 0.000100950558f);
-  p = p * v + select(central, -3.5233877e-06f, 0.00134934322f);
-  p = p * v + select(central, -4.39150654e-06f, -0.00367342844f);
-  p = p * v + select(central, 0.00021858087f, 0.00573950773f);
-  p = p * v + select(central, -0.00125372503f, -0.0076224613f);
-  p = p * v + select(central, -0.00417768164f, 0.00943887047f);
-  p = p * v + select(central, 0.246640727f, 1.00167406f);
-  p = p * v + select(central, 1.50140941f, 2.83297682f);
+  p = fma(p, v, select(central, 3.43273939e-07f, 0.000100950558f));
+  p = fma(p, v, select(central, -3.5233877e-06f, 0.00134934322f));
+  p = fma(p, v, select(central, -4.39150654e-06f, -0.00367342844f));
+  p = fma(p, v, select(central, 0.00021858087f, 0.00573950773f));
+  p = fma(p, v, select(central, -0.00125372503f, -0.0076224613f));
+  p = fma(p, v, select(central, -0.00417768164f, 0.00943887047f));
+  p = fma(p, v, select(central, 0.246640727f, 1.00167406f));
+  p = fma(p, v, select(central, 1.50140941f, 2.83297682f));
   return p * y;
 }
 ANNEAL_HD inline float erfinv(float y) {

@@ -15,22 +15,22 @@ struct QuarterTurns {
 };
 ANNEAL_HD inline QuarterTurns quarterTurns(float x) {
   constexpr double shift = 0x1.8p52, high = 0x1.921fb544p0, low = 0x1.0b4611a626331p-34;
-  double shifted = double(x) * 0.63661977236758138 + shift, n = shifted - shift;
-  double r = (double(x) - n * high) - n * low;
+  double shifted = fma(double(x), 0.63661977236758138, shift), n = shifted - shift;
+  double r = fma(n, -low, fma(n, -high, double(x)));
   return {float(r), int32_t(uint32_t(std::bit_cast<uint64_t>(shifted)))};
 }
 ANNEAL_HD inline float sinSmall(float r) {
   float z = r * r, p = 2.718342880e-06f;
-  p = p * z + -1.983933899e-04f;
-  p = p * z + 8.333329403e-03f;
-  p = p * z + -1.666666667e-01f;
-  return r + r * (z * p);
+  p = fma(p, z, -1.983933899e-04f);
+  p = fma(p, z, 8.333329403e-03f);
+  p = fma(p, z, -1.666666667e-01f);
+  return fma(r, z * p, r);
 }
 ANNEAL_HD inline float cosSmall(float r) {
   float z = r * r, p = 2.443940882e-05f;
-  p = p * z + -1.388737728e-03f;
-  p = p * z + 4.166664711e-02f;
-  return (1.0f - 0.5f * z) + z * z * p;
+  p = fma(p, z, -1.388737728e-03f);
+  p = fma(p, z, 4.166664711e-02f);
+  return fma(z * z, p, fma(-0.5f, z, 1.0f));
 }
 ANNEAL_HD inline float ifOdd(int32_t n, float a, float b) {
   uint32_t mask = -(uint32_t(n) & 1u);
@@ -58,12 +58,12 @@ ANNEAL_HD inline float tan(float x) {
 /// asin(x) for |x| <= 1/2.
 ANNEAL_HD inline float asinSmall(float x) {
   float z = x * x, p = 3.750814895e-02f;
-  p = p * z + 1.444998358e-02f;
-  p = p * z + 3.180277932e-02f;
-  p = p * z + 4.451787490e-02f;
-  p = p * z + 7.500496734e-02f;
-  p = p * z + 1.666666020e-01f;
-  return x + x * (z * p);
+  p = fma(p, z, 1.444998358e-02f);
+  p = fma(p, z, 3.180277932e-02f);
+  p = fma(p, z, 4.451787490e-02f);
+  p = fma(p, z, 7.500496734e-02f);
+  p = fma(p, z, 1.666666020e-01f);
+  return fma(x, z * p, x);
 }
 inline constexpr float kPi = 3.14159265f, kHalfPi = 1.57079633f;
 
@@ -81,15 +81,15 @@ ANNEAL_HD inline float acos(float x) {
 /// atan(x) for 0 <= x <= 1.
 ANNEAL_HD inline float atanSmall(float x) {
   float z = x * x, p = -1.827184689e-03f;
-  p = p * z + 1.106431520e-02f;
-  p = p * z + -3.145546944e-02f;
-  p = p * z + 5.823432041e-02f;
-  p = p * z + -8.419445985e-02f;
-  p = p * z + 1.095757186e-01f;
-  p = p * z + -1.426524460e-01f;
-  p = p * z + 1.999863855e-01f;
-  p = p * z + -3.333330186e-01f;
-  return x + x * (z * p);
+  p = fma(p, z, 1.106431520e-02f);
+  p = fma(p, z, -3.145546944e-02f);
+  p = fma(p, z, 5.823432041e-02f);
+  p = fma(p, z, -8.419445985e-02f);
+  p = fma(p, z, 1.095757186e-01f);
+  p = fma(p, z, -1.426524460e-01f);
+  p = fma(p, z, 1.999863855e-01f);
+  p = fma(p, z, -3.333330186e-01f);
+  return fma(x, z * p, x);
 }
 ANNEAL_HD inline float atan(float x) {
   float a = magnitude(x);

@@ -29,7 +29,7 @@ void Program::Execution::perform() {
   if (fault && withPrologue) compiled->stale.store(true);
   if (!fault) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
   if (!fault && steady) fault = faultOf([&] { visit.end(compiled->steady->recorder); });
-  if (auto* follower = dynamic_cast<Follower*>(compiled->graph->device)) follower->ran(reads, writes);
+  if (auto* follower = dynamic_cast<Follower*>(compiled->graph->device)) follower->ran(reads, writes, held);
   for (Block* b : writes) b->fault = fault;
   if (!fault) [[likely]]
     return;

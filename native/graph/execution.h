@@ -44,6 +44,7 @@ struct Program::Execution {
   std::vector<std::array<std::byte, 16>> scalars;
   Visit visit;
   std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
+  std::vector<Block*> held;  // where cells' old values stay if a kernel finds a mistake: see Plan::Place::keeps
   std::vector<Kept> kept;
   bool withPrologue = false;
 

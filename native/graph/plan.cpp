@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "graph/passes/passes.h"
+#include "ops/optimizers.h"
 
 namespace anneal {
 namespace {
@@ -88,12 +89,19 @@ int overwritten(const Graph& graph, const passes::Uses& uses, const Plan& plan, 
   return -1;
 }
 
-/// Whether the new value of `cell` may be brought over the old one when a run is done: no result of the run is either.
-bool bringable(const Graph& graph, const passes::Uses& uses, const Cell& cell) {
-  if (cell.value >= 0 && uses.kept[size_t(cell.value)]) return false;
+/// Whether the new value of `cell` is no other result of the run.
+bool alone(const Graph& graph, const Cell& cell) {
   int holders = 0;
   passes::forEachResult(graph, [&](int value) { holders += value == cell.written; });
   return holders == 1;
+}
+
+/// Whether an optimizer's update writes a value.
+bool updated(const Graph& graph, const passes::Uses& uses, int value) {
+  const int writer = uses.writer[size_t(value)];
+  if (writer < 0) return false;
+  const Operation& op = graph.operations[size_t(writer)];
+  return ops::updatedBy(*op.row, op.inputs, op.out().size()) > 0;
 }
 
 /// Has what comes from outside and what outlives a run visit the arena.
@@ -109,8 +117,12 @@ void letVisit(const Graph& graph, const passes::Uses& uses, Plan& plan) {
   }
   for (size_t c = 0; c < graph.cells.size(); ++c) {
     const Cell& cell = graph.cells[c];
-    if (cell.written < 0 || !plan.places[size_t(cell.written)].visits) continue;
-    if (bringable(graph, uses, cell)) plan.places[size_t(cell.written)].cell = int(c);
+    if (cell.written < 0 || !alone(graph, cell)) continue;
+    Plan::Place& place = plan.places[size_t(cell.written)];
+    // An update heeds mistakes itself; what visits the arena comes from there when mistakes are known.
+    if (place.visits || (place.home == Plan::Home::Own && updated(graph, uses, cell.written))) place.keeps = int(c);
+    // It may be brought over the old value when a run is done, unless that is a result of the run.
+    if (place.visits && (cell.value < 0 || !uses.kept[size_t(cell.value)])) place.cell = int(c);
   }
 }
 

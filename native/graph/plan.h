@@ -19,7 +19,8 @@ struct Plan {
     int cell = -1;  // with Own: may be written over this cell's old value if nobody else holds that
     // Whether it lies in the arena for the run, though it is brought from outside or outlives the run.
     bool visits = false;
-    int slot = -1;  // the same of a few bytes, which may come from the host: see slots
+    int slot = -1;   // the same of a few bytes, which may come from the host: see slots
+    int keeps = -1;  // with Own: the cell whose old value stays where a kernel has found a mistake in its data
   };
   std::vector<Place> places;  // by value
   size_t arena = 0;           // bytes

@@ -55,6 +55,12 @@ void optimize(Graph& graph) {
   passes::schedule(graph);
 }
 
+/// Where a cell's value lies, in the order of its axes; null: it is a scalar that is not in memory.
+const std::byte* valueOf(TensorImpl& cell) {
+  settle(cell);
+  return Tensor(Ref<TensorImpl>(&cell)).view().memory;
+}
+
 /// The memory of a cell, if it is whole and nobody else holds it.
 Ref<Block> ownMemory(const TensorImpl& cell) {
   const Ref<Block>& memory = cell.storage;
@@ -201,16 +207,19 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
     if (!memory) {
       memory = g.device->allocate(value.spec, false);
       run.writes.push_back(memory.get());
+    } else if (compiled_->steady && place.keeps < 0) {
+      run.writes.push_back(memory.get());
     }
-    run.bases[size_t(v)] = place.visits ? run.visit.take(place, memory->data, value.bytes()) : memory->data;
+    const std::byte* const old = place.keeps < 0 ? nullptr : valueOf(*g.cells[size_t(place.keeps)].impl);
+    if (old) run.held.push_back(memory.get());
+    run.bases[size_t(v)] = place.visits ? run.visit.take(place, memory->data, value.bytes(), old) : memory->data;
   }
   for (const Cell& c : g.cells) {
     if (c.written < 0 || compiled_->plan.places[size_t(c.written)].home != Plan::Home::Own) continue;
     const Ref<Block>& memory = owned[size_t(c.written)];
     if (!memory || memory == c.impl->storage) continue;
-    settle(*c.impl);
-    const View old = Tensor(c.impl).view();
-    if (old.memory) run.kept.push_back({old.memory, memory.get(), size_t(old.size()) * itemSize(old.dtype)});
+    const std::byte* const old = valueOf(*c.impl);
+    if (old) run.kept.push_back({old, memory.get(), g.values[size_t(c.written)].bytes()});
   }
 }
 

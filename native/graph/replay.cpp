@@ -28,9 +28,9 @@ std::byte* Visit::bring(const Plan::Place& place, const View& from) {
   return to;
 }
 
-std::byte* Visit::take(const Plan::Place& place, std::byte* to, size_t bytes) {
+std::byte* Visit::take(const Plan::Place& place, std::byte* to, size_t bytes, const std::byte* kept) {
   std::byte* const from = arena_ + place.offset;
-  taken_.push_back({to, from, bytes});
+  taken_.push_back({to, from, bytes, kept});
   return from;
 }
 

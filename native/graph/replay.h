@@ -17,8 +17,8 @@ class Visit {
   Visit(const Plan& plan, std::byte* arena);
   /// Where the run finds a value from outside; null: nowhere, because nothing reads it.
   std::byte* bring(const Plan::Place& place, const View& from);
-  /// Where the run leaves a value that is to come to `to`.
-  std::byte* take(const Plan::Place& place, std::byte* to, size_t bytes);
+  /// Where the run leaves a value that is to come to `to`, or else, where a kernel finds a mistake, that of `kept`.
+  std::byte* take(const Plan::Place& place, std::byte* to, size_t bytes, const std::byte* kept = nullptr);
 
   void begin(Recorder& recorder) const;
   void end(Recorder& recorder) const;

@@ -145,7 +145,13 @@ Tensors lowerFlash(const Args<Flash>& c) {
 Tensors flashVjp(const Vjp<Flash>& v) {
   require(!v.grad(1), Code::Gradient, "flashAttention: the log-sum-exp has no gradient");
   if (!v.grad(0)) return {};
-  return flashAttentionGrad.all(Tensors{v.in(0), v.in(1), v.in(2), v.out(0), v.out(1), v.grad(0), v.in(3)}, v.attrs);
+  // On the CPU kernels read whole rows again and again.
+  auto laid = [](const Tensor& t) {
+    return t && t.device().type() == DeviceType::Cpu && !t.contiguous() ? contiguous(t) : t;
+  };
+  return flashAttentionGrad.all(Tensors{laid(v.in(0)), laid(v.in(1)), laid(v.in(2)), laid(v.out(0)), laid(v.out(1)),
+                                        laid(v.grad(0)), laid(v.in(3))},
+                                v.attrs);
 }
 
 /// The gradient written out. It reads neither the result nor the log-sum-exp, so that its own gradient is complete.
@@ -235,6 +241,7 @@ const Op<Flash> flashAttentionGrad({.name = "flashAttentionGrad",
                                         },
                                     .lower = lowerFlashGrad,
                                     .internal = true,
+                                    .anyStrides = true,
                                     .cost = flashCost<5>});
 
 const ComputeIn precision(Precision::Low, {"scaledDotProductAttention"});

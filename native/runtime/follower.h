@@ -10,8 +10,9 @@ struct Block;
 class Follower {
  public:
   virtual ~Follower() = default;
-  /// Called once by a function that was queued, after it has started its kernels: what they read and write.
-  virtual void ran(std::span<Block* const> reads, std::span<Block* const> writes) = 0;
+  /// Called once by a function that was queued, after it has started its kernels: what they read and write, and what
+  /// they write only if none of them finds a mistake.
+  virtual void ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<Block* const> kept) = 0;
 };
 
 }  // namespace anneal

@@ -21,6 +21,7 @@ class Recorder {
     std::byte* to;
     const std::byte* from;
     size_t bytes;
+    const std::byte* kept = nullptr;  // if given: what comes instead where a kernel has found a mistake in its data
   };
   using Slot = std::array<std::byte, 16>;
 
@@ -29,7 +30,8 @@ class Recorder {
   /// recording. Throws what `work` throws, an Error (Device) where something in it cannot be recorded, and an Error
   /// (Memory) where there is no room for the recording.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
-  /// Copies between pieces of the device's memory that do not overlap.
+  /// Copies between pieces of the device's memory that do not overlap, or are the same. Mistakes in data are those that
+  /// kernels of the job in hand have found, the last recording's among them.
   virtual void moveAll(std::span<const Move> moves) = 0;
   /// Puts values into the device's memory, which is aligned to them; they are read before this returns.
   virtual void put(std::byte* to, std::span<const Slot> values) = 0;

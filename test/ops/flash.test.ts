@@ -15,7 +15,8 @@ interface Case {
   width?: number
   mask?: Tensor
   options?: { causal?: boolean; scale?: number }
-  turned?: boolean // [B, T, H, D] in memory
+  turned?: boolean // [B, T, H, D] in memory, the result's gradient too
+  summed?: boolean // the result's gradient is 1 everywhere
 }
 
 async function run(c: Case, dtype: DType): Promise<number[][]> {
@@ -30,9 +31,9 @@ async function run(c: Case, dtype: DType): Promise<number[][]> {
   const mask = c.mask && c.mask.dtype !== 'bool' ? c.mask.cast(dtype) : c.mask
   const y = scaledDotProductAttention(heads(q), heads(k), heads(v), mask, c.options)
   expect(y.dtype).toBe(dtype)
-  y.mul(values([...y.shape], 9).cast(dtype))
-    .sum()
-    .backward()
+  const z = heads(y)
+  const weighted = c.summed ? z : z.mul(values([...z.shape], 9).cast(dtype))
+  weighted.sum().backward()
   return Promise.all([y, q.grad!, k.grad!, v.grad!].map(async t => Array.from(await t.data(), Number)))
 }
 
@@ -75,6 +76,9 @@ describe('attention of 16-bit heads agrees with the plain formula', () => {
   })
   test('views of [B, T, H, D]', () =>
     compare({ q: [2, 3, 20, 64], kv: [2, 3, 20, 64], turned: true, options: { causal: true } }))
+  test('views of depths that tensor cores do not take', () =>
+    compare({ q: [2, 4, 20, 12], kv: [2, 2, 30, 12], width: 20, turned: true }))
+  test('a gradient that is the same everywhere', () => compare({ q: [2, 2, 20, 64], kv: [2, 2, 70, 64], summed: true }))
 })
 
 describe('masks', () => {

@@ -78,6 +78,10 @@ describe('selections whose size depends on values', () => {
       [0n, 1n],
       [1n, 0n],
     ])
+    const many = Uint8Array.from({ length: 300 * 170 }, (_, i) => Number((i * i) % 7 < 2))
+    const found = await tensor(many, { shape: [300, 170] }).nonzero()
+    const expected = Array.from(many.keys()).filter(i => many[i])
+    expect(Array.from(await found.data(), Number)).toEqual(expected.flatMap(i => [Math.floor(i / 170), i % 170]))
     expect((await tensor(0).nonzero()).shape).toEqual([0, 0])
     expect((await tensor(7).nonzero()).shape).toEqual([1, 0])
   })
