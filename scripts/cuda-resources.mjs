@@ -16,6 +16,7 @@ const known = [
   'normalizeRows',
   'rowsGradient',
   'stepAlong',
+  'updateChunks',
   'weightedSums',
 ]
 
@@ -23,16 +24,7 @@ const known = [
 const elsewhere = {
   sm_86: ['flashForward', 'multiplyTiles'],
   sm_89: ['flashForward', 'multiplyTiles'],
-  sm_100: [
-    'mapRuns',
-    'mergeMoments',
-    'productTiles',
-    'reduceColumns',
-    'softmaxGradRows',
-    'softmaxRows',
-    'spread',
-    'updateChunks',
-  ],
+  sm_100: ['mapRuns', 'mergeMoments', 'productTiles', 'reduceColumns', 'softmaxGradRows', 'softmaxRows', 'spread'],
   sm_120: ['softmaxGradRows', 'spread'],
 }
 
