@@ -45,14 +45,14 @@ void start(const Sum& sum) {
     fault = std::make_shared<const Error>(e);
   }
   writes[0]->fault = fault;
-  current().ran(reads, writes);
+  current().ran(reads, writes, {});
 }
 
 /// On another GPU's thread, where the sum has left the first: from here on its stream may use the result.
 void finish(const Sum& sum, size_t i) {
   std::vector<Block*> reads{sum.left[i].get()}, writes{sum.shares[i].target.get()};
   writes[0]->fault = reads[0]->fault;
-  current().ran(reads, writes);
+  current().ran(reads, writes, {});
 }
 
 /// Whoever waits for another waits for what was queued before: threads that queue sums at the same time, over any of
