@@ -100,6 +100,17 @@ Tensors seenBy(Capture& capture, Inputs in) {
   return out;
 }
 
+/// The results of the parts, which may have gradients that the op itself has not.
+Tensors composedWithoutGradient(const Row& row, Inputs in, const AttrsRef& attrs) {
+  Tensors out;
+  {
+    GradMode off(false);
+    for (const Tensor& t : row.lower(attrs.get(), in)) out.push_back(t.detach());
+  }
+  record(row, attrs, in, out);
+  return out;
+}
+
 }  // namespace
 
 Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
@@ -129,7 +140,8 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     require(bool(row.lower), Code::Device, row.name, ": is not available on ", device.name());
     context.preferLower = false;  // for this op, not for those that it is composed of
     DeviceScope on(device);
-    return row.lower(attrs.get(), in);
+    if (!record || row.gradient != Gradient::NonDifferentiable) return row.lower(attrs.get(), in);
+    return composedWithoutGradient(row, in, attrs);
   }
   checkValues(row, in);
   Tensors out;

@@ -1,6 +1,7 @@
 // Recurrent layers and their gradients as compositions of other ops: what higher derivatives go through.
 #include "ops/activation.h"
 #include "ops/creation.h"
+#include "ops/indexing.h"
 #include "ops/join.h"
 #include "ops/linear.h"
 #include "ops/logic.h"
@@ -8,6 +9,7 @@
 #include "ops/matmul.h"
 #include "ops/operators.h"
 #include "ops/recurrent.h"
+#include "ops/scan.h"
 #include "ops/slices.h"
 #include "ops/views.h"
 
@@ -57,18 +59,26 @@ struct Steps {
   std::vector<int64_t> order;  // in which they are done
 };
 
+/// The same lengths, which reject where one is below 0 or beyond the steps: looked up in a list of those that may be.
+Tensor checkedLengths(const Tensor& lengths, int64_t steps) {
+  const Tensor possible = cumsum(full({steps + 1}, 1, DType::Int64), {.axis = 0}) - 1;
+  return indexSelect(possible, lengths, {.axis = 0});
+}
+
 Steps goThrough(const Recurrent& attrs, Inputs in) {
   const Tensor& x = in[X];
   const int64_t steps = x.size(1), units = in[WeightHh].size(1);
   const Shape shape{x.size(0), units};
   Steps out{.at = std::vector<Step>(size_t(steps)), .h = stateOr(in[H0], x, shape)};
   if (attrs.cell == Cell::Lstm) out.c = stateOr(in[C0], x, shape);
+  const Tensor lengths =
+      in[Lengths] ? reshape(checkedLengths(in[Lengths], steps), {.shape = {x.size(0), 1}}) : Tensor();
   Tensor projected = linear(x, in[WeightIh], in[BiasIh]);
   for (int64_t i = 0; i < steps; ++i) {
     int64_t t = attrs.reverse ? steps - 1 - i : i;
     out.order.push_back(t);
     Step& s = out.at[size_t(t)];
-    if (in[Lengths]) s.live = reshape(in[Lengths], {.shape = {x.size(0), 1}}) > double(t);
+    if (lengths) s.live = lengths > double(t);
     s.before = out.h;
     s.cellBefore = out.c;
     activate(attrs.cell, s, at(projected, t), linear(s.before, in[WeightHh], in[BiasHh]), units);

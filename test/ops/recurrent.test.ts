@@ -117,6 +117,8 @@ describe('errors', () => {
 
   test('a length beyond the steps', async () => {
     const [y] = lstm(x, wi, wh, null, null, null, null, tensor([3n, 4n]))
-    await expect(y.data()).rejects.toThrow('row 1 is said to have 4 steps; expected 0 to 3')
+    await expect(y.data()).rejects.toThrow(
+      /(row 1 is said to have 4 steps|index 4 at position 1 is out of range).*; expected 0 to 3/,
+    )
   })
 })
