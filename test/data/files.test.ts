@@ -77,8 +77,7 @@ describe('fromCsv', () => {
       expect(record).toEqual({ v: 40_000 })
       break
     }
-    await new Promise(resolve => setTimeout(resolve, 20))
-    expect(openOn(path)).toBe(0)
+    await expect.poll(() => openOn(path)).toBe(0)
     expect(await dataset.skip(49_999).toArray()).toEqual([{ v: 49_999 }])
   })
 
