@@ -2,10 +2,12 @@
 // them anew) and for the gradient of the weights. bench_conv [BATCH [inference | weights]]
 #include <time.h>
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <random>
+#include <string>
 
 #include "bench/timing.h"
 #include "cpu/conv_packed.h"

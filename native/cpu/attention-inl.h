@@ -19,8 +19,6 @@ namespace anneal::cpu::HWY_NAMESPACE {
 constexpr int kPanel = kColumns<float>;
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
-inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// e^x by 2^n and a polynomial on [-ln 2 / 2, ln 2 / 2]: within 2 units in the last place; 0 below the normal numbers.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V expOf(D d, V x) {

@@ -19,7 +19,7 @@ constexpr int64_t kSharedWeights = 4 * 1024 * 1024;  // bytes of weights that ev
 /// Weights after the direct ones: [points, panels, channels in, N], points an odd number of lines apart.
 struct Weights {
   explicit Weights(const ConvShape& s)
-      : panels(ceilDiv(s.outChannels, N)), depth(s.inChannels), point((panels * depth * N / 16 | 1) * 16) {}
+      : panels(ceilDiv(s.outChannels, N)), depth(s.inChannels), point(oddLines(panels * depth * N)) {}
   int64_t at(int64_t p, int64_t panel, int64_t c) const { return p * point + (panel * depth + c) * N; }
   int64_t panels, depth, point;
 };
@@ -28,7 +28,7 @@ struct Weights {
 /// square's rows spread over a cache.
 struct Rows {
   Rows(float* data, int64_t squares, int64_t channels) : data(data), pitch(channels), point(step(squares, channels)) {}
-  static int64_t step(int64_t squares, int64_t channels) { return (squares * channels / 16 | 1) * 16; }
+  static int64_t step(int64_t squares, int64_t channels) { return oddLines(squares * channels); }
   static size_t size(int64_t squares, int64_t channels) { return size_t(kPoints * step(squares, channels)); }
   float* data;
   int64_t pitch, point;

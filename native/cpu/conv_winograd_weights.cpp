@@ -23,13 +23,24 @@ static_assert(kWide % kRows == 0 && kWide % L == 0);
 /// written of a square spreads over a cache.
 template <int64_t W>
 struct Panels {
-  Panels(int64_t squares, int64_t channels)
-      : squares(squares), point((ceilDiv(channels, W) * squares * W / 16 | 1) * 16) {}
-  size_t size() const { return size_t(kPoints * point); }
-  int64_t at(int64_t p, int64_t square, int64_t channel) const {
-    return p * point + (channel / W * squares + square) * W + channel % W;
+  Panels(Purpose purpose, int64_t squares, int64_t channels)
+      : squares(squares),
+        point(oddLines(ceilDiv(channels, W) * squares * W)),
+        data(workspace<float>(purpose, size_t(kPoints * point))) {}
+  float* at(int64_t p, int64_t square, int64_t channel) const {
+    return data + p * point + (channel / W * squares + square) * W + channel % W;
   }
   int64_t squares, point;
+  float* data;
+};
+
+/// Sums of products: [points, channels out, channels in].
+struct Sums {
+  Sums(int64_t out, int64_t in)
+      : in(in), point(oddLines(out * in)), data(workspace<float>(Purpose::Result, size_t(kPoints * point))) {}
+  float* at(int64_t p, int64_t o, int64_t c) const { return data + p * point + o * in + c; }
+  int64_t in, point;
+  float* data;
 };
 
 class WeightGradient {
@@ -52,60 +63,55 @@ class WeightGradient {
         kPoints * int64_t(sizeof(float)) * (ceilDiv(s_.inChannels, N) * N + ceilDiv(count, kWide) * kWide);
     const int64_t parts = ceilDiv(squares_.count, std::max<int64_t>(kTogether / bytes, 1));
     const int64_t step = ceilDiv(squares_.count, parts);
-    const int64_t point = (count * s_.inChannels / 16 | 1) * 16;
-    float* sums = workspace<float>(Purpose::Result, size_t(kPoints * point));
+    const Sums sums(count, s_.inChannels);
     for (int64_t i = 0; i < squares_.count; i += step) {
       const int64_t squares = std::min(step, squares_.count - i);
-      const Panels<N> image(squares, s_.inChannels);
-      const Panels<kWide> result(squares, count);
-      float* images = workspace<float>(Purpose::PackedA, image.size());
-      float* results = workspace<float>(Purpose::PackedB, result.size());
+      const Panels<N> image(Purpose::PackedA, squares, s_.inChannels);
+      const Panels<kWide> result(Purpose::PackedB, squares, count);
       parallelFor(squares, 1, [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end; ++q) {
-          readImage(i + q, q, image, images);
-          readResult(i + q, q, first, count, result, results);
+          readImage(i + q, q, image);
+          readResult(i + q, q, first, count, result);
         }
       });
-      multiply(count, image, images, result, results, i == 0 ? 0.0f : 1.0f, sums, point);
+      multiply(count, image, result, i == 0 ? 0.0f : 1.0f, sums);
     }
-    finish(first, count, sums, point);
+    finish(first, count, sums);
   }
 
-  void readImage(int64_t square, int64_t row, const Panels<N>& image, float* to) const {
+  void readImage(int64_t square, int64_t row, const Panels<N>& image) const {
     const float* at[kPoints];
     squares_.pixels(square, x_, zeros_.data(), at);
     for (int64_t c = 0; c < s_.inChannels; c += L)
-      transformPixels<kIn>(transformIn, at, c, to + image.at(0, row, c), image.point);
+      transformPixels<kIn>(transformIn, at, c, image.at(0, row, c), image.point);
   }
 
-  void readResult(int64_t square, int64_t row, int64_t first, int64_t count, const Panels<kWide>& result,
-                  float* to) const {
+  void readResult(int64_t square, int64_t row, int64_t first, int64_t count, const Panels<kWide>& result) const {
     const float* at[kOut * kOut];
     squares_.results(square, grad_, zeros_.data(), at);
     for (int64_t c = 0; c < count; c += L)
-      transformPixels<kOut>(transformResult, at, first + c, to + result.at(0, row, c), result.point);
+      transformPixels<kOut>(transformResult, at, first + c, result.at(0, row, c), result.point);
   }
 
   /// For each point a product of [channels out, squares] and [squares, channels in].
-  void multiply(int64_t count, const Panels<N>& image, const float* images, const Panels<kWide>& result,
-                const float* results, float beta, float* sums, int64_t point) const {
+  void multiply(int64_t count, const Panels<N>& image, const Panels<kWide>& result, float beta,
+                const Sums& sums) const {
     const int64_t across = ceilDiv(count, kWide), squares = image.squares;
     parallelTasks(kPoints * across, [&](int64_t task) {
       const int64_t p = task / across, o = task % across * kWide, rows = std::min(kWide, count - o);
       for (int64_t q = 0; q < squares; q += kDepth)
         for (int64_t c = 0; c < s_.inChannels; c += N) {
-          const Result<float> out{
-              .c = sums + p * point + o * s_.inChannels + c, .ldc = s_.inChannels, .beta = q == 0 ? beta : 1.0f};
+          const Result<float> out{.c = sums.at(p, o, c), .ldc = s_.inChannels, .beta = q == 0 ? beta : 1.0f};
           const int64_t depth = std::min(kDepth, squares - q), columns = std::min<int64_t>(N, s_.inChannels - c);
-          const float* a = results + result.at(p, q, o);
-          const float* b = images + image.at(p, q, c);
+          const float* a = result.at(p, q, o);
+          const float* b = image.at(p, q, c);
           if (columns > L) rowsByPanel<float, 2>(rows, depth, a, 1, kWide, b, N, columns, out);
           else rowsByPanel<float, 1>(rows, depth, a, 1, kWide, b, N, columns, out);
         }
     });
   }
 
-  void finish(int64_t first, int64_t count, const float* sums, int64_t point) {
+  void finish(int64_t first, int64_t count, const Sums& sums) {
     const Float d;
     parallelFor(count, 1, [&](int64_t begin, int64_t end) {
       Vec finite = hn::Zero(d);
@@ -113,7 +119,7 @@ class WeightGradient {
         float* to = dw_ + (first + o) * kTaps * kTaps * s_.inChannels;
         for (int64_t c = 0; c < s_.inChannels; c += L)
           transformSquare(
-              transformSums, [&](int i) { return hn::LoadU(d, sums + i * point + o * s_.inChannels + c); },
+              transformSums, [&](int i) { return hn::LoadU(d, sums.at(i, o, c)); },
               [&](int i, Vec value) {
                 finite = hn::MulAdd(value, hn::Zero(d), finite);
                 hn::StoreU(value, d, to + i * s_.inChannels + c);

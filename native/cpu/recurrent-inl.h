@@ -10,9 +10,9 @@
 #include <cstring>
 
 #include "cpu/gemm-inl.h"
-#include "cpu/parallel.h"
 #include "cpu/recurrent.h"
 #include "cpu/recurrent_cells-inl.h"
+#include "cpu/schedule.h"
 #include "cpu/workspace.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -22,8 +22,6 @@ namespace recurrent {
 inline constexpr int64_t kDepth = 256;  // of a product: a panel of the weights then fits into the first-level cache
 inline constexpr int64_t kShared = 128 * 1024;    // elements of weights that every thread may read whole at each step
 inline constexpr int64_t kStepGrain = 64 * 1024;  // multiplications of a step that are worth a thread
-
-inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// The part of the layer that a thread computes: rows of the batch by units.
 struct Part {

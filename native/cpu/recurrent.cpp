@@ -41,7 +41,7 @@ template <class T>
 struct PartSums {
   PartSums(const Part& part, int64_t weightRows)
       : first(part.row),
-        pitch((ceilDiv(weightRows * part.units(), 16) | 1) * 16),
+        pitch(oddLines(weightRows * part.units())),
         data(workspace<T>(Purpose::Scores, size_t(part.rows() * pitch))) {}
   T* row(int64_t n) const { return data + (n - first) * pitch; }
   int64_t first, pitch;
