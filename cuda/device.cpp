@@ -178,7 +178,7 @@ MemoryStats CudaDevice::memory() const {
 }
 
 void CudaDevice::quiesce() {
-  executor_.quiesce();
+  Executor::quiesce();
   quiesceRuntimeKernels();
 }
 

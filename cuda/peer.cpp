@@ -73,7 +73,9 @@ void CudaDevice::pull(CudaDevice& from, const Transfer& what) {
     computed->set_value(std::move(c));
   });
   executor_.enqueue([this, &from, what, computed] {
-    Computed c = computed->get_future().get();
+    std::future<Computed> coming = computed->get_future();
+    Executor::pause([&] { coming.wait(); });
+    Computed c = coming.get();
     if (!c.fault) {
       c.fault = attempt([&] {
         dependOn(from);

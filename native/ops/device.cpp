@@ -6,6 +6,7 @@
 #include "ops/views.h"
 #include "runtime/backend.h"
 #include "runtime/context.h"
+#include "runtime/executor.h"
 
 namespace anneal::ops {
 namespace {
@@ -28,7 +29,9 @@ void follow(Device& from, Device& to, const Tensor& x, const Tensor& out, std::f
     done->set_value(fault);
   });
   to.enqueue([out, copy = std::move(copy), done] {
-    const Fault fault = done->get_future().get();
+    std::future<Fault> coming = done->get_future();
+    Executor::pause([&] { coming.wait(); });
+    const Fault fault = coming.get();
     if (!fault) copy();
     out.impl()->storage->fault = fault;
   });

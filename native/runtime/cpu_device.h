@@ -24,7 +24,7 @@ class CpuDevice : public Device {
   void readNow(const std::byte* from, void* to, size_t bytes) override;
   void move(std::byte* to, const std::byte* from, size_t bytes) override;
   void synchronize() override { executor_.synchronize(); }
-  void quiesce() override { executor_.quiesce(); }
+  void quiesce() override { Executor::quiesce(); }
   bool idle() const override { return executor_.completed() == executor_.submitted(); }
 
  private:

@@ -1,5 +1,6 @@
 #include "runtime/executor.h"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 #include <thread>
@@ -9,10 +10,22 @@
 namespace anneal {
 namespace {
 
-thread_local const Executor* mine = nullptr;
+thread_local Executor* mine = nullptr;
 // A caller this far ahead of the stream waits: a loop that never awaits must not fill the memory with tasks.
 constexpr uint64_t kMostQueued = uint64_t(1) << 16;
 constexpr auto kSpin = std::chrono::microseconds(50);
+
+/// What all streams go by, because they wait for each other: once the process is to end, jobs begin, or go on, only
+/// while there are waiters. Whom they wait for does not matter.
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable opens;
+  std::vector<Executor*> all;
+  std::atomic<int> waiters{0};
+  std::atomic<bool> quiet{false};
+};
+/// Never destroyed, since threads wait at it until the process is gone.
+Gate& gate = *new Gate;
 
 }  // namespace
 
@@ -39,6 +52,10 @@ void runKernel(DeviceType device, const Row& row, const void* attrs, std::span<c
 }
 
 Executor::Executor(Hooks hooks) : hooks_(std::move(hooks)) {
+  {
+    std::lock_guard lock(gate.mutex);
+    gate.all.push_back(this);
+  }
   std::thread([this] { loop(); }).detach();
 }
 
@@ -46,18 +63,28 @@ bool Executor::here() const { return mine == this; }
 
 /// Waits until at most `left` jobs of those submitted so far are to be done.
 void Executor::await(uint64_t left) {
-  ++waiters_;
-  if (quiet_.load()) {
-    std::lock_guard running(running_);
-    resume_.notify_one();
+  ++gate.waiters;
+  if (gate.quiet.load()) {
+    std::lock_guard lock(gate.mutex);
+    gate.opens.notify_all();
   }
   {
     std::unique_lock lock(mutex_);
     uint64_t target = submitted_.load();
     progress_.wait(lock, [&] { return completed_.load() + left >= target; });
   }
-  --waiters_;
-  if (quiet_.load()) std::lock_guard running(running_);  // the task in hand ends before the caller goes on
+  --gate.waiters;
+  if (gate.quiet.load() && !mine) settle();
+}
+
+/// Waits until no stream has a job in hand that goes on.
+void Executor::settle() {
+  std::vector<Executor*> all;
+  {
+    std::lock_guard lock(gate.mutex);
+    all = gate.all;
+  }
+  for (Executor* e : all) std::lock_guard running(e->running_);
 }
 
 void Executor::push(Job&& job) {
@@ -76,8 +103,14 @@ void Executor::synchronize() {
 }
 
 void Executor::quiesce() {
-  quiet_.store(true);
-  std::lock_guard running(running_);
+  gate.quiet.store(true);
+  settle();
+}
+
+void Executor::pause(const std::function<void()>& wait) {
+  mine->running_.unlock();
+  wait();
+  mine->enter();
 }
 
 bool Executor::waitForWork() {
@@ -93,9 +126,22 @@ bool Executor::waitForWork() {
   return false;
 }
 
+/// Takes `running_`, when the gate is open.
+void Executor::enter() {
+  running_.lock();
+  while (gate.quiet.load() && gate.waiters.load() == 0) [[unlikely]] {
+      running_.unlock();
+      {
+        std::unique_lock lock(gate.mutex);
+        gate.opens.wait(lock, [] { return gate.waiters.load() > 0; });
+      }
+      running_.lock();
+    }
+}
+
 void Executor::run(Job& job) {
-  std::unique_lock running(running_);
-  if (quiet_.load()) resume_.wait(running, [&] { return waiters_.load() > 0; });
+  enter();
+  std::lock_guard running(running_, std::adopt_lock);
   if (job.function) job.function();
   else hooks_.run(job.task);
   job = {};
@@ -117,8 +163,8 @@ void Executor::loop() {
     }
     for (Job& job : batch) {
       run(job);
-      completed_.fetch_add(1);  // in one order with `waiters_`, or else a waiter that comes now could be missed
-      if (waiters_.load()) {
+      completed_.fetch_add(1);  // in one order with `waiters`, or else a waiter that comes now could be missed
+      if (gate.waiters.load()) {
         std::lock_guard lock(mutex_);
         progress_.notify_all();
       }

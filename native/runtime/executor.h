@@ -25,8 +25,11 @@ class Executor {
   void enqueue(std::function<void()> function) { push({{}, std::move(function)}); }
   /// Waits until all that was submitted has been run; does nothing on the thread itself.
   void synchronize();
-  /// See Device::quiesce.
-  void quiesce();
+  /// See Device::quiesce: of all streams.
+  static void quiesce();
+  /// Calls `wait` in a job, on whose thread it is, that has to wait for another stream. Meanwhile the job does not
+  /// count as running: the process may end.
+  static void pause(const std::function<void()>& wait);
   /// Whether the calling thread is this one.
   bool here() const;
   uint64_t submitted() const { return submitted_.load(std::memory_order_acquire); }
@@ -40,7 +43,9 @@ class Executor {
   void push(Job&& job);
   void await(uint64_t left);
   void loop();
+  void enter();
   void run(Job& job);
+  static void settle();
   bool waitForWork();
 
   const Hooks hooks_;
@@ -50,10 +55,7 @@ class Executor {
   std::atomic<size_t> queued_{0};
   std::atomic<uint64_t> submitted_{0}, completed_{0};
   std::atomic<bool> parked_{false};
-  std::atomic<int> waiters_{0};
-  std::mutex running_;  // held while a task runs
-  std::condition_variable resume_;
-  std::atomic<bool> quiet_{false};  // tasks run only while there are waiters
+  std::mutex running_;  // held while a job runs, but for its pauses
 };
 
 /// Runs the kernel that `row` has on `device`. A failure marks the outputs' blocks, and is handed on by kernels that

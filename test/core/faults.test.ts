@@ -1,9 +1,18 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { compile, indexSelect, synchronize, type Tensor, tensor, zeros } from 'anneal'
+import { compile, devices, indexSelect, synchronize, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test } from 'vitest'
+import { testDevice } from '../support/device'
 
+const execute = promisify(execFile)
+const names = testDevice === 'cpu' ? [] : devices().map(({ name }) => name)
+/** Devices between which values go to and fro, so that each waits for the other. */
+const pairs = names.slice(1).flatMap((name, i) => [
+  [names[i]!, name],
+  [name, names[i]!],
+])
 const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
 
 describe('a fault after queueing', () => {
@@ -134,6 +143,13 @@ describe('environments', () => {
       const run = () => execFileSync(process.execPath, [fixture('exit.cjs'), way], { encoding: 'utf8', stdio: 'pipe' })
       if (way === 'throw') expect(run).toThrow(/mine/)
       else expect(run()).toBe('queued\n')
+    }
+  })
+
+  test.each(pairs)('a process ends cleanly with copies between %s and %s in flight', async (...pair) => {
+    for (let i = 0; i < 4; i++) {
+      const ways = ['return', 'exit'].map(way => execute(process.execPath, [fixture('copies.cjs'), way, ...pair]))
+      for (const { stdout } of await Promise.all(ways)) expect(stdout).toBe('queued\n')
     }
   })
 
