@@ -1,4 +1,4 @@
-import { autocast, type LowDType } from '../autocast'
+import { type AutocastOptions, autocast } from '../autocast'
 import type { DeviceName } from '../device'
 import { AnnealError } from '../errors'
 import type { Module } from '../nn/module'
@@ -70,8 +70,8 @@ export function disposeAll(bundles: readonly (Bundle | undefined)[]): void {
 }
 
 /** Calls the model: a list of inputs as arguments, anything else as the only one. */
-export function forwardOf(model: Module, inputs: Bundle, dtype?: LowDType): Bundle {
-  if (dtype) return autocast(() => forwardOf(model, inputs), { dtype })
+export function forwardOf(model: Module, inputs: Bundle, precision?: AutocastOptions): Bundle {
+  if (precision) return autocast(() => forwardOf(model, inputs), precision)
   const output: unknown = Array.isArray(inputs) ? model.forward(...inputs) : model.forward(inputs)
   if (output instanceof Promise) {
     output.catch(() => {}) // what it may reject with is no news beside this error

@@ -1,4 +1,4 @@
-import type { LowDType } from '../autocast'
+import { type AutocastOptions, autocast } from '../autocast'
 import { AnnealError } from '../errors'
 import { resolveMetric } from '../metrics'
 import type { Metric } from '../metrics/metric'
@@ -15,15 +15,15 @@ export interface Compiled {
   readonly objective: Objective
   /** Whether steps are to run as captured graphs. */
   readonly capture: boolean
-  /** The dtype of the model's products, if not that of its inputs. */
-  readonly autocast: LowDType | undefined
+  /** What the model's products are computed in, if not what its inputs are. */
+  readonly autocast: AutocastOptions | undefined
   /** Metrics without batches, of one's own. */
   meters(): Meters
 }
 
 /** Checks and resolves how a model is to be trained; see `Module.compile`. */
 export function compile(model: Module, options: CompileOptions): Compiled {
-  const { optimizer: given, metrics = [], capture = true, autocast } = options
+  const { optimizer: given, metrics = [], capture = true, autocast: low } = options
   const optimizer = typeof given === 'string' ? resolveOptimizer(given) : given
   const own = new Set(model.parameters())
   if (!optimizer.attached) optimizer.attach([...own])
@@ -33,8 +33,16 @@ export function compile(model: Module, options: CompileOptions): Compiled {
       "compile: the optimizer has none of this model's parameters; make one of its own for each model",
     )
   }
+  const precision = typeof low === 'string' ? { dtype: low } : low
+  if (precision) autocast(() => {}, precision) // says what is wrong with it, if anything, here rather than in fit()
   const named = namedMetrics(metrics)
-  return { optimizer, objective: new Objective(options), capture, autocast, meters: () => new Meters(named.map(fresh)) }
+  return {
+    optimizer,
+    objective: new Objective(options),
+    capture,
+    autocast: precision,
+    meters: () => new Meters(named.map(fresh)),
+  }
 }
 
 type Metrics = readonly (string | Metric)[]

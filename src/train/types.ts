@@ -1,4 +1,4 @@
-import type { LowDType } from '../autocast'
+import type { AutocastOptions, LowDType } from '../autocast'
 import type { Dataset } from '../data'
 import type { LossFunction } from '../losses'
 import type { Metric } from '../metrics/metric'
@@ -38,8 +38,11 @@ export interface CompileOptions {
    * `forward` depends on state of its own that changes. Default: true; a model that cannot be captured runs without.
    */
   capture?: boolean
-  /** The 16-bit dtype in which the model's products are computed, as by `autocast` of the package. Default: none. */
-  autocast?: LowDType
+  /**
+   * The 16-bit dtype in which the model's products are computed, as by `autocast` of the package, or its options: `{ fp8: true }`
+   * computes those of linear layers in 8 bits. Default: none.
+   */
+  autocast?: LowDType | AutocastOptions
 }
 
 /**

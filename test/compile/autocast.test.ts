@@ -1,5 +1,6 @@
 import { autocast, compile, losses, manualSeed, nn, optim, Parameter, randomNormal, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
+import { codeOf } from '../support/thrown'
 import { flat } from '../support/values'
 
 describe('in mixed precision', () => {
@@ -75,15 +76,24 @@ test('a captured step does the same, and knows the mode that it is called in', a
   for (const [i, [value]] of plain.entries()) expect(captured[i]![0]).toBeCloseTo(value!, 3)
 })
 
-test('fit, evaluate and predict do so when asked', async () => {
+test.each([['bfloat16'], [{ fp8: true }]] as const)('fit, evaluate and predict do so when asked: %j', async low => {
   manualSeed(1)
   const model = new nn.Sequential(new nn.Linear(3, 16), new nn.Tanh(), new nn.Linear(16, 1))
-  model.compile({ optimizer: new optim.Adam({ lr: 0.02 }), loss: 'mse', autocast: 'bfloat16' })
+  model.compile({ optimizer: new optim.Adam({ lr: 0.02 }), loss: 'mse', autocast: low })
   const x = randomNormal([64, 3])
   const y = x.matmul(tensor([[1], [-2], [0.5]])).tanh()
   const history = await model.fit([x, y], { epochs: 30, progress: false })
   expect(history.metrics.loss!.at(-1)).toBeLessThan(0.2 * history.metrics.loss![0]!)
   expect((await model.evaluate([x, y])).loss).toBeLessThan(0.1)
-  expect(((await model.predict(x)) as Tensor).dtype).toBe('bfloat16')
+  const predicted = (await model.predict(x, { batchSize: 64 })) as Tensor
+  expect(predicted.dtype).toBe('bfloat16')
+  const options = typeof low === 'string' ? { dtype: low } : low
+  expect(await flat(predicted)).toEqual(await flat(autocast(() => model.forward(x), options)))
   expect(model.parameters().every(p => p.dtype === 'float32')).toBe(true)
+})
+
+test('what cannot be computed in is refused by compile', () => {
+  const model = new nn.Linear(3, 1)
+  for (const low of [{ fp8: true, dtype: 'float16' } as const, 'float32' as 'float16'])
+    expect(codeOf(() => model.compile({ optimizer: 'sgd', loss: 'mse', autocast: low }))).toBe('ERR_DTYPE')
 })
