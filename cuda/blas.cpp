@@ -4,17 +4,14 @@
 #include "device.h"
 
 #if defined(ANNEAL_CUDA_BLAS)
-#include <cublasLt.h>
-
-#include <array>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <vector>
+#include <span>
 
-#include "launch.h"
-#include "library.h"
-#include "runtime/float32.h"
+#include "blas_plan.h"
+#include "cpu/convert.h"
 
 namespace anneal::cuda {
 namespace {
@@ -23,93 +20,7 @@ constexpr size_t kWorkspace = size_t(32) << 20;
 constexpr int kCandidates = 8;
 constexpr double kWorthTiming = 1e8;  // scalar operations from which candidates are compared by running them
 
-/// The functions that are used, from whichever version is there.
-struct Functions {
-  Library library{"cuBLASLt",
-                  {"libcublasLt.so.13", "libcublasLt.so.12"},
-                  "pip install nvidia-cublas, or apt install libcublas-13-0"};
-  decltype(&cublasLtCreate) create = library.find<decltype(&cublasLtCreate)>("cublasLtCreate");
-  decltype(&cublasLtGetVersion) version = library.find<decltype(&cublasLtGetVersion)>("cublasLtGetVersion");
-  decltype(&cublasLtMatmul) matmul = library.find<decltype(&cublasLtMatmul)>("cublasLtMatmul");
-  decltype(&cublasLtMatmulDescCreate) describe =
-      library.find<decltype(&cublasLtMatmulDescCreate)>("cublasLtMatmulDescCreate");
-  decltype(&cublasLtMatmulDescDestroy) forget =
-      library.find<decltype(&cublasLtMatmulDescDestroy)>("cublasLtMatmulDescDestroy");
-  decltype(&cublasLtMatmulDescSetAttribute) set =
-      library.find<decltype(&cublasLtMatmulDescSetAttribute)>("cublasLtMatmulDescSetAttribute");
-  decltype(&cublasLtMatrixLayoutCreate) layout =
-      library.find<decltype(&cublasLtMatrixLayoutCreate)>("cublasLtMatrixLayoutCreate");
-  decltype(&cublasLtMatrixLayoutDestroy) forgetLayout =
-      library.find<decltype(&cublasLtMatrixLayoutDestroy)>("cublasLtMatrixLayoutDestroy");
-  decltype(&cublasLtMatrixLayoutSetAttribute) setLayout =
-      library.find<decltype(&cublasLtMatrixLayoutSetAttribute)>("cublasLtMatrixLayoutSetAttribute");
-  decltype(&cublasLtMatmulPreferenceCreate) prefer =
-      library.find<decltype(&cublasLtMatmulPreferenceCreate)>("cublasLtMatmulPreferenceCreate");
-  decltype(&cublasLtMatmulPreferenceDestroy) forgetPreference =
-      library.find<decltype(&cublasLtMatmulPreferenceDestroy)>("cublasLtMatmulPreferenceDestroy");
-  decltype(&cublasLtMatmulPreferenceSetAttribute) setPreference =
-      library.find<decltype(&cublasLtMatmulPreferenceSetAttribute)>("cublasLtMatmulPreferenceSetAttribute");
-  decltype(&cublasLtMatmulAlgoGetHeuristic) choose =
-      library.find<decltype(&cublasLtMatmulAlgoGetHeuristic)>("cublasLtMatmulAlgoGetHeuristic");
-};
-
-const Functions& lt() {
-  static const Functions functions;
-  return functions;
-}
-
-void checkLt(cublasStatus_t status, const char* what) {
-  require(status == CUBLAS_STATUS_SUCCESS, Code::Device, "cublasLt: ", what, " failed with status ", int(status));
-}
-
-cudaDataType_t typeOf(DType dtype) {
-  switch (dtype) {
-    case DType::Float64: return CUDA_R_64F;
-    case DType::Float16: return CUDA_R_16F;
-    case DType::BFloat16: return CUDA_R_16BF;
-    default: return CUDA_R_32F;
-  }
-}
-
-/// What distinguishes products from each other that one plan serves.
-using Key = std::array<int64_t, 16>;
-
-Key keyOf(const Product& p) {
-  const auto alignment = [](const void* at) { return int64_t(reinterpret_cast<uintptr_t>(at) & 15); };
-  return {
-      int64_t(p.dtype) | int64_t(fastFloat32Here()) << 8 | int64_t(p.scaleA != nullptr) << 9,
-      p.m,
-      p.n,
-      p.k,
-      p.lda,
-      p.ldb,
-      p.ldc,
-      p.batch,
-      p.strideA,
-      p.strideB,
-      p.strideC,
-      int64_t(p.transposeA) | int64_t(p.transposeB) << 1 | int64_t(p.bias != nullptr) << 2 | int64_t(p.beta != 0) << 3,
-      alignment(p.a),
-      alignment(p.b),
-      alignment(p.c),
-      alignment(p.bias)};
-}
-
-/// Descriptions that cuBLASLt wants of a product, and how it is to do it.
-struct Plan {
-  cublasLtMatmulDesc_t operation = nullptr;
-  cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
-  cublasLtMatmulAlgo_t algorithm{};
-  bool known = false;  // whether cuBLASLt takes it
-  Plan() = default;
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
-  ~Plan() {
-    if (operation) lt().forget(operation);
-    for (cublasLtMatrixLayout_t l : {a, b, c})
-      if (l) lt().forgetLayout(l);
-  }
-};
+using Plan = BlasPlan;
 
 /// cuBLASLt of one device.
 class Engine {
@@ -122,26 +33,29 @@ class Engine {
   }
 
   bool multiply(const Product& p) {
-    const Key key = keyOf(p);
-    auto [found, added] = plans_.try_emplace(key);
-    if (added) {
-      if (plans_.size() > kMostPlans) plans_.clear(), found = plans_.try_emplace(key).first;
-      found->second = std::make_unique<Plan>();
-      prepare(*found->second, p);
-    }
-    Plan& plan = *found->second;
-    if (!plan.known) return false;
-    bind(plan, p);
-    checkLt(run(plan, p, plan.algorithm), "a product");
+    const std::shared_ptr<Plan> plan = planFor(p);
+    if (!plan->known) return false;
+    bind(*plan, p);
+    checkLt(run(*plan, p, plan->algorithm), "a product");
     return true;
   }
 
  private:
   static constexpr size_t kMostPlans = 4096;
 
+  std::shared_ptr<Plan> planFor(const Product& p) {
+    const BlasKey key = keyOf(p);
+    if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
+    if (plans_.size() >= kMostPlans) plans_.clear();
+    auto plan = std::make_shared<Plan>();
+    plans_.emplace(key, plan);
+    if (const auto epilogue = epilogueOf(p)) prepare(*plan, p, *epilogue);
+    return plan;
+  }
+
   /// Row-major C = A B is, column by column, C' = B' A': the factors change places.
-  void prepare(Plan& plan, const Product& p) {
-    const cudaDataType_t type = typeOf(p.dtype);
+  void prepare(Plan& plan, const Product& p, cublasLtEpilogue_t epilogue) {
+    const cudaDataType_t type = blasTypeOf(p.dtype);
     const bool wide = p.dtype == DType::Float64;
     const cublasComputeType_t compute =
         wide ? CUBLAS_COMPUTE_64F
@@ -150,17 +64,15 @@ class Engine {
     const auto way = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
     set(plan, CUBLASLT_MATMUL_DESC_TRANSA, way(p.transposeB));
     set(plan, CUBLASLT_MATMUL_DESC_TRANSB, way(p.transposeA));
-    if (p.bias) {
-      set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-    }
+    set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    if (auxiliaryOf(p.epilogue)) set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.ldc);
     const bool fp8 = p.scaleA != nullptr;
     if (fp8) set(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t(1));
     const cudaDataType_t factors = fp8 ? CUDA_R_8F_E4M3 : type;
     plan.a = layout(factors, p.transposeB ? p.k : p.n, p.transposeB ? p.n : p.k, p.ldb, p.batch, p.strideB);
     plan.b = layout(factors, p.transposeA ? p.m : p.k, p.transposeA ? p.k : p.m, p.lda, p.batch, p.strideA);
     plan.c = layout(type, p.n, p.m, p.ldc, p.batch, p.strideC);
-    bind(plan, p);  // what is asked for without scales is another kernel
+    bind(plan, p);  // what is asked for without scales, or with other alignments, is another kernel
     choose(plan, p);
   }
 
@@ -192,21 +104,30 @@ class Engine {
     const auto alignment = [](const void* at) {
       return uint32_t(std::min<uintptr_t>(16, reinterpret_cast<uintptr_t>(at) & -reinterpret_cast<uintptr_t>(at)));
     };
-    const uint32_t a = alignment(p.b), b = alignment(p.a), c = alignment(p.c);
+    const uint32_t a = alignment(p.b), b = alignment(p.a), c = alignment(addedTo(p)), d = alignment(p.c);
     (void)lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &a, sizeof a);
     (void)lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &b, sizeof b);
     (void)lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &c, sizeof c);
-    (void)lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &c, sizeof c);
+    (void)lt().setPreference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &d, sizeof d);
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> results;
     int found = 0;
     const cublasStatus_t status = lt().choose(handle_, plan.operation, plan.a, plan.b, plan.c, plan.c, preference,
                                               kCandidates, results.data(), &found);
     lt().forgetPreference(preference);
-    plan.known = status == CUBLAS_STATUS_SUCCESS && found > 0;
+    if (status != CUBLAS_STATUS_SUCCESS) return;
+    const bool free = !capturing();
+    int kept = 0;
+    for (int i = 0; i < found; ++i)
+      if (p.epilogue.after != Epilogue::After::Relu || (free && keepsNaN(plan, p, results[size_t(i)].algo)))
+        results[size_t(kept++)] = results[size_t(i)];
+    plan.known = kept > 0;
     if (!plan.known) return;
     plan.algorithm = results[0].algo;
     const double work = 2.0 * double(p.m) * double(p.n) * double(p.k) * double(p.batch);
-    if (found > 1 && work >= kWorthTiming && !capturing()) time(plan, p, {results.data(), size_t(found)});
+    // C is written, so that only products that overwrite it are run.
+    if (!free || work < kWorthTiming || p.beta != 0) return;
+    const float joined = kept > 1 || !p.epilogue.empty() ? fastest(plan, p, {results.data(), size_t(kept)}) : 0.0f;
+    if (!p.epilogue.empty()) plan.known = joined <= timeApart(p);
   }
 
   static bool capturing() {
@@ -215,54 +136,87 @@ class Engine {
     return status != cudaStreamCaptureStatusNone;
   }
 
-  /// Runs the candidates, the first time that such a product is asked for, and keeps the fastest. C is written, so that
-  /// only products that overwrite it are run.
-  void time(Plan& plan, const Product& p, std::span<const cublasLtMatmulHeuristicResult_t> candidates) {
-    if (p.beta != 0) return;
+  /// Whether what is not a number stays that: a ReLU may be the larger of it and 0.
+  bool keepsNaN(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {
+    Product probe = p;
+    probe.alpha = std::numeric_limits<double>::quiet_NaN();
+    if (run(plan, probe, algorithm) != CUBLAS_STATUS_SUCCESS) return false;
+    alignas(8) std::byte first[8];
+    check(cudaMemcpyAsync(first, p.c, itemSize(p.dtype), cudaMemcpyDeviceToHost, stream()), "a copy");
+    check(cudaStreamSynchronize(stream()), "a product");
+    return visitType(p.dtype, [&]<class T>(TypeTag<T>) {
+      return std::isnan(cpu::convertTo<double>(*reinterpret_cast<const T*>(first)));
+    });
+  }
+
+  /// The least time, in milliseconds, of a few runs of what succeeds; 0 for none that does.
+  template <class F>
+  static float timeOf(F&& once) {
     cudaEvent_t begin, end;
     check(cudaEventCreate(&begin), "event");
     check(cudaEventCreate(&end), "event");
-    float best = 0;
-    for (const auto& candidate : candidates) {
-      if (run(plan, p, candidate.algo) != CUBLAS_STATUS_SUCCESS) continue;  // also warms up
-      float least = 0;
-      for (int i = 0; i < 3; ++i) {
-        check(cudaEventRecord(begin, stream()), "event");
-        if (run(plan, p, candidate.algo) != CUBLAS_STATUS_SUCCESS) break;
-        check(cudaEventRecord(end, stream()), "event");
-        check(cudaEventSynchronize(end), "event");
-        float took = 0;
-        check(cudaEventElapsedTime(&took, begin, end), "event");
-        if (i == 0 || took < least) least = took;
-      }
-      if (best == 0 || (least > 0 && least < best)) {
-        best = least;
-        plan.algorithm = candidate.algo;
-      }
+    float least = 0;
+    bool good = once();  // also warms up
+    for (int i = 0; i < 3 && good; ++i) {
+      check(cudaEventRecord(begin, stream()), "event");
+      if (!(good = once())) break;
+      check(cudaEventRecord(end, stream()), "event");
+      check(cudaEventSynchronize(end), "event");
+      float took = 0;
+      check(cudaEventElapsedTime(&took, begin, end), "event");
+      if (i == 0 || took < least) least = took;
     }
     (void)cudaEventDestroy(begin);
     (void)cudaEventDestroy(end);
+    return least;
+  }
+
+  /// Runs the candidates, the first time that such a product is asked for, and keeps the fastest. Its time.
+  float fastest(Plan& plan, const Product& p, std::span<const cublasLtMatmulHeuristicResult_t> candidates) {
+    float best = 0;
+    for (const auto& candidate : candidates) {
+      const float took = timeOf([&] { return run(plan, p, candidate.algo) == CUBLAS_STATUS_SUCCESS; });
+      if (took == 0 || (best > 0 && took >= best)) continue;
+      best = took;
+      plan.algorithm = candidate.algo;
+    }
+    return best;
+  }
+
+  /// The time of the product and then, in a pass of its own, what follows it.
+  float timeApart(const Product& p) {
+    const float took = timeOf([&] {
+      if (!multiply(p.plain())) return false;
+      p.finish();
+      return true;
+    });
+    return took > 0 ? took : std::numeric_limits<float>::infinity();
   }
 
   static void bind(Plan& plan, const Product& p) {
     if (p.bias) set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    if (const void* at = auxiliaryOf(p.epilogue)) set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, at);
     if (!p.scaleA) return;
     set(plan, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.scaleB);  // factors change places
     set(plan, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.scaleA);
   }
 
+  /// What C is added to.
+  static const void* addedTo(const Product& p) { return p.epilogue.residual ? p.epilogue.residual : p.c; }
+
   cublasStatus_t run(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {
-    const auto alpha = float(p.alpha), beta = float(p.beta);
+    const double added = p.epilogue.residual ? 1 : p.beta;
+    const auto alpha = float(p.alpha), beta = float(added);
     const bool wide = p.dtype == DType::Float64;
     const void *one = wide ? static_cast<const void*>(&p.alpha) : &alpha,
-               *two = wide ? static_cast<const void*>(&p.beta) : &beta;
-    return lt().matmul(handle_, plan.operation, one, p.b, plan.a, p.a, plan.b, two, p.c, plan.c, p.c, plan.c,
+               *two = wide ? static_cast<const void*>(&added) : &beta;
+    return lt().matmul(handle_, plan.operation, one, p.b, plan.a, p.a, plan.b, two, addedTo(p), plan.c, p.c, plan.c,
                        &algorithm, workspace_, kWorkspace, stream());
   }
 
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
-  std::map<Key, std::unique_ptr<Plan>> plans_;
+  std::map<BlasKey, std::shared_ptr<Plan>> plans_;
 };
 
 /// Of the device whose thread this is: only that thread uses it.

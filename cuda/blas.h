@@ -2,12 +2,14 @@
 #include <string>
 
 #include "cpu/gemm.h"
+#include "epilogue.h"
 
 namespace anneal::cuda {
 
 /// Does the products of a cpu::Gemm whose pointers are of the device: by cuBLASLt where it is there and takes them,
-/// else by a kernel of our own.
-void multiply(const cpu::Gemm& g);
+/// else by a kernel of our own. With an epilogue, C has no gaps and beta is 0. cuBLASLt rounds once where it computes
+/// both; elsewhere the bits are those of the operations one by one, but for the last places of activations.
+void multiply(const cpu::Gemm& g, const Epilogue& epilogue = {});
 
 /// Matrices as cuBLASLt knows them, but row-major: op(A) is m x k, op(B) k x n, C m x n.
 struct Product {
@@ -22,9 +24,21 @@ struct Product {
   const void* bias = nullptr;  // [n]
   // Where these are given, A and B are of 8 bits (e4m3), to be multiplied by the float32 numbers that lie there.
   const float *scaleA = nullptr, *scaleB = nullptr;
+  Epilogue epilogue;
+
+  /// Without its epilogue, into memory from where finish() goes on.
+  Product plain() const {
+    Product p = *this;
+    p.epilogue = {};
+    if (epilogue.before) p.c = epilogue.before;
+    return p;
+  }
+  /// What the epilogue makes of the results of plain().
+  void finish() const { finishProduct(dtype, plain().c, c, epilogue, batch * m * n); }
 };
 
-/// Does a product by cuBLASLt; false where the library is not there or does not take it.
+/// Does a product by cuBLASLt; false where the library is not there, does not take it, or is slower with the epilogue
+/// than a pass of its own.
 bool multiplyByLibrary(const Product& product);
 
 /// The library's version, or why it cannot be used and what to do.

@@ -1,6 +1,9 @@
 // Matrix products of any dtype and strides: the fallback of cuBLASLt, and what it does not do (integers, odd layouts).
+#include <cstdlib>
+
 #include "blas.h"
 #include "device.h"
+#include "epilogue.cuh"
 #include "index.h"
 #include "value.h"
 
@@ -19,6 +22,7 @@ struct Operands {
   void* c;
   int64_t m, n, k, aRow, aColumn, bRow, bColumn, ldc;
   double alpha, beta;
+  Epilogue epilogue;
 };
 
 template <class T>
@@ -35,7 +39,7 @@ __global__ void __launch_bounds__(kSide* kSide) multiplyTiles(Operands p, Walk<3
   int64_t base[3];
   batch.place(blockIdx.z, base);
   const T *a = static_cast<const T*>(p.a) + base[0], *b = static_cast<const T*>(p.b) + base[1];
-  T* c = static_cast<T*>(p.c) + base[2];
+  T *all = static_cast<T*>(p.c), *c = all + base[2];
   const int64_t row0 = int64_t(blockIdx.y) * kTile, column0 = int64_t(blockIdx.x) * kTile;
   const int x = int(threadIdx.x), y = int(threadIdx.y), me = y * kSide + x;
   Sum<T> sums[kEach][kEach] = {};
@@ -79,6 +83,15 @@ __global__ void __launch_bounds__(kSide* kSide) multiplyTiles(Operands p, Walk<3
       else to = cpu::convertTo<T>(sum);
     }
   }
+  if constexpr (!std::is_integral_v<T>) {
+    if (p.epilogue.empty()) return;
+      // Each thread goes once more through what it has just written itself.
+#pragma unroll 1
+    for (int i = 0; i < kEach * kEach; ++i) {
+      const int64_t row = row0 + y + i / kEach * kSide, column = column0 + x + i % kEach * kSide;
+      if (row < p.m && column < p.n) finishElement(p.epilogue, all, all, base[2] + row * p.ldc + column);
+    }
+  }
 }
 
 Walk<3, int64_t> walkOf(const cpu::Gemm& g) {
@@ -93,7 +106,7 @@ Walk<3, int64_t> walkOf(const cpu::Gemm& g) {
   return walk;
 }
 
-void multiplyByKernel(cpu::Gemm g) {
+void multiplyByKernel(cpu::Gemm g, const Epilogue& epilogue) {
   // A grid has at most 65535 layers: a larger batch is cut along its first axis, and along the others if need be.
   constexpr int64_t kMost = 65535;
   if (g.batch.product() > kMost) {
@@ -105,16 +118,17 @@ void multiplyByKernel(cpu::Gemm g) {
       cpu::Gemm part = g;
       part.a.data = static_cast<const std::byte*>(g.a.data) + size_t(i * aStep) * item;
       part.b.data = static_cast<const std::byte*>(g.b.data) + size_t(i * bStep) * item;
-      part.c = static_cast<std::byte*>(g.c) + size_t(i * cStep) * item;
+      const size_t done = size_t(i * cStep) * item;
+      part.c = static_cast<std::byte*>(g.c) + done;
       part.batch[0] = n;
       if (!single)
         for (Dims* d : {&part.batch, &part.aBatch, &part.bBatch, &part.cBatch}) d->erase(0);
-      multiplyByKernel(part);
+      multiplyByKernel(part, epilogue.from(done));
     }
     return;
   }
-  const Operands p{g.a.data, g.b.data,   g.bias,  g.c,        g.m,   g.n,     g.k,
-                   g.a.row,  g.a.column, g.b.row, g.b.column, g.ldc, g.alpha, g.beta};
+  const Operands p{g.a.data,   g.b.data, g.bias,     g.c,   g.m,     g.n,    g.k,     g.a.row,
+                   g.a.column, g.b.row,  g.b.column, g.ldc, g.alpha, g.beta, epilogue};
   const dim3 grid(blocksFor(g.n, kTile), blocksFor(g.m, kTile), unsigned(g.batch.product()));
   require(grid.y <= kMost, Code::Shape, "cuda: a product without cuBLASLt has at most ", kMost * kTile, " rows; got ",
           g.m);
@@ -158,19 +172,34 @@ bool evenBatch(const cpu::Gemm& g, Product& p) {
   return true;
 }
 
+/// Whether what follows products is to be a pass of its own: to find out which of both is to blame.
+bool choosesApart() {
+  const char* chosen = std::getenv("ANNEAL_CUDA_EPILOGUES");
+  return chosen && *chosen == '0';
+}
+
 }  // namespace
 
-void multiply(const cpu::Gemm& g) {
+void multiply(const cpu::Gemm& g, const Epilogue& epilogue) {
   if (g.m == 0 || g.n == 0 || g.batch.product() == 0) return;
   Product p{.dtype = g.dtype, .m = g.m, .n = g.n, .k = g.k, .a = g.a.data, .b = g.b.data, .c = g.c};
   p.ldc = g.ldc;
   p.alpha = g.alpha;
   p.beta = g.beta;
   p.bias = g.bias;
+  p.epilogue = epilogue;
   const bool regular = g.k > 0 && isFloat(g.dtype) && layoutOf(g.a, g.m, g.k, p.lda, p.transposeA) &&
                        layoutOf(g.b, g.k, g.n, p.ldb, p.transposeB) && evenBatch(g, p);
-  if (regular && multiplyByLibrary(p)) return;
-  multiplyByKernel(g);
+  p.batch = g.batch.product();
+  const bool apart = !epilogue.empty() && choosesApart();
+  if (regular && !apart && multiplyByLibrary(p)) return;
+  if (epilogue.empty()) return multiplyByKernel(g, {});
+  if (regular && multiplyByLibrary(p.plain())) return p.finish();
+  if (!apart) return multiplyByKernel(g, epilogue);
+  cpu::Gemm plain = g;
+  plain.c = p.plain().c;
+  multiplyByKernel(plain, {});
+  p.finish();
 }
 
 }  // namespace anneal::cuda

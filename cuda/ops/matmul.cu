@@ -1,6 +1,7 @@
-// matmul and linear.
+// matmul and linear, also with what follows them.
 #include "blas.h"
 #include "copy.h"
+#include "graph/passes/epilogues.h"
 #include "op/define.h"
 #include "ops/linear.h"
 #include "ops/products.h"
@@ -19,24 +20,42 @@ struct Factor {
   }
 };
 
-void matmulCuda(const Call<None>& call) {
-  if (call.out[0].size() == 0) return;
-  const Factor left(call.in[0]), right(call.in[1]);
-  const Matrices a = Matrices::of(left.view);
+void multiplyMatrices(std::span<const View> in, const View& out, const void* bias, const Epilogue& epilogue) {
+  if (out.size() == 0) return;
+  const Factor left(in[0]), right(in[1]);
   Matrices b = Matrices::of(right.view);
   if (right.view.shape.rank() == 1) b = b.transposed();
-  multiply(ops::productOf(a, b, call.out[0]));
+  cpu::Gemm g = ops::productOf(Matrices::of(left.view), b, out);
+  g.bias = bias;
+  multiply(g, epilogue);
 }
 
-void linearCuda(const Call<None>& call) {
-  if (call.out[0].size() == 0) return;
-  const Factor x(call.in[0]), weight(call.in[1]);
-  cpu::Gemm g = ops::productOf(Matrices::of(x.view), Matrices::of(weight.view).transposed(), call.out[0]);
-  std::optional<Prepared> bias;
-  if (call.in.size() > 2 && call.in[2].defined) g.bias = bias.emplace(call.in[2], call.in[2].dtype).view().data();
-  multiply(g);
+/// `bias` stands for one that is not among the inputs.
+void multiplyLinear(std::span<const View> in, const View& out, const void* bias, const Epilogue& epilogue) {
+  if (out.size() == 0) return;
+  const Factor x(in[0]), weight(in[1]);
+  cpu::Gemm g = ops::productOf(Matrices::of(x.view), Matrices::of(weight.view).transposed(), out);
+  std::optional<Prepared> own;
+  g.bias = in.size() > 2 && in[2].defined ? own.emplace(in[2], in[2].dtype).view().data() : bias;
+  multiply(g, epilogue);
 }
 
+void matmulCuda(const Call<None>& call) { multiplyMatrices(call.in, call.out[0], nullptr, {}); }
+void linearCuda(const Call<None>& call) { multiplyLinear(call.in, call.out[0], nullptr, {}); }
+
+void withEpilogueCuda(const Call<passes::WithEpilogue>& call) {
+  const passes::WithEpilogue& a = call.attrs;
+  const passes::ProductForm& form = a.form.value();
+  const auto input = [&](int r) { return r < 0 ? nullptr : call.in[a.inputs + size_t(r) - 1].data(); };
+  const Epilogue epilogue{.after = form.after,
+                          .residual = input(form.residual),
+                          .before = form.before < 0 ? nullptr : call.out[size_t(form.before)].data(),
+                          .other = input(form.other)};
+  const auto multiplyAll = a.row == &ops::linear.row() ? multiplyLinear : multiplyMatrices;
+  multiplyAll(call.in.first(a.inputs), call.out[size_t(form.result)], input(form.bias), epilogue);
+}
+
+const Implement<passes::WithEpilogue> withEpilogueOnCuda("fusedEpilogue", DeviceType::Cuda, withEpilogueCuda);
 const Implement<None> matmulOnCuda("matmul", DeviceType::Cuda, matmulCuda);
 const Implement<None> linearOnCuda("linear", DeviceType::Cuda, linearCuda);
 

@@ -5,7 +5,6 @@
 export const cudaMissing: readonly string[] = [
   'foldNormBias',
   'foldNormWeight',
-  'fusedEpilogue',
   'fusedNorm',
   'fusedReduction',
   'packConv',

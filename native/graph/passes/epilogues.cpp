@@ -1,3 +1,5 @@
+#include "graph/passes/epilogues.h"
+
 #include <algorithm>
 
 #include "cpu/fused_blocks.h"
@@ -24,11 +26,13 @@ void rowsGradient(const void* attrs, std::span<const View> in, std::span<const V
   ops::rowsGradientCpu({*static_cast<const ops::NormalizeRows*>(attrs), in, out}, &then);
 }
 
-Producer producerOf(const Operation& op) {
-  if (op.row == &ops::linear.row()) return multiply<ops::linearProduct>;
-  if (op.row == &ops::matmul.row()) return multiply<ops::matmulProduct>;
-  return op.row == &ops::normalizeRowsGradient.row() ? rowsGradient : nullptr;
+Producer producerOf(const Row* row) {
+  if (row == &ops::linear.row()) return multiply<ops::linearProduct>;
+  if (row == &ops::matmul.row()) return multiply<ops::matmulProduct>;
+  return row == &ops::normalizeRowsGradient.row() ? rowsGradient : nullptr;
 }
+
+bool isProduct(const Operation& op) { return op.row == &ops::linear.row() || op.row == &ops::matmul.row(); }
 
 /// The columns of the matrix that the result is for the kernel.
 int64_t widthOf(const Operation& op) {
@@ -39,16 +43,6 @@ int64_t widthOf(const Operation& op) {
   return shape.slice(shape.rank() - int(axes), shape.rank()).product();
 }
 
-/// An operation and the chain of elementwise ones that reads its first result. Inputs: those of the operation, then the
-/// others of the chain. Outputs: those of the chain, then the others of the operation.
-struct WithEpilogue {
-  Producer producer = nullptr;
-  AttrsRef attrs;
-  size_t inputs = 0;  // of the operation
-  int64_t width = 0;  // of the matrix that it makes block by block
-  cpu::Chain chain;   // register 0 is the result
-};
-
 void withEpilogueCpu(const Call<WithEpilogue>& call) {
   const WithEpilogue& a = call.attrs;
   const size_t chained = a.chain.outputs.size();
@@ -58,24 +52,18 @@ void withEpilogueCpu(const Call<WithEpilogue>& call) {
   std::vector<View> out{call.out[size_t(place)]};
   out.insert(out.end(), call.out.begin() + int64_t(chained), call.out.end());
   const cpu::ChainOnBlocks chain(a.chain, call.in.subspan(a.inputs), call.out.first(chained), a.width);
-  a.producer(a.attrs.get(), call.in.first(a.inputs), out, chain);
+  producerOf(a.row)(a.attrs.get(), call.in.first(a.inputs), out, chain);
 }
 
-const Op<WithEpilogue> withEpilogue({.name = "fusedEpilogue",
-                                     .doc = "An operation with elementwise ones on its results while these are in "
-                                            "cache; made when a graph is planned.",
-                                     .inputs = {"tensors..."},
-                                     .outputs = {"results..."},
-                                     .nonDifferentiable = true,
-                                     .method = false,
-                                     .internal = true,
-                                     .anyStrides = true});
 const Implement<WithEpilogue> withEpilogueOnCpu("fusedEpilogue", DeviceType::Cpu, withEpilogueCpu);
 
 class Epilogues {
  public:
   explicit Epilogues(Graph& graph)
-      : graph_(graph), uses_(graph), chainOf_(graph.operations.size(), -1), producerOf_(graph.operations.size(), -1) {}
+      : graph_(graph), uses_(graph), chainOf_(graph.operations.size(), -1), producerOf_(graph.operations.size(), -1) {
+    place_.resize(graph.operations.size());
+    std::iota(place_.begin(), place_.end(), 0);
+  }
 
   void run() {
     for (size_t i = 0; i < graph_.operations.size(); ++i) {
@@ -83,22 +71,27 @@ class Epilogues {
       if (producer < 0) continue;
       chainOf_[size_t(producer)] = int(i);
       producerOf_[i] = producer;
+      place_[size_t(producer)] = place_[i] = early(producer, int(i)) ? producer : int(i);
     }
     std::vector<Operation> rest;
-    for (size_t i = 0; i < graph_.operations.size(); ++i) {
-      if (chainOf_[i] >= 0) continue;
-      if (producerOf_[i] < 0) rest.push_back(std::move(graph_.operations[i]));
-      else rest.push_back(join(at(producerOf_[i]), asChain(at(int(i))), int(i)));
+    for (int i = 0; i < int(graph_.operations.size()); ++i) {
+      const int chain = chainOf_[size_t(i)] >= 0 ? chainOf_[size_t(i)] : i, producer = producerOf_[size_t(chain)];
+      if (place_[size_t(i)] != i) continue;
+      rest.push_back(producer < 0 ? graph_.operations[size_t(i)] : join(at(producer), at(chain), chain));
     }
     graph_.operations = std::move(rest);
   }
 
  private:
   const Operation& at(int i) const { return graph_.operations[size_t(i)]; }
+  bool onGpu() const { return graph_.device->type() != DeviceType::Cpu; }
+  static bool isElementwise(const Operation& op) {
+    return op.row == &joined.row() || (op.row->pointwise && op.out().size() == 1);
+  }
 
   /// The last operation among those that a chain reads from which it may take over; or -1.
   int findProducer(int i) const {
-    if (graph_.device->type() != DeviceType::Cpu || !isChain(graph_, at(i))) return -1;
+    if (!(onGpu() ? isElementwise(at(i)) : isChain(graph_, at(i)))) return -1;
     int found = -1;
     for (const Operand& o : at(i).in()) {
       const int writer = o.value < 0 ? -1 : uses_.writer[size_t(o.value)];
@@ -108,7 +101,8 @@ class Epilogues {
   }
 
   bool suits(int producer, int chain) const {
-    if (chain - producer > kReach || chainOf_[size_t(producer)] >= 0 || !producerOf(at(producer))) return false;
+    if (chain - producer > kReach || chainOf_[size_t(producer)] >= 0 || !producerOf(at(producer).row)) return false;
+    if (!early(producer, chain) && updatedBetween(producer, chain)) return false;
     const int value = at(producer).out()[0].value;
     const Value& v = graph_.values[size_t(value)];
     if (v.spec != graph_.values[size_t(at(chain).out()[0].value)].spec || v.spec.shape.rank() == 0) return false;
@@ -123,7 +117,32 @@ class Epilogues {
     for (const Operand& o : at(producer).out())
       for (int reader : uses_.readers[size_t(o.value)])
         if (reader < chain || (reader == chain && o.value != value)) return false;
-    return read;
+    return read && (!onGpu() || takesForm(at(producer), at(chain), chain));
+  }
+
+  /// Whether all that the chain reads beside the result is there when the producer begins: then both are done at the
+  /// place of the producer, else at that of the chain.
+  bool early(int producer, int chain) const {
+    return std::all_of(at(chain).in().begin(), at(chain).in().end(), [&](const Operand& o) {
+      const int writer = o.value < 0 ? -1 : uses_.writer[size_t(o.value)];
+      return writer == producer || writer < 0 || place_[size_t(writer)] < producer;
+    });
+  }
+
+  /// Whether a parameter that the producer reads is updated before the chain: the update could not be made in place.
+  bool updatedBetween(int producer, int chain) const {
+    return std::any_of(at(producer).in().begin(), at(producer).in().end(), [&](const Operand& o) {
+      if (o.value < 0 || graph_.values[size_t(o.value)].kind != Value::Kind::Cell) return false;
+      const int written = graph_.cells[size_t(graph_.values[size_t(o.value)].index)].written;
+      const int writer = written < 0 ? -1 : uses_.writer[size_t(written)];
+      return writer > producer && writer < chain;
+    });
+  }
+
+  /// Whether a GPU's products take the chain over.
+  bool takesForm(const Operation& producer, const Operation& chained, int at) const {
+    std::vector<Operand> others;
+    return isProduct(producer) && attrsOf(producer, chained, at, others).form;
   }
 
   bool escapes(int value, int chain) const {
@@ -132,25 +151,43 @@ class Epilogues {
            std::any_of(readers.begin(), readers.end(), [&](int reader) { return reader != chain; });
   }
 
+  /// What both are as one; `others` gets the inputs of the chain beside the result.
+  WithEpilogue attrsOf(const Operation& producer, const Operation& chained, int at,
+                       std::vector<Operand>& others) const {
+    const int made = producer.out()[0].value;
+    WithEpilogue all{
+        .row = producer.row, .attrs = producer.attrs, .inputs = producer.inputs, .width = widthOf(producer)};
+    all.chain = after(made, asChain(chained), others);
+    if (escapes(made, at)) all.chain.outputs.insert(all.chain.outputs.begin(), 0);
+    if (onGpu()) all.form = formOf(producer, all, others);
+    return all;
+  }
+
+  static std::optional<ProductForm> formOf(const Operation& producer, const WithEpilogue& all,
+                                           const std::vector<Operand>& others) {
+    std::vector<View> in;
+    for (const Operand& o : others) {
+      in.push_back(o.view);
+      if (o.value < 0) return std::nullopt;  // a literal
+    }
+    auto form = productForm(all.chain, in, producer.out()[0].view, all.width);
+    if (form && form->bias >= 0 && producer.inputs > 2 && producer.in()[2].view.defined) return std::nullopt;
+    return form;
+  }
+
   Operation join(const Operation& producer, const Operation& chained, int at) const {
     const Operand& made = producer.out()[0];
-    auto attrs = std::make_shared<WithEpilogue>();
-    attrs->producer = producerOf(producer);
-    attrs->attrs = producer.attrs;
-    attrs->inputs = producer.inputs;
-    attrs->width = widthOf(producer);
+    std::vector<Operand> others;
+    auto attrs = std::make_shared<WithEpilogue>(attrsOf(producer, chained, at, others));
     Operation all{.row = &withEpilogue.row(), .attrs = attrs, .region = chained.region};
     all.operands.assign(producer.in().begin(), producer.in().end());
-    attrs->chain = after(made.value, chained, all.operands);
+    all.operands.insert(all.operands.end(), others.begin(), others.end());
     all.inputs = all.operands.size();
-    if (escapes(made.value, at)) {
-      attrs->chain.outputs.insert(attrs->chain.outputs.begin(), 0);
-      all.operands.push_back(made);
-    }
+    if (escapes(made.value, at)) all.operands.push_back(made);
     all.operands.insert(all.operands.end(), chained.out().begin(), chained.out().end());
     all.operands.insert(all.operands.end(), producer.out().begin() + 1, producer.out().end());
     all.cost = producer.cost + chained.cost;
-    all.note = producer.row->name + " " + chained.note;
+    all.note = producer.row->name + " " + (chained.row == &joined.row() ? chained.note : chained.row->name);
     return all;
   }
 
@@ -179,9 +216,20 @@ class Epilogues {
   Graph& graph_;
   const Uses uses_;
   std::vector<int> chainOf_, producerOf_;  // what an operation is joined with; -1: nothing
+  std::vector<int> place_;                 // where it will stand
 };
 
 }  // namespace
+
+const Op<WithEpilogue> withEpilogue({.name = "fusedEpilogue",
+                                     .doc = "An operation with elementwise ones on its results while these are in "
+                                            "cache; made when a graph is planned.",
+                                     .inputs = {"tensors..."},
+                                     .outputs = {"results..."},
+                                     .nonDifferentiable = true,
+                                     .method = false,
+                                     .internal = true,
+                                     .anyStrides = true});
 
 void fuseEpilogues(Graph& graph) { Epilogues(graph).run(); }
 
