@@ -13,8 +13,6 @@ namespace tiles {
 constexpr int64_t kDepth = 256;       // of a product's part: its weights fit into half of the first-level cache
 constexpr int64_t kTaskPixels = 216;  // of a task: what it reads of the image fits into the second-level cache
 
-constexpr int64_t kFewTiles = 24;  // with which the next part's weights would not come by themselves in time
-
 /// The image as taps see it. Where it has few channels, it is a padded copy, and the taps along a line are one.
 struct Image {
   ConvShape s;
@@ -63,16 +61,20 @@ Image imageOf(ConvShape s, const float* x) {
   return {s, padded, s.inChannels, joined};
 }
 
+/// Where tile `i` of `count` pixels begins: in equal parts, since tiles of one or two pixels take as long as of four.
+int64_t tileBegin(int64_t count, int64_t i) { return count * i / ceilDiv(count, kPixels); }
+
 /// The addresses of all taps of output pixels [first, first + count): [tile, tap, kPixels].
 void addresses(const Image& image, const float* zeros, int64_t first, int64_t count, const float** to) {
   const ConvShape& s = image.s;
   const Taps at(s);
   const int64_t taps = image.taps();
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0, tile = 0; i < count; ++i) {
+    if (i == tileBegin(count, tile + 1)) ++tile;
     const int64_t p = first + i, w = p % s.out[2], h = p / s.out[2] % s.out[1],
                   d = p / (s.out[2] * s.out[1]) % s.out[0];
     const int64_t n = p / s.out.product();
-    const float** out = to + i / kPixels * taps * kPixels + i % kPixels;
+    const float** out = to + tile * taps * kPixels + i - tileBegin(count, tile);
     for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
       const int64_t id = at.place(0, d, kd);
       for (int64_t kh = 0; kh < s.kernel[1]; ++kh) {
@@ -158,14 +160,14 @@ class Convolution {
             int64_t columns, TileEnd end) const {
     const int64_t size = taps * depth * kChannels, tiles = ceilDiv(count, kPixels);
     const float* next = weights + size;
-    const bool few = tiles < kFewTiles;
     for (int64_t i = 0; i < tiles; ++i) {
-      for (int64_t line = size * i / tiles / 16; few && line < size * (i + 1) / tiles / 16; ++line)
+      for (int64_t line = size * i / tiles / 16; line < size * (i + 1) / tiles / 16; ++line)
         __builtin_prefetch(next + line * 16, 0, 2);
-      convTileOf(std::min<int64_t>(kPixels, count - i * kPixels), rows, taps, from, depth, weights, columns, end);
+      const int64_t pixels = tileBegin(count, i + 1) - tileBegin(count, i);
+      convTileOf(pixels, rows, taps, from, depth, weights, columns, end);
       rows += taps_ * kPixels;
-      end.y += kPixels * out_;
-      if (end.residual) end.residual += kPixels * out_;
+      end.y += pixels * out_;
+      if (end.residual) end.residual += pixels * out_;
     }
   }
 

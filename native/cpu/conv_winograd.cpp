@@ -14,6 +14,7 @@ namespace anneal::cpu::HWY_NAMESPACE {
 namespace winograd {
 
 constexpr int64_t kPrivate = 448 * 1024;             // bytes of the squares that one thread takes through all steps
+constexpr int64_t kFew = 4 * kRows;  // squares with which the next panel of weights would not come by itself in time
 constexpr int64_t kSharedWeights = 4 * 1024 * 1024;  // bytes of weights that every thread may read by itself
 
 /// Weights after the direct ones: [points, panels, channels in, N], points an odd number of lines apart.
@@ -90,10 +91,11 @@ class Convolution {
       const int64_t point = task / splits, part = task % splits;
       for (int64_t j = panels * part / splits; j < panels * (part + 1) / splits; ++j)
         for (int64_t p = 0; p < depth; p += kDepth) {
-          const int64_t columns = std::min<int64_t>(N, s_.outChannels - j * N);
-          rowsByPanel<float>(count, std::min(kDepth, depth - p), in.data + point * in.point + p, in.pitch, 1,
-                             weights_ + at.at(point, j, p), N, columns,
-                             Result<float>{out.data + point * out.point + j * N, out.pitch, 1, p ? 1.0f : 0.0f});
+          const float *rows = in.data + point * in.point + p, *panel = weights_ + at.at(point, j, p);
+          const int64_t columns = std::min<int64_t>(N, s_.outChannels - j * N), length = std::min(kDepth, depth - p);
+          const Result<float> to{out.data + point * out.point + j * N, out.pitch, 1, p ? 1.0f : 0.0f};
+          if (count <= kFew) rowsByPanel<float, 2, true>(count, length, rows, in.pitch, 1, panel, N, columns, to);
+          else rowsByPanel<float>(count, length, rows, in.pitch, 1, panel, N, columns, to);
         }
     });
   }
