@@ -68,8 +68,13 @@ std::array<const T*, 3> pointers(const Operands& in) {
   return out;
 }
 
+constexpr int64_t kFewChannels = 16;  // up to which oneDNN's kernels for images are ahead of own ones (bench_conv)
+
 /// Whether own kernels with packed weights take it; everything else is for those that read the weights as they lie.
-bool packs(const ConvShape& s) { return s.groups == 1 && s.work() > kSmallConv; }
+bool packs(const ConvShape& s) {
+  const bool image = s.inChannels < kFewChannels && ConvOneDnn::takes(DType::Float32);
+  return s.groups == 1 && s.work() > kSmallConv && !image;
+}
 
 /// The own way that suits a shape of three spatial axes.
 template <class T>
