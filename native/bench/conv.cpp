@@ -104,7 +104,7 @@ void measureInference(const Case& c, int64_t batch) {
 
 void measureWeights(const Case& c, int64_t batch) {
   const cpu::ConvShape s = shapeOf(c, batch);
-  const bool winograd = cpu::ConvWinograd::takes(s);
+  const bool winograd = cpu::ConvWinograd::takesWeights(s);
   const int64_t size = s.outChannels * s.depth();
   Values x = randomValues(batch * s.in.product() * s.inChannels),
          grad = randomValues(batch * s.out.product() * s.outChannels), y(size), z(size);

@@ -96,7 +96,7 @@ struct ConvOwn {
   static void weights(const ConvShape& s, const T* x, const T* grad, T* dw) {
     if (direct(s)) return ConvDirect<T>::weights(s, x, grad, dw);
     if constexpr (std::is_same_v<T, float>)
-      if (ConvWinograd::takes(s)) return ConvWinograd::weights(s, x, grad, dw);
+      if (ConvWinograd::takesWeights(s)) return ConvWinograd::weights(s, x, grad, dw);
     ConvGemm<T>::weights(s, x, grad, dw);
   }
 };
@@ -131,7 +131,7 @@ const View kNone{.defined = false};
 const bool kNarrow = !(hwy::SupportedTargets() & HWY_AVX3);
 
 bool ownWeights(const ConvShape& s) {
-  return kNarrow && s.groups == 1 && s.work() > 1e7 && (s.inChannels >= 64 || ConvWinograd::takes(expanded(s)));
+  return kNarrow && s.groups == 1 && s.work() > 1e7 && (s.inChannels >= 64 || ConvWinograd::takesWeights(expanded(s)));
 }
 
 }  // namespace

@@ -29,16 +29,20 @@ struct ConvTiles {
   static void run(const ConvShape& s, const float* x, const float* packed, const ConvEnd& end, float* y);
 };
 
-/// 3 x 3 kernels that step by 1, four times four results at once: Winograd's F(4 x 4, 3 x 3) (Lavin and Gray, "Fast
-/// Algorithms for Convolutional Neural Networks", 2015) with the points 0, 1/sqrt(2), -1/sqrt(2), sqrt(2), -sqrt(2) and
-/// infinity, which lose the least. Where a result is not finite, ConvTiles' way decides it.
+/// 3 x 3 kernels that step by 1, several results at once: Winograd's F(4 x 4, 3 x 3) (Lavin and Gray, "Fast Algorithms
+/// for Convolutional Neural Networks", 2015) with the points 0, 1/sqrt(2), -1/sqrt(2), sqrt(2), -sqrt(2) and infinity,
+/// which lose the least; or F(2 x 2, 3 x 3), where there are few squares for so many weights. Where a result is not
+/// finite, ConvTiles' way decides it.
 struct ConvWinograd {
-  /// Whether the shape is one of those, and this is the faster way.
-  static bool takes(const ConvShape& s);
+  /// The side, 4 or 2, of the squares of results that are best made at once; 1 where this is not the faster way.
+  static int results(const ConvShape& s);
+  static bool takes(const ConvShape& s) { return results(s) > 1; }
   static int64_t packedSize(const ConvShape& s);
   static void pack(const ConvShape& s, const Filter& weight, float* packed);
   static void run(const ConvShape& s, const float* x, const float* packed, const ConvEnd& end, float* y);
-  /// The gradient of the weight [channels out, taps, channels in]. Where it is not finite, ConvGemm's way decides it.
+  /// The gradient of the weight [channels out, taps, channels in], by F(4 x 4, 3 x 3). Where it is not finite,
+  /// ConvGemm's way decides it.
+  static bool takesWeights(const ConvShape& s);
   static void weights(const ConvShape& s, const float* x, const float* grad, float* dw);
 };
 

@@ -1,4 +1,5 @@
-// The transforms of Winograd's convolution F(4 x 4, 3 x 3), compiled once for each instruction set.
+// The transforms of Winograd's convolutions F(4 x 4, 3 x 3) and F(2 x 2, 3 x 3), compiled once for each instruction
+// set. A function's arrays tell the two apart: six points on a line, or four.
 #if defined(ANNEAL_CPU_CONV_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ANNEAL_CPU_CONV_WINOGRAD_INL_H_
 #undef ANNEAL_CPU_CONV_WINOGRAD_INL_H_
@@ -14,9 +15,13 @@ HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 namespace winograd {
 
-constexpr int kOut = 4, kIn = 6, kTaps = 3,
-              kPoints = kIn * kIn;  // a square of results comes from a square of the image
-constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;  // the points but 0 and infinity, and minus them
+/// A square of Out x Out results comes from a square of kIn x kIn of the image, by as many points.
+template <int Out>
+struct Sides {
+  static constexpr int kOut = Out, kIn = Out + 2, kPoints = kIn * kIn;
+};
+constexpr int kTaps = 3;
+constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;  // six points but 0 and infinity, and minus them
 
 using Float = hn::ScalableTag<float>;
 using Vec = hn::Vec<Float>;
@@ -27,7 +32,9 @@ constexpr int64_t kDepth = 256;                  // of a product: a panel of thi
 constexpr int64_t kTogether = 20 * 1024 * 1024;  // bytes of transformed squares that all threads take together
 
 /// Squares of the result, counted over the batch.
-struct Squares {
+template <int Out>
+struct Squares : Sides<Out> {
+  using Sides<Out>::kOut, Sides<Out>::kIn, Sides<Out>::kPoints;
   explicit Squares(const ConvShape& s)
       : s(s),
         down(ceilDiv(s.out[1], kOut)),
@@ -58,8 +65,8 @@ struct Squares {
   int64_t down, across, count;
 };
 
-/// B^T d for one line of six.
-HWY_INLINE void transformIn(const Vec (&d)[kIn], Vec (&v)[kIn]) {
+/// B^T d for one line.
+HWY_INLINE void transformIn(const Vec (&d)[6], Vec (&v)[6]) {
   const Float f;
   const Vec two = hn::Set(f, 2.0f), half = hn::Set(f, 0.5f), both = hn::Set(f, 2.5f), a = hn::Set(f, kA),
             b = hn::Set(f, kB);
@@ -73,8 +80,15 @@ HWY_INLINE void transformIn(const Vec (&d)[kIn], Vec (&v)[kIn]) {
   v[5] = hn::Add(hn::NegMulAdd(both, d[3], d[1]), d[5]);
 }
 
-/// A^T m for one line of six.
-HWY_INLINE void transformOut(const Vec (&m)[kIn], Vec (&y)[kOut]) {
+HWY_INLINE void transformIn(const Vec (&d)[4], Vec (&v)[4]) {
+  v[0] = hn::Sub(d[0], d[2]);
+  v[1] = hn::Add(d[1], d[2]);
+  v[2] = hn::Sub(d[2], d[1]);
+  v[3] = hn::Sub(d[1], d[3]);
+}
+
+/// A^T m for one line.
+HWY_INLINE void transformOut(const Vec (&m)[6], Vec (&y)[4]) {
   const Float f;
   const Vec evenA = hn::Add(m[1], m[2]), oddA = hn::Sub(m[1], m[2]), evenB = hn::Add(m[3], m[4]),
             oddB = hn::Sub(m[3], m[4]);
@@ -84,8 +98,13 @@ HWY_INLINE void transformOut(const Vec (&m)[kIn], Vec (&y)[kOut]) {
   y[3] = hn::MulAdd(hn::Set(f, 0.5f * kA), oddA, hn::MulAdd(hn::Set(f, 2 * kB), oddB, m[5]));
 }
 
-/// G g for one line of three.
-HWY_INLINE void transformWeight(const Vec (&g)[kTaps], Vec (&u)[kIn]) {
+HWY_INLINE void transformOut(const Vec (&m)[4], Vec (&y)[2]) {
+  y[0] = hn::Add(m[0], hn::Add(m[1], m[2]));
+  y[1] = hn::Sub(hn::Sub(m[1], m[2]), m[3]);
+}
+
+/// G g for one line.
+HWY_INLINE void transformWeight(const Vec (&g)[kTaps], Vec (&u)[6]) {
   const Float f;
   const Vec evenA = hn::Mul(hn::Set(f, -2.0f / 3), hn::MulAdd(hn::Set(f, 0.5f), g[2], g[0])),
             oddA = hn::Mul(hn::Set(f, -2.0f / 3 * kA), g[1]),
@@ -99,8 +118,16 @@ HWY_INLINE void transformWeight(const Vec (&g)[kTaps], Vec (&u)[kIn]) {
   u[5] = g[2];
 }
 
-/// G^T m for one line of six: transposes transformWeight.
-HWY_INLINE void transformSums(const Vec (&m)[kIn], Vec (&g)[kTaps]) {
+HWY_INLINE void transformWeight(const Vec (&g)[kTaps], Vec (&u)[4]) {
+  const Vec half = hn::Set(Float(), 0.5f), even = hn::Mul(half, hn::Add(g[0], g[2]));
+  u[0] = g[0];
+  u[1] = hn::MulAdd(half, g[1], even);
+  u[2] = hn::NegMulAdd(half, g[1], even);
+  u[3] = g[2];
+}
+
+/// G^T m for one line: transposes transformWeight.
+HWY_INLINE void transformSums(const Vec (&m)[6], Vec (&g)[kTaps]) {
   const Float f;
   const Vec evenA = hn::Add(m[1], m[2]), oddA = hn::Sub(m[1], m[2]), evenB = hn::Add(m[3], m[4]),
             oddB = hn::Sub(m[3], m[4]);
@@ -109,8 +136,8 @@ HWY_INLINE void transformSums(const Vec (&m)[kIn], Vec (&g)[kTaps]) {
   g[2] = hn::MulAdd(hn::Set(f, 1.0f / 3), hn::Sub(evenB, evenA), m[5]);
 }
 
-/// A y for one line of four: transposes transformOut.
-HWY_INLINE void transformResult(const Vec (&y)[kOut], Vec (&m)[kIn]) {
+/// A y for one line: transposes transformOut.
+HWY_INLINE void transformResult(const Vec (&y)[4], Vec (&m)[6]) {
   const Float f;
   const Vec half = hn::Set(f, 0.5f), two = hn::Set(f, 2.0f), a = hn::Set(f, kA), b = hn::Set(f, kB);
   const Vec evenA = hn::MulAdd(half, y[2], y[0]), oddA = hn::MulAdd(half, y[3], y[1]);
@@ -142,11 +169,11 @@ HWY_INLINE void transformSquare(void (*transform)(const Vec (&)[From], Vec (&)[T
 }
 
 /// The same from channel `c` of the pixels `at` to every point of `to`.
-template <int From>
-HWY_INLINE void transformPixels(void (*transform)(const Vec (&)[From], Vec (&)[kIn]),
-                                const float* const (&at)[From * From], int64_t c, float* to, int64_t point) {
+template <int From, int To>
+HWY_INLINE void transformPixels(void (*transform)(const Vec (&)[From], Vec (&)[To]), const float* const* at, int64_t c,
+                                float* to, int64_t point) {
   const Float d;
-  transformSquare<From, kIn>(
+  transformSquare<From, To>(
       transform, [&](int i) { return hn::LoadU(d, at[i] + c); },
       [&](int i, Vec value) { hn::StoreU(value, d, to + i * point); });
 }

@@ -2,6 +2,7 @@
 #define HWY_TARGET_INCLUDE "cpu/conv_winograd.cpp"
 #include <hwy/foreach_target.h>
 //
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/conv_tiles-inl.h"
@@ -14,7 +15,6 @@ namespace anneal::cpu::HWY_NAMESPACE {
 namespace winograd {
 
 constexpr int64_t kPrivate = 448 * 1024;             // bytes of the squares that one thread takes through all steps
-constexpr int64_t kFew = 4 * kRows;  // squares with which the next panel of weights would not come by itself in time
 constexpr int64_t kSharedWeights = 4 * 1024 * 1024;  // bytes of weights that every thread may read by itself
 
 /// Weights after the direct ones: [points, panels, channels in, N], points an odd number of lines apart.
@@ -27,15 +27,20 @@ struct Weights {
 
 /// Rows of channels: one for each square, for each of the points. Points lie an odd number of lines apart, so that a
 /// square's rows spread over a cache.
+template <int Points>
 struct Rows {
   Rows(float* data, int64_t squares, int64_t channels) : data(data), pitch(channels), point(step(squares, channels)) {}
   static int64_t step(int64_t squares, int64_t channels) { return oddLines(squares * channels); }
-  static size_t size(int64_t squares, int64_t channels) { return size_t(kPoints * step(squares, channels)); }
+  static size_t size(int64_t squares, int64_t channels) { return size_t(Points * step(squares, channels)); }
   float* data;
   int64_t pitch, point;
 };
 
-class Convolution {
+template <int Out>
+class Convolution : Sides<Out> {
+  using Sides<Out>::kOut, Sides<Out>::kIn, Sides<Out>::kPoints;
+  using Rows = winograd::Rows<kPoints>;
+
  public:
   Convolution(const ConvShape& s, const float* x, const float* packed, const ConvEnd& end, float* y)
       : s_(s),
@@ -79,14 +84,14 @@ class Convolution {
     const float* at[kPoints];
     squares_.pixels(square, x_, zeros_.data(), at);
     float* to = in.data + row * in.pitch;
-    for (int64_t c = 0; c < s_.inChannels; c += L) transformPixels(transformIn, at, c, to + c, in.point);
+    for (int64_t c = 0; c < s_.inChannels; c += L) transformPixels<kIn, kIn>(transformIn, at, c, to + c, in.point);
   }
 
   /// For each point a product of [squares, channels in] and [channels in, channels out].
   void multiply(const Rows& in, const Rows& out, int64_t count) const {
     const Weights at(s_);
     const int64_t panels = at.panels, depth = at.depth;
-    const int64_t splits = std::clamp<int64_t>(ceilDiv(4 * threads(), kPoints), 1, panels);
+    const int64_t splits = std::clamp<int64_t>(ceilDiv(8 * threads(), kPoints), 1, panels);
     parallelTasks(kPoints * splits, [&](int64_t task) {
       const int64_t point = task / splits, part = task % splits;
       for (int64_t j = panels * part / splits; j < panels * (part + 1) / splits; ++j)
@@ -94,8 +99,10 @@ class Convolution {
           const float *rows = in.data + point * in.point + p, *panel = weights_ + at.at(point, j, p);
           const int64_t columns = std::min<int64_t>(N, s_.outChannels - j * N), length = std::min(kDepth, depth - p);
           const Result<float> to{out.data + point * out.point + j * N, out.pitch, 1, p ? 1.0f : 0.0f};
-          if (count <= kFew) rowsByPanel<float, 2, true>(count, length, rows, in.pitch, 1, panel, N, columns, to);
-          else rowsByPanel<float>(count, length, rows, in.pitch, 1, panel, N, columns, to);
+          // The next panel comes while all rows go by this one: by itself it would not be there in time.
+          const Fetch next{reinterpret_cast<const char*>(panel + length * N),
+                           N * int64_t(sizeof(float)) / ceilDiv(count, kRows)};
+          rowsByPanel<float>(count, length, rows, in.pitch, 1, panel, N, columns, to, next);
         }
     });
   }
@@ -115,7 +122,7 @@ class Convolution {
     const float* from = out.data + row * out.pitch + channel;
     Vec finite = hn::Zero(d);
     for (int64_t c = 0; c < channels; c += L) {
-      transformSquare(
+      transformSquare<kIn, kOut>(
           transformOut, [&](int i) { return hn::LoadU(d, from + i * out.point + c); },
           [&](int i, Vec sum) {
             finite = hn::MulAdd(sum, hn::Zero(d), finite);
@@ -157,40 +164,46 @@ class Convolution {
   }
 
   const ConvShape& s_;
-  const Squares squares_;
+  const Squares<Out> squares_;
   const float *x_, *direct_, *weights_;
   ConvEnd end_;
   float* y_;
   std::vector<float> zeros_;
 };
 
-}  // namespace winograd
-
-int64_t winogradSize(const ConvShape& s) {
-  return ConvTiles::packedSize(s) + winograd::kPoints * winograd::Weights(s).point;
-}
-
-void winogradPack(const ConvShape& s, const Filter& weight, float* packed) {
-  using namespace winograd;
-  static_assert(kChannels % N == 0);
-  ConvTiles::pack(s, weight, packed);
-  float* to = packed + ConvTiles::packedSize(s);
+template <int Out>
+void packWeights(const ConvShape& s, const float* direct, float* to) {
   const Weights weights(s);
   const int64_t in = s.inChannels;
   parallelFor(weights.panels, 1 + 1024 / in, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {
-      const float* from = packed + j * N / kChannels * kChannels * s.depth() + j * N % kChannels;
+      const float* from = direct + j * N / kChannels * kChannels * s.depth() + j * N % kChannels;
       for (int64_t c = 0; c < in; ++c)
         for (int64_t o = 0; o < N; o += L)
-          transformSquare(
+          transformSquare<kTaps, Sides<Out>::kIn>(
               transformWeight, [&](int i) { return hn::LoadU(Float(), from + (i * in + c) * kChannels + o); },
               [&](int i, Vec weight) { hn::StoreU(weight, Float(), to + weights.at(i, j, c) + o); });
     }
   });
 }
 
-void winogradRun(const ConvShape& s, const float* x, const float* packed, const ConvEnd& end, float* y) {
-  winograd::Convolution(s, x, packed, end, y).run();
+}  // namespace winograd
+
+int64_t winogradSize(const ConvShape& s, int results) {
+  return ConvTiles::packedSize(s) + (results + 2) * (results + 2) * winograd::Weights(s).point;
+}
+
+void winogradPack(const ConvShape& s, int results, const Filter& weight, float* packed) {
+  static_assert(kChannels % winograd::N == 0);
+  ConvTiles::pack(s, weight, packed);
+  float* to = packed + ConvTiles::packedSize(s);
+  if (results == 4) winograd::packWeights<4>(s, packed, to);
+  else winograd::packWeights<2>(s, packed, to);
+}
+
+void winogradRun(const ConvShape& s, int results, const float* x, const float* packed, const ConvEnd& end, float* y) {
+  if (results == 4) winograd::Convolution<4>(s, x, packed, end, y).run();
+  else winograd::Convolution<2>(s, x, packed, end, y).run();
 }
 
 }  // namespace anneal::cpu::HWY_NAMESPACE
@@ -198,27 +211,41 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace anneal::cpu {
+namespace {
+
+/// Whether it is a convolution that the method is for.
+bool can(const ConvShape& s) {
+  const Dims ones{1, 1, 1};
+  return s.groups == 1 && s.kernel == Dims{1, 3, 3} && s.stride == ones && s.dilation == ones && s.before[0] == 0 &&
+         s.after[0] == 0 && s.inChannels % 16 == 0 && s.outChannels % 16 == 0;
+}
+
+/// What F(out x out, 3 x 3) takes, or with 1 a direct convolution, in multiplications per pair of channels: the
+/// products, the transforms (per channel), and reading the weights.
+double costOf(const ConvShape& s, int out) {
+  const double squares = double(s.batch * s.in[0]) * double(ceilDiv(s.out[1], out) * ceilDiv(s.out[2], out));
+  const double points = out == 1 ? 9 : (out + 2) * (out + 2), reading = 12;
+  const double transforms = out == 1 ? 0 : 7 * points * (1 / double(s.inChannels) + 1 / double(s.outChannels));
+  return squares * (points + transforms) + points * reading;
+}
+
+}  // namespace
+
 HWY_EXPORT(winogradSize);
 HWY_EXPORT(winogradPack);
 HWY_EXPORT(winogradRun);
 
-bool ConvWinograd::takes(const ConvShape& s) {
-  const Dims ones{1, 1, 1};
-  if (s.groups != 1 || s.kernel != Dims{1, 3, 3} || s.stride != ones || s.dilation != ones || s.before[0] != 0 ||
-      s.after[0] != 0 || s.inChannels % 16 != 0 || s.outChannels % 16 != 0)
-    return false;
-  // In multiplications per pair of channels: the products, the transforms (per channel), and reading the weights.
-  const int64_t down = (s.out[1] + 3) / 4, across = (s.out[2] + 3) / 4;
-  const double squares = double(s.batch * s.in[0]) * double(down * across);
-  const double transforms = 250 * (1 / double(s.inChannels) + 1 / double(s.outChannels)), reading = 12;
-  return squares * (36 + transforms) + 36 * reading < 9 * (double(s.batch) * double(s.out.product()) + reading);
+int ConvWinograd::results(const ConvShape& s) {
+  if (!can(s)) return 1;
+  return std::ranges::min({1, 2, 4}, {}, [&](int out) { return costOf(s, out); });
 }
-int64_t ConvWinograd::packedSize(const ConvShape& s) { return HWY_DYNAMIC_DISPATCH(winogradSize)(s); }
+bool ConvWinograd::takesWeights(const ConvShape& s) { return can(s) && costOf(s, 4) < costOf(s, 1); }
+int64_t ConvWinograd::packedSize(const ConvShape& s) { return HWY_DYNAMIC_DISPATCH(winogradSize)(s, results(s)); }
 void ConvWinograd::pack(const ConvShape& s, const Filter& weight, float* packed) {
-  HWY_DYNAMIC_DISPATCH(winogradPack)(s, weight, packed);
+  HWY_DYNAMIC_DISPATCH(winogradPack)(s, results(s), weight, packed);
 }
 void ConvWinograd::run(const ConvShape& s, const float* x, const float* packed, const ConvEnd& end, float* y) {
-  HWY_DYNAMIC_DISPATCH(winogradRun)(s, x, packed, end, y);
+  HWY_DYNAMIC_DISPATCH(winogradRun)(s, results(s), x, packed, end, y);
 }
 }  // namespace anneal::cpu
 #endif

@@ -15,6 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 namespace winograd {
 
+constexpr int kOut = Sides<4>::kOut, kIn = Sides<4>::kIn, kPoints = Sides<4>::kPoints;
 constexpr int64_t kWide = 48;                // channels of the gradient side by side: whole tiles, whole vectors
 constexpr int64_t kSums = 10 * 1024 * 1024;  // bytes of sums that are made at a time
 static_assert(kWide % kRows == 0 && kWide % L == 0);
@@ -83,14 +84,14 @@ class WeightGradient {
     const float* at[kPoints];
     squares_.pixels(square, x_, zeros_.data(), at);
     for (int64_t c = 0; c < s_.inChannels; c += L)
-      transformPixels<kIn>(transformIn, at, c, image.at(0, row, c), image.point);
+      transformPixels<kIn, kIn>(transformIn, at, c, image.at(0, row, c), image.point);
   }
 
   void readResult(int64_t square, int64_t row, int64_t first, int64_t count, const Panels<kWide>& result) const {
     const float* at[kOut * kOut];
     squares_.results(square, grad_, zeros_.data(), at);
     for (int64_t c = 0; c < count; c += L)
-      transformPixels<kOut>(transformResult, at, first + c, result.at(0, row, c), result.point);
+      transformPixels<kOut, kIn>(transformResult, at, first + c, result.at(0, row, c), result.point);
   }
 
   /// For each point a product of [channels out, squares] and [squares, channels in].
@@ -130,7 +131,7 @@ class WeightGradient {
   }
 
   const ConvShape& s_;
-  const Squares squares_;
+  const Squares<kOut> squares_;
   const float *x_, *grad_;
   float* dw_;
   std::vector<float> zeros_;

@@ -53,11 +53,24 @@ struct Result {
   }
 };
 
-/// R x V vectors of A B. Row i of A starts at a + i * aRow and goes on by aStep; B's rows are bStep apart. With `Ahead`
-/// what follows B in memory, as much again, is fetched meanwhile.
-template <class T, int R, int V, bool Ahead = false>
+/// What comes into the second-level cache while a tile is made: from `next` on, `pace` bytes at a time.
+struct Fetch {
+  const char* next;
+  int64_t pace;
+  HWY_INLINE void operator()() {
+    __builtin_prefetch(next, 0, 2);
+    next += pace;
+  }
+};
+struct NoFetch {
+  HWY_INLINE void operator()() {}
+};
+
+/// R x V vectors of A B. Row i of A starts at a + i * aRow and goes on by aStep; B's rows are bStep apart. `fetch` is
+/// called for each of the k steps.
+template <class T, int R, int V, class F = NoFetch>
 HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t aStep, const T* HWY_RESTRICT b,
-                     int64_t bStep, int64_t columns, const Result<T>& result) {
+                     int64_t bStep, int64_t columns, const Result<T>& result, F&& fetch = {}) {
   const hn::ScalableTag<T> d;
   using Vec = hn::Vec<decltype(d)>;
   constexpr int L = kLanes<T>;
@@ -85,10 +98,7 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
     Vec y[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) y[v] = hn::LoadU(d, b + v * L);
-    if constexpr (Ahead) {
-#pragma GCC unroll 4
-      for (int v = 0; v < V * L * int(sizeof(T)); v += 64) __builtin_prefetch(b + k * bStep + v / int(sizeof(T)), 0, 2);
-    }
+    fetch();
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
       const Vec x = hn::Set(d, row[i][at]);
@@ -124,10 +134,10 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
 }
 
 /// The same for integers, left to the compiler's vectoriser; unsigned, so that they wrap.
-template <class T, int R, int V, bool Ahead = false>
+template <class T, int R, int V, class F = NoFetch>
 requires std::is_integral_v<T>
 void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t aStep, const T* HWY_RESTRICT b, int64_t bStep,
-          int64_t columns, const Result<T>& out) {
+          int64_t columns, const Result<T>& out, F&& = {}) {
   constexpr int N = V * kLanes<T>;
   T sum[R][N] = {};
   for (int64_t p = 0; p < k; ++p, a += aStep, b += bStep)
@@ -138,12 +148,12 @@ void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t aStep, const
 }
 
 /// m rows of A, anywhere in memory, by one panel of B that has `columns` (at most V vectors) columns in use.
-template <class T, int V = 2, bool Ahead = false>
+template <class T, int V = 2, class F = NoFetch>
 void rowsByPanel(int64_t m, int64_t k, const T* a, int64_t aRow, int64_t aStep, const T* b, int64_t bStep,
-                 int64_t columns, const Result<T>& out) {
+                 int64_t columns, const Result<T>& out, F fetch = {}) {
   int64_t i = 0;
   auto next = [&]<int R>(std::integral_constant<int, R>) {
-    for (; i + R <= m; i += R) tile<T, R, V, Ahead>(k, a + i * aRow, aRow, aStep, b, bStep, columns, out.at(i, 0));
+    for (; i + R <= m; i += R) tile<T, R, V>(k, a + i * aRow, aRow, aStep, b, bStep, columns, out.at(i, 0), fetch);
   };
   next(std::integral_constant<int, kRows>{});
   if constexpr (kRows > 6) next(std::integral_constant<int, 6>{});
