@@ -92,19 +92,12 @@ HWY_INLINE void convTile(const float* const* rows, int64_t taps, int64_t from, i
   const hn::ScalableTag<float> d;
   using Vec = hn::Vec<decltype(d)>;
   constexpr int L = kLanes<float>;
-  // The lines of the result come while the sums are made.
-#pragma GCC unroll 8
-  for (int i = 0; i < R; ++i) {
-    __builtin_prefetch(end.y + i * end.pitch, 1);
-    if (end.first && end.residual) __builtin_prefetch(end.residual + i * end.pitch);
-  }
   Sums<R> sum;
   startSums<R>(sum, channels, end);
   for (int64_t t = 0; t < taps; ++t) {
     const float* a[R];
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) a[i] = rows[t * kPixels + i] + from;
-#pragma GCC unroll 4
     for (int64_t c = 0; c < depth; ++c, weights += kChannels) {
       Vec w[kWide];
 #pragma GCC unroll 4

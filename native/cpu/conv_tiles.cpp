@@ -13,6 +13,8 @@ namespace tiles {
 constexpr int64_t kDepth = 256;       // of a product's part: its weights fit into half of the first-level cache
 constexpr int64_t kTaskPixels = 216;  // of a task: what it reads of the image fits into the second-level cache
 
+constexpr int64_t kFewTiles = 24;  // with which the next part's weights would not come by themselves in time
+
 /// The image as taps see it. Where it has few channels, it is a padded copy, and the taps along a line are one.
 struct Image {
   ConvShape s;
@@ -61,29 +63,54 @@ Image imageOf(ConvShape s, const float* x) {
   return {s, padded, s.inChannels, joined};
 }
 
-/// Where tile `i` of `count` pixels begins: in equal parts, since tiles of one or two pixels take as long as of four.
-int64_t tileBegin(int64_t count, int64_t i) { return count * i / ceilDiv(count, kPixels); }
+/// `pixels` shared out evenly, since tiles of one or two pixels take as long as of four: some tiles of `most`, then
+/// tiles of one less.
+struct Tiles {
+  explicit Tiles(int64_t pixels)
+      : count(ceilDiv(pixels, kPixels)), most(ceilDiv(pixels, count)), less(count * most - pixels) {}
+  int64_t size(int64_t i) const { return i < count - less ? most : most - 1; }
+  int64_t count, most, less;
+};
+
+/// Output pixels one after the other, without a division for each.
+struct Place {
+  Place(const ConvShape& s, int64_t pixel)
+      : s(s),
+        w(pixel % s.out[2]),
+        h(pixel / s.out[2] % s.out[1]),
+        d(pixel / (s.out[2] * s.out[1]) % s.out[0]),
+        n(pixel / s.out.product()) {}
+  void advance() {
+    if (++w < s.out[2]) return;
+    w = 0;
+    if (++h < s.out[1]) return;
+    h = 0;
+    if (++d < s.out[0]) return;
+    d = 0;
+    ++n;
+  }
+  const ConvShape& s;
+  int64_t w, h, d, n;
+};
 
 /// The addresses of all taps of output pixels [first, first + count): [tile, tap, kPixels].
 void addresses(const Image& image, const float* zeros, int64_t first, int64_t count, const float** to) {
   const ConvShape& s = image.s;
   const Taps at(s);
-  const int64_t taps = image.taps();
-  for (int64_t i = 0, tile = 0; i < count; ++i) {
-    if (i == tileBegin(count, tile + 1)) ++tile;
-    const int64_t p = first + i, w = p % s.out[2], h = p / s.out[2] % s.out[1],
-                  d = p / (s.out[2] * s.out[1]) % s.out[0];
-    const int64_t n = p / s.out.product();
-    const float** out = to + tile * taps * kPixels + i - tileBegin(count, tile);
+  const int64_t taps = image.taps(), width = s.in[2], kernel = s.kernel[2], step = s.dilation[2];
+  const Tiles tiles(count);
+  Place place(s, first);
+  for (int64_t i = 0, tile = 0, in = 0; i < count; ++i, ++in, place.advance()) {
+    if (in == tiles.size(tile)) ++tile, in = 0;
+    const float** out = to + tile * taps * kPixels + in;
+    const int64_t left = at.place(2, place.w, 0);
     for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
-      const int64_t id = at.place(0, d, kd);
+      const int64_t id = at.place(0, place.d, kd);
       for (int64_t kh = 0; kh < s.kernel[1]; ++kh) {
-        const int64_t ih = at.place(1, h, kh), line = ((n * s.in[0] + id) * s.in[1] + ih) * s.in[2];
+        const int64_t ih = at.place(1, place.h, kh), line = ((place.n * s.in[0] + id) * s.in[1] + ih) * width;
         const bool inside = uint64_t(id) < uint64_t(s.in[0]) && uint64_t(ih) < uint64_t(s.in[1]);
-        for (int64_t kw = 0; kw < s.kernel[2]; ++kw, out += kPixels) {
-          const int64_t iw = at.place(2, w, kw);
-          *out = inside && uint64_t(iw) < uint64_t(s.in[2]) ? image.x + (line + iw) * image.pitch : zeros;
-        }
+        for (int64_t kw = 0, iw = left; kw < kernel; ++kw, iw += step, out += kPixels)
+          *out = inside && uint64_t(iw) < uint64_t(width) ? image.x + (line + iw) * image.pitch : zeros;
       }
     }
   }
@@ -158,12 +185,12 @@ class Convolution {
   /// One part of the depth for all pixels, while its weights are in the cache and those of the next part come there.
   void part(const float* const* rows, int64_t count, int64_t taps, int64_t from, int64_t depth, const float* weights,
             int64_t columns, TileEnd end) const {
-    const int64_t size = taps * depth * kChannels, tiles = ceilDiv(count, kPixels);
-    const float* next = weights + size;
-    for (int64_t i = 0; i < tiles; ++i) {
-      for (int64_t line = size * i / tiles / 16; line < size * (i + 1) / tiles / 16; ++line)
-        __builtin_prefetch(next + line * 16, 0, 2);
-      const int64_t pixels = tileBegin(count, i + 1) - tileBegin(count, i);
+    const Tiles tiles(count);
+    const float* next = weights + taps * depth * kChannels;
+    const int64_t lines = tiles.count < kFewTiles ? ceilDiv(taps * depth * kChannels, 16 * tiles.count) : 0;
+    for (int64_t i = 0; i < tiles.count; ++i) {
+      for (int64_t line = 0; line < lines; ++line, next += 16) __builtin_prefetch(next, 0, 2);
+      const int64_t pixels = tiles.size(i);
       convTileOf(pixels, rows, taps, from, depth, weights, columns, end);
       rows += taps_ * kPixels;
       end.y += pixels * out_;
