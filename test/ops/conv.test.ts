@@ -245,6 +245,8 @@ test.each([
   [[8, 15, 16, 65], [64, 3, 3, 65], { stride: 2, padding: 1 }],
   [[8, 8, 7, 256], [33, 3, 3, 256], { padding: 1 }],
   [[3, 9, 9, 128], [64, 3, 3, 128], { padding: 1 }],
+  [[1, 9, 7, 64], [48, 3, 3, 64], { padding: 1 }],
+  [[1, 7, 7, 320], [64, 3, 3, 320], { padding: 1 }],
   [[2, 24, 20, 16], [32, 3, 3, 16], {}],
   [[2, 23, 21, 32], [16, 3, 3, 32], { padding: 2 }],
   [[1, 17, 19, 32], [80, 3, 3, 32], { padding: [0, 2, 3, 0] }],
@@ -277,18 +279,23 @@ test.each([
   },
 )
 
+const large = [2, 12, 13, 32] as const
+const small = [1, 9, 8, 32] as const // one that two by two results at once suit; there nothing overflows
 test.each([
-  ['infinity in the image', [1, 1], 'x', Number.POSITIVE_INFINITY],
-  ['NaN in the image', [6, 9], 'x', Number.NaN],
-  ['numbers whose sums overflow', [3, 2], 'x', 3e38],
-  ['infinity in the weight', [1, 1], 'w', Number.NEGATIVE_INFINITY],
-] as const)('%s reaches the same results as in float64', async (_, [row, column], where, value) => {
+  ['infinity in the image', large, [1, 1], 'x', Number.POSITIVE_INFINITY],
+  ['infinity in a small image', small, [1, 1], 'x', Number.POSITIVE_INFINITY],
+  ['NaN in the image', large, [6, 9], 'x', Number.NaN],
+  ['NaN in a small image', small, [6, 7], 'x', Number.NaN],
+  ['numbers whose sums overflow', large, [3, 2], 'x', 3e38],
+  ['infinity in the weight', large, [1, 1], 'w', Number.NEGATIVE_INFINITY],
+  ['infinity in the weight for a small image', small, [1, 1], 'w', Number.NEGATIVE_INFINITY],
+] as const)('%s reaches the same results as in float64', async (_, shape, [row, column], where, value) => {
   const spoiled = (t: Tensor) => {
     const values = t.dataSync() as Float32Array
     values[(row * t.shape[2]! + column) * t.shape[3]! + 5] = value
     return tensor(values, { shape: t.shape })
   }
-  let [x, w] = [made([2, 12, 13, 32]), made([32, 3, 3, 32])]
+  let [x, w] = [made(shape), made([32, 3, 3, 32])]
   if (where === 'x') x = spoiled(x)
   else w = spoiled(w)
   const results = (dtype: 'float32' | 'float64') => {
