@@ -99,7 +99,7 @@ function ceilingLine({ flops, bandwidth }) {
 }
 
 /** What the figures hold for: machine, versions, load, command, date. */
-export function conditions({ machine, peers, command, date, repeats, threads, load, ceilings }) {
+export function conditions({ machine, peers, command, date, repeats, threads, load, ceilings, again = [] }) {
   const versions = new Map(peers.map(({ name, version }) => [name, version]))
   return [
     `- Machine: ${[machine, peers.find(({ hardware }) => hardware)?.hardware].filter(Boolean).join('; ')}`,
@@ -107,6 +107,15 @@ export function conditions({ machine, peers, command, date, repeats, threads, lo
     `- ${threads} threads, ${repeats} interleaved repeats; load average when started ${load.before}, at the end ${load.after}`,
     ...(ceilings ? [ceilingLine(ceilings)] : []),
     `- \`${command}\`, ${date}`,
+    ...again.map(({ titles, command, date, load, ceilings }) =>
+      [
+        `- Measured again: ${titles.join('; ')}: load average ${load.before} and ${load.after}`,
+        ...(ceilings
+          ? [`${(ceilings.flops / 1e9).toFixed(0)} GFLOP/s, ${(ceilings.bandwidth / 1e9).toFixed(1)} GB/s`]
+          : []),
+        `\`${command}\`, ${date}`,
+      ].join('; '),
+    ),
   ]
 }
 

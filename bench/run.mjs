@@ -1,9 +1,9 @@
 // npm run bench -- [--set networks] [--only mlp,gpt2] [--peers anneal,torch] [--repeats 7] [--budget 600] [--patience 60] [--threads 4] [--save NAME]
 // Compares Anneal with what is there of PyTorch and onnxruntime ($PYTHON or python3), TensorFlow.js and oneDNN alone, in one
 // run. Sets: operations, networks, bfloat16, growth, and for a GPU cuda; without --set all for the CPU are run. --budget stops
-// repeating a workload after that many seconds. --device cuda computes any set on the GPU. --json FILE writes what is known after every workload. --save writes bench/results/NAME-SET.json and the set's tables in docs/benchmarks.md.
+// repeating a workload after that many seconds. --device cuda computes any set on the GPU. --json FILE writes what is known after every workload. --save writes bench/results/NAME-SET.json and the set's tables in docs/benchmarks.md; with --only, in what was saved before, the workloads that ran.
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, freemem, loadavg, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
@@ -110,9 +110,35 @@ async function timerLateness(environment) {
   return JSON.parse(stdout)
 }
 
-function save(set, run, text) {
+/** What was saved with the workloads of `run` in place of those of the same name; just `run` where all were to run. */
+function amended(path, run) {
+  if (!options.only || !existsSync(path)) return run
+  const saved = JSON.parse(readFileSync(path, 'utf8'))
+  const known = peer => saved.peers.some(one => JSON.stringify(one) === JSON.stringify(peer))
+  if (saved.machine !== run.machine || saved.threads !== run.threads || !run.peers.every(known)) {
+    throw new Error(
+      `--save: ${path} is of another machine, other versions or other peers; expected the same to replace some of its workloads: leave --only out`,
+    )
+  }
+  const { command, date, load, ceilings, workloads } = run
+  const renewed = new Map(workloads.map(workload => [workload.name, workload]))
+  const later = { titles: workloads.map(({ title }) => title), command, date, load, ceilings }
+  return {
+    ...saved,
+    workloads: saved.workloads.map(workload => renewed.get(workload.name) ?? workload),
+    again: [...(saved.again ?? []), later],
+  }
+}
+
+const markdown = run => tables(run).flatMap(([title, rows]) => [`${title}:`, '', ...markdownTable(rows), ''])
+
+function save(set, run) {
   mkdirSync(at('results'), { recursive: true })
-  writeFileSync(at(`results/${options.save}-${set}.json`), `${JSON.stringify(run, null, 2)}\n`)
+  const file = at(`results/${options.save}-${set}.json`)
+  const all = amended(file, run)
+  writeFileSync(file, `${JSON.stringify(all, null, 2)}\n`)
+  const lines = [...conditions(all), '', ...(all.workloads.length ? markdown(all) : []), ...latencyLines(all.latency)]
+  const text = lines.join('\n').trimEnd()
   const path = at('../docs/benchmarks.md')
   const page = readFileSync(path, 'utf8')
   const mark = `<!-- ${set}: written by npm run bench -- --save -->\n`
@@ -162,9 +188,8 @@ function finish(set, run, problems) {
   process.stdout.write(
     `${[...found.flatMap(([title, rows]) => [title, ...textTable(rows), '']), ...head].join('\n')}\n`,
   )
-  const page = found.flatMap(([title, rows]) => [`${title}:`, '', ...markdownTable(rows), ''])
   if (problems.length) throw new Error(`results differ:\n${problems.join('\n')}`)
-  if (options.save) save(set, run, [...conditions(run), '', ...page, ...latencyLines(run.latency)].join('\n').trimEnd())
+  if (options.save) save(set, run)
 }
 
 const only = listed('only', [...Object.values(sets).flatMap(set => set.map(({ name }) => name)), latency])
