@@ -16,8 +16,8 @@ function repeated(make) {
   }
 }
 
-function product(m, k, n) {
-  const [a, b] = [floats([m, k], 1), floats([k, n], 2)]
+function product(m, k, n, dtype = 'float32') {
+  const [a, b] = [floats([m, k], 1).cast(dtype), floats([k, n], 2).cast(dtype)]
   return repeated(() => a.matmul(b))
 }
 
@@ -49,6 +49,7 @@ export const operations = {
   },
   matmul1024: () => product(1024, 1024, 1024),
   matmul2048: () => product(2048, 768, 3072),
+  matmul2048bfloat16: () => product(2048, 768, 3072, 'bfloat16'),
   /** 256 MiB read and as many written. */
   copy() {
     const x = floats([2 ** 26], 1)

@@ -94,8 +94,10 @@ export function markdownTable([head, ...body]) {
   return [line(head), line(head.map((_, i) => (i < 1 ? '---' : '---:'))), ...body.map(line)]
 }
 
-function ceilingLine({ flops, bandwidth }) {
-  return `- Ceilings in this run, by Anneal: ${(flops / 1e9).toFixed(0)} GFLOP/s (2048×768×3072), ${(bandwidth / 1e9).toFixed(1)} GB/s read and written`
+function rates({ flops, flops16, bandwidth }) {
+  const giga = (rate, digits) => (rate / 1e9).toFixed(digits)
+  const half = flops16 ? `, in bfloat16 ${giga(flops16, 0)}` : ''
+  return `${giga(flops, 0)} GFLOP/s (2048×768×3072)${half}, ${giga(bandwidth, 1)} GB/s read and written`
 }
 
 /** What the figures hold for: machine, versions, load, command, date. */
@@ -105,14 +107,12 @@ export function conditions({ machine, peers, command, date, repeats, threads, lo
     `- Machine: ${[machine, peers.find(({ hardware }) => hardware)?.hardware].filter(Boolean).join('; ')}`,
     `- Versions: Node.js ${process.versions.node}, ${Array.from(versions, one => one.join(' ')).join(', ')}`,
     `- ${threads} threads, ${repeats} interleaved repeats; load average when started ${load.before}, at the end ${load.after}`,
-    ...(ceilings ? [ceilingLine(ceilings)] : []),
+    ...(ceilings ? [`- Ceilings in this run, by Anneal: ${rates(ceilings)}`] : []),
     `- \`${command}\`, ${date}`,
     ...again.map(({ titles, command, date, load, ceilings }) =>
       [
         `- Measured again: ${titles.join('; ')}: load average ${load.before} and ${load.after}`,
-        ...(ceilings
-          ? [`${(ceilings.flops / 1e9).toFixed(0)} GFLOP/s, ${(ceilings.bandwidth / 1e9).toFixed(1)} GB/s`]
-          : []),
+        ...(ceilings ? [rates(ceilings)] : []),
         `\`${command}\`, ${date}`,
       ].join('; '),
     ),

@@ -175,8 +175,7 @@ async function runSet(set, only) {
   })
   for (const workload of workloads) {
     problems.push(...(await compare(names, workload, environment, about)))
-    if (limits && workload.network && !workload.threads && !workload.autocast)
-      workload.floor = floor(workload, workload.parameters, limits)
+    if (limits && workload.network && !workload.threads) workload.floor = floor(workload, workload.parameters, limits)
     if (options.json) writeFileSync(options.json, `${JSON.stringify({ ...run(), problems }, null, 1)}\n`)
   }
   finish(set, { ...run(), latency: withLatency ? await timerLateness(environment) : undefined }, problems)

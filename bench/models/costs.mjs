@@ -39,11 +39,13 @@ const forward = {
 const updateBytes = { gpt2: 28, bert: 28, resnet50: 20, tinyMlp: 12, mlp: 28, cnn: 28, lstm: 28 }
 
 /**
- * The shortest time in which a machine that does `flops` operations and moves `bandwidth` bytes a second can run the network:
- * products in full, then the optimizer's pass; for inference products, or reading the weights if that takes longer.
+ * The shortest time in which a machine that does `flops` operations in float32, `flops16` in bfloat16, and moves `bandwidth`
+ * bytes a second can run the network: products in full, then the optimizer's pass; for inference products, or reading the
+ * weights if that takes longer. With `autocast` products go at the better of the two rates, and inference reads half the bytes.
  */
-export function floor({ network, train, options }, parameters, { flops, bandwidth }) {
+export function floor({ network, train, options, autocast }, parameters, { flops, flops16, bandwidth }) {
   const [first, rest] = forward[network](options)
-  if (train) return (2 * first + 3 * rest) / flops + (parameters * updateBytes[network]) / bandwidth
-  return Math.max((first + rest) / flops, (4 * parameters) / bandwidth)
+  const rate = autocast ? Math.max(flops, flops16) : flops
+  if (train) return (2 * first + 3 * rest) / rate + (parameters * updateBytes[network]) / bandwidth
+  return Math.max((first + rest) / rate, ((autocast ? 2 : 4) * parameters) / bandwidth)
 }
