@@ -137,6 +137,9 @@ class CudaDevice : public Device, public Recorder, public Follower {
   Executor executor_;
 };
 
+/// Waits for an event: at first without letting the thread sleep, because the next value is often near.
+cudaError_t await(cudaEvent_t event);
+
 /// What the card of that ordinal is called.
 std::string hardwareOf(int ordinal);
 
