@@ -24,6 +24,11 @@ constexpr bool kEmulated = false;
 #endif
 
 Faults::Extent extentOf(const Block& block) { return {block.data, block.bytes}; }
+std::vector<Faults::Extent> extentsOf(std::span<Block* const> blocks) {
+  std::vector<Faults::Extent> out;
+  for (const Block* b : blocks) out.push_back(extentOf(*b));
+  return out;
+}
 
 struct Properties {
   std::string name;
@@ -247,13 +252,12 @@ void CudaDevice::drain() {
   reached(jobs);
 }
 
-void CudaDevice::ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<Block* const> kept) {
-  const auto pieces = [](std::span<Block* const> blocks) {
-    std::vector<Faults::Extent> out;
-    for (const Block* b : blocks) out.push_back(extentOf(*b));
-    return out;
-  };
-  faults_.note(job(), pieces(reads), pieces(writes), pieces(kept));
+std::shared_ptr<const Error> CudaDevice::heed(std::span<Block* const> reads) { return faults_.heed(extentsOf(reads)); }
+
+void CudaDevice::ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<const Kept> kept) {
+  std::vector<Faults::Kept> pieces;
+  for (const Kept& k : kept) pieces.push_back({extentOf(*k.to), k.from});
+  faults_.note(job(), extentsOf(reads), extentsOf(writes), std::move(pieces));
 }
 
 void CudaDevice::whenDone(std::function<void()> function) {

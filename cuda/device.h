@@ -66,10 +66,11 @@ class CudaDevice : public Device, public Recorder, public Follower {
     faults_.forget();
     return graph_ ? faultsOf(*graph_) : faults_.record();
   }
-  /// Where kernels read whether one before them in the job in hand has found a mistake in its data (not 0), so that
-  /// what they were to update stays as it is. Null: none has looked for any.
+  /// Where kernels read whether one before them in the job in hand, or one that it heeds, has found a mistake in its
+  /// data (not 0), so that what they were to update stays as it is. Null: none has looked for any.
   const int* failed();
-  void ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<Block* const> kept) override;
+  std::shared_ptr<const Error> heed(std::span<Block* const> reads) override;
+  void ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<const Kept> kept) override;
   /// Makes this the device that the calling thread's calls of the runtime are for.
   void activate() const;
   /// Jobs of the executor that the GPU is known to have done.

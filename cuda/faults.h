@@ -1,9 +1,11 @@
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -49,7 +51,8 @@ struct SharedRecord {
   static constexpr int kRuns = 63;  // under way at a time
   FaultRecord* records = nullptr;   // 1 + kRuns
   int64_t runs = 0;                 // started
-  int64_t pending = 0;              // of them, not known to have ended
+  int64_t pending = 0;              // of them, whose records are not free
+  std::array<bool, 1 + kRuns> taken{};
 };
 
 /// From mistakes in the data to the results that depend on them, as on the CPU, though kernels find them long after
@@ -64,6 +67,11 @@ class Faults {
     const std::byte* begin;
     size_t bytes;
   };
+  /// What is written only if no mistake is found; else the old value, which lies at `from`.
+  struct Kept {
+    Extent at;
+    const std::byte* from;
+  };
   explicit Faults(CudaDevice& device);
 
   /// On the executor's thread: where kernels of the job in hand leave mistakes.
@@ -72,12 +80,17 @@ class Faults {
   std::shared_ptr<SharedRecord> share();
   /// The job in hand runs that graph.
   void willRun(const std::shared_ptr<SharedRecord>& shared);
-  /// What the job in hand, whose number this is, reads and writes: said once for each, after its kernels were started.
-  /// `kept`: what its kernels write only if none of them finds a mistake: see failed().
-  void note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes, std::vector<Extent> kept = {});
-  /// On the executor's thread: where kernels read whether one of the job in hand before them has found a mistake (not
-  /// 0). Null: none has looked for any. `recorded`: the record of the graph that is being recorded.
-  const int* failed(FaultRecord* recorded);
+  /// Said before the job in hand starts kernels that keep old values. Gives the fault that one of the pieces which it
+  /// reads is known to carry; null: of none it is known. Kernels under way that may still find one are heeded by
+  /// failed().
+  Fault heed(const std::vector<Extent>& reads);
+  /// What kernels of the job in hand, whose number this is, read and write that were started since this was last said.
+  void note(uint64_t job, std::vector<Extent> reads, std::vector<Extent> writes, std::vector<Kept> kept = {});
+  /// On the executor's thread: where kernels read whether one of the job in hand before them has found a mistake, or
+  /// one that it heeds (not 0). Null: none has looked for any.
+  const int* failed();
+  /// The same for kernels of a graph that is being recorded, those before them having `records`, or null.
+  const int* failed(const FaultRecord* records) { return failedIn(records, nullptr); }
   /// From here on kernels may find mistakes that failed() does not tell of yet.
   void forget() { told_ = false; }
 
@@ -94,25 +107,46 @@ class Faults {
   Fault at(const std::byte* memory);
 
  private:
+  /// A record that kernels write to, and maybe others read, until all of these have ended.
+  struct Lease {
+    FaultRecord* record;
+    std::function<void()> giveBack;
+    Lease(FaultRecord* taken, std::function<void()> back) : record(taken), giveBack(std::move(back)) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease();
+  };
+  using Leases = std::vector<std::shared_ptr<Lease>>;
   struct Note {
     uint64_t job;
-    std::vector<Extent> reads, writes, kept{};
-    FaultRecord* record = nullptr;
-    std::vector<std::pair<std::shared_ptr<SharedRecord>, int>> runs;
+    std::vector<Extent> reads, writes;
+    std::vector<Kept> kept{};
+    Leases records{}, heeded{};  // written, read
     Origin origin{};
+  };
+  /// Where mistakes may come from.
+  struct Sources {
+    std::set<std::shared_ptr<Lease>> pending;
+    Fault known;
   };
   template <class F>
   void await(F&& ready);
   void add(Note&& note);
   void settle(uint64_t finished);
-  Fault collect(Note& note);
+  static Fault collect(const Note& note);
+  const int* failedIn(const FaultRecord* a, const FaultRecord* b);
+  void trace(std::set<const std::byte*> read, uint64_t upTo, Sources& sources) const;
 
   CudaDevice& device_;
   // Of the job in hand.
-  FaultRecord* record_ = nullptr;
-  std::vector<std::pair<std::shared_ptr<SharedRecord>, int>> runs_;
-  int* failed_ = nullptr;  // in the device's memory
-  bool told_ = false;      // whether it is what it is to be
+  std::shared_ptr<Lease> record_;
+  Leases runs_, heeded_;
+  bool heeds_ = false;
+  // In the device's memory, in the order of the stream: whether a mistake has been found of those that are heeded, and
+  // of all.
+  int *before_ = nullptr, *failed_ = nullptr;
+  bool told_ = false;       // whether `failed_` is what it is to be
+  bool beforeSet_ = false;  // whether `before_` may be other than 0
   // Under the lock of all devices' faults: see faults.cu.
   std::deque<Note> notes_;
   std::vector<FaultRecord*> free_, freeShared_;

@@ -99,11 +99,7 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& work)
 
 FaultRecord* CudaDevice::faultsOf(Graph& graph) { return graph.faults(); }
 
-const int* CudaDevice::failed() {
-  if (!graph_) return faults_.failed(nullptr);
-  FaultRecord* const recorded = graph_->faultsSoFar();
-  return recorded ? faults_.failed(recorded) : nullptr;
-}
+const int* CudaDevice::failed() { return graph_ ? faults_.failed(graph_->faultsSoFar()) : faults_.failed(); }
 
 void CudaDevice::pinFor(Graph& graph, Block& block) { graph.pin(block); }
 void CudaDevice::keep(std::shared_ptr<const void> needed) {

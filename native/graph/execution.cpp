@@ -6,7 +6,6 @@
 #include "core/access.h"
 #include "runtime/backend.h"
 #include "runtime/cpu_device.h"
-#include "runtime/follower.h"
 
 namespace anneal {
 namespace {
@@ -24,19 +23,34 @@ void Program::Execution::perform() {
       fault = b->fault;
   const bool profile = compiled->profile.exchange(false);
   const bool steady = bool(compiled->steady);
+  auto* const follower = dynamic_cast<Follower*>(compiled->graph->device);
   if (!fault && steady) fault = faultOf([&] { visit.begin(compiled->steady->recorder); });
-  if (!fault && withPrologue) fault = compute(compiled->prologue, profile);
+  if (!fault && withPrologue) fault = prepare(follower, profile);
   if (fault && withPrologue) compiled->stale.store(true);
-  if (!fault) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
+  if (!fault && follower) fault = follower->heed(reads);
+  const bool started = !fault;
+  if (started) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
   if (!fault && steady) fault = faultOf([&] { visit.end(compiled->steady->recorder); });
-  if (auto* follower = dynamic_cast<Follower*>(compiled->graph->device)) follower->ran(reads, writes, held);
+  if (started) writes.insert(writes.end(), overwritten.begin(), overwritten.end());
+  if (!started) held.clear();
+  if (follower) follower->ran(reads, writes, held);
   for (Block* b : writes) b->fault = fault;
   if (!fault) [[likely]]
     return;
-  for (const Kept& k : kept) {
+  for (Kept& k : kept) {
     compiled->graph->device->move(k.to->data, k.from, k.bytes);
-    k.to->fault = nullptr;
+    k.to->fault = k.of->fault;
+    if (follower) follower->ran({&k.of, 1}, {&k.to, 1}, {});
   }
+}
+
+/// Runs the prologue. What it makes comes of weights alone, and is read from here on.
+std::shared_ptr<const Error> Program::Execution::prepare(Follower* follower, bool profile) {
+  const auto fault = compute(compiled->prologue, profile);
+  if (follower) follower->ran(weights, prepared, {});
+  for (Block* b : prepared) b->fault = fault;
+  reads.insert(reads.end(), prepared.begin(), prepared.end());
+  return fault;
 }
 
 std::shared_ptr<const Error> Program::Execution::compute(std::vector<Compiled::Step>& steps, bool profile) {

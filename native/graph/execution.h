@@ -4,6 +4,7 @@
 
 #include "graph/program.h"
 #include "graph/replay.h"
+#include "runtime/follower.h"
 
 namespace anneal {
 
@@ -36,15 +37,17 @@ struct Program::Execution {
   /// The old value of a cell that gets new memory: it stays if the run fails.
   struct Kept {
     const std::byte* from;
-    Block* to;
+    Block *of, *to;
     size_t bytes;
   };
   std::shared_ptr<Compiled> compiled;
   std::vector<std::byte*> bases;  // by value
   std::vector<std::array<std::byte, 16>> scalars;
   Visit visit;
-  std::vector<Block*> reads, writes;  // from outside; of new memory that outlives the run
-  std::vector<Block*> held;  // where cells' old values stay if a kernel finds a mistake: see Plan::Place::keeps
+  std::vector<Block*> reads, writes;      // from outside; of new memory that outlives the run
+  std::vector<Block*> overwritten;        // of cells, in place, whatever kernels find
+  std::vector<Follower::Kept> held;       // where cells' old values stay: see Plan::Place::keeps
+  std::vector<Block*> weights, prepared;  // what the prologue reads from outside, and what it writes
   std::vector<Kept> kept;
   bool withPrologue = false;
 
@@ -52,6 +55,7 @@ struct Program::Execution {
   void perform();
 
  private:
+  std::shared_ptr<const Error> prepare(Follower* follower, bool profile);
   std::shared_ptr<const Error> compute(std::vector<Compiled::Step>& steps, bool profile);
   std::shared_ptr<const Error> computeSteadily(bool profile);
   std::shared_ptr<const Error> record();

@@ -208,10 +208,10 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
       memory = g.device->allocate(value.spec, false);
       run.writes.push_back(memory.get());
     } else if (compiled_->steady && place.keeps < 0) {
-      run.writes.push_back(memory.get());
+      run.overwritten.push_back(memory.get());
     }
     const std::byte* const old = place.keeps < 0 ? nullptr : valueOf(*g.cells[size_t(place.keeps)].impl);
-    if (old) run.held.push_back(memory.get());
+    if (old) run.held.push_back({memory.get(), old});
     run.bases[size_t(v)] = place.visits ? run.visit.take(place, memory->data, value.bytes(), old) : memory->data;
   }
   for (const Cell& c : g.cells) {
@@ -219,7 +219,7 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
     const Ref<Block>& memory = owned[size_t(c.written)];
     if (!memory || memory == c.impl->storage) continue;
     const std::byte* const old = valueOf(*c.impl);
-    if (old) run.kept.push_back({old, memory.get(), g.values[size_t(c.written)].bytes()});
+    if (old) run.kept.push_back({old, c.impl->storage.get(), memory.get(), g.values[size_t(c.written)].bytes()});
   }
 }
 
@@ -231,6 +231,7 @@ bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const 
   for (size_t cell : c.prologueCells) {
     const auto& storage = c.graph->cells[cell].impl->storage;
     stamps.push_back(storage ? stampOf(*storage) : 0);
+    if (storage) run.weights.push_back(storage.get());
   }
   const bool known = std::find(stamps.begin(), stamps.end(), 0) == stamps.end();
   const bool changed = !c.kept.empty() && (c.stale.exchange(true) || !known || stamps != c.stamps);
@@ -238,7 +239,7 @@ bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const 
     Ref<Block>& memory = c.keptMemory[size_t(v)];
     if (changed) {
       if (!memory || !c.steady) memory = c.graph->device->allocate(c.graph->values[size_t(v)].spec, false);
-      run.writes.push_back(memory.get());
+      run.prepared.push_back(memory.get());
     } else if (memory) {
       run.reads.push_back(memory.get());
     }
