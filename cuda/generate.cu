@@ -1,18 +1,20 @@
 #include "generate.h"
 
 #include <algorithm>
+#include <numeric>
 #include <sstream>
 
 #include "elements.h"
 #include "functor_names.h"
 #include "op/nest.h"
+#include "totals.cuh"
 
 namespace anneal::cuda {
 namespace {
 
 using Way = Arrangement::Way;
 
-constexpr int kMostInputs = 15, kWide = 16;  // bytes of an access
+constexpr int kMostInputs = 15;
 constexpr size_t kManyInputs = 6;  // more than so many: fewer elements for each thread, so that registers suffice
 
 const char* typeName(DType dtype) {
@@ -21,13 +23,13 @@ const char* typeName(DType dtype) {
   return names[size_t(dtype)];
 }
 
-/// The largest number of elements that one access moves of each of the operands.
-int widthOf(std::span<const View> in, std::span<const View> out) {
+/// The largest number of elements that one access of `bytes` moves of each of the operands.
+int widthOf(std::span<const View> in, std::span<const View> out, int bytes) {
   size_t widest = 1;
   for (const View& v : in)
     if (v.size() != 1) widest = std::max(widest, itemSize(v.dtype));
   for (const View& v : out) widest = std::max(widest, itemSize(v.dtype));
-  const int width = kWide / int(widest);
+  const int width = bytes / int(widest);
   return in.size() > kManyInputs ? std::min(width, in.size() > kManyInputs + 2 ? 2 : 4) : width;
 }
 
@@ -35,11 +37,12 @@ uint32_t bitsOf(int64_t stride) { return uint32_t(int32_t(stride)); }
 
 }  // namespace
 
-Arrangement::Arrangement(std::span<const View> in, std::span<const View> out) : width(widthOf(in, out)) {
+Arrangement::Arrangement(std::span<const View> in, std::span<const View> out, const View& whole, int most)
+    : width(std::min(most, widthOf(in, out, kWide))) {
   std::vector<View> others;
   for (const View& v : in) {
     inputs.push_back(v.dtype);
-    const bool run = v.shape == out[0].shape && v.contiguous();
+    const bool run = v.shape == whole.shape && v.contiguous();
     ways.push_back(v.size() == 1 ? Way::Single : (run ? Way::Run : Way::Any));
     if (ways.back() == Way::Any) others.push_back(v);
   }
@@ -48,7 +51,7 @@ Arrangement::Arrangement(std::span<const View> in, std::span<const View> out) : 
     if (k >= in.size() || ways[k] == Way::Run) aligned |= 1u << k;
   if (others.empty()) return;
   require(others.size() <= kMostInputs, Code::Internal, "cuda: a chain of ", others.size(), " strided inputs");
-  const NestOf<kMostInputs + 1> nest(others, out[0]);
+  const NestOf<kMostInputs + 1> nest(others, whole);
   rank = nest.shape.rank();
   strided = int(others.size());
   const int last = rank - 1;
@@ -154,28 +157,92 @@ void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangem
 
 }  // namespace
 
-std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
-  std::ostringstream to;
-  const size_t inputs = a.ways.size(), outputs = a.outputs.size();
-  to << "#include \"fused.cuh\"\n\nusing namespace anneal;\nusing namespace anneal::cuda;\n\n"
-     << text("extern \"C\" __global__ void __launch_bounds__(", kFusedThreads, ")\nfused(Sources<", inputs,
-             "> in, Targets<", outputs, "> out, Numbers<", std::max<size_t>(1, numbersOf(chain).size()), "> numbers, ");
+namespace {
+
+constexpr const char* kBegin = "using namespace anneal;\nusing namespace anneal::cuda;\n\nextern \"C\" __global__ ";
+
+/// The parameters that all kernels have. There is no array of nothing.
+void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
+  to << text("Sources<", std::max<size_t>(1, a.ways.size()), "> in, Targets<", std::max<size_t>(1, a.outputs.size()),
+             "> out, Numbers<", std::max<size_t>(1, numbersOf(chain).size()), "> numbers, ");
   if (a.strided) to << text("Axes<", a.rank, ", ", a.strided, "> axes, ");
-  to << "uint32_t aligned, int64_t n) {\n"
-     << text("  constexpr int N = ", a.width, ";\n")
-     << "  const int64_t begin = threadNumber() * N;\n  if (begin >= n) return;\n"
-     << "  const int count = n - begin < N ? int(n - begin) : N;\n  const bool all = count == N;\n";
+  to << "uint32_t aligned, ";
+}
+
+/// Computes `count` of N elements from `begin` on; `each` is said with each.
+void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each) {
+  const size_t inputs = a.ways.size(), outputs = a.outputs.size();
+  to << "  const bool all = count == N;\n";
   writeLoads(to, a);
-  writeFunctors(to, chain);
   for (size_t k = 0; k < outputs; ++k) to << text("  Pack<", typeName(a.outputs[k]), ", N> out", k, ";\n");
   to << "#pragma unroll\n  for (int i = 0; i < N; ++i) {\n";
   writeElements(to, a);
   writeInstructions(to, chain, a);
   for (size_t k = 0; k < outputs; ++k) to << text("    out", k, ".v[i] = r", chain.outputs[k], ";\n");
-  to << "  }\n";
+  to << each << "  }\n";
   for (size_t k = 0; k < outputs; ++k)
     to << text("  store(out.memory[", k, "], begin, count, all && (aligned >> ", inputs + k, " & 1), out", k, ");\n");
+}
+
+}  // namespace
+
+std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
+  std::ostringstream to;
+  to << "#include \"fused.cuh\"\n\n" << kBegin << text("void __launch_bounds__(", kFusedThreads, ")\nfused(");
+  writeParameters(to, chain, a);
+  to << "int64_t n) {\n"
+     << text("  constexpr int N = ", a.width, ";\n")
+     << "  const int64_t begin = threadNumber() * N;\n  if (begin >= n) return;\n"
+     << "  const int count = n - begin < N ? int(n - begin) : N;\n";
+  writeFunctors(to, chain);
+  writeElementsOf(to, chain, a, "");
   to << "}\nANNEAL_KERNEL(fused)\n";
+  return to.str();
+}
+
+TotalsKind::TotalsKind(const cpu::Chain& chain, const cpu::Totals& totals, DType result)
+    : of(totals.of), reducer(totals.reducer), result(result), block(totals.width > kMostOfWarp) {
+  const auto made = std::find_if(chain.instructions.begin(), chain.instructions.end(),
+                                 [&](const auto& instruction) { return instruction.to == totals.of; });
+  require(made != chain.instructions.end(), Code::Internal, "cuda: totals of what a chain does not compute");
+  const bool mean = totals.finish == cpu::Finish::Scale;
+  if (made->result == DType::Float64) value = DType::Float64;
+  else value = isFloat(made->result) || mean ? DType::Float32 : DType::Int64;
+}
+
+int mostTogether(const cpu::Totals& totals, int64_t rows) {
+  return rows == 1 ? kTogether : int(std::gcd(totals.width, int64_t(kTogether)));
+}
+
+namespace {
+
+std::string reducerOf(const TotalsKind& kind) {
+  const char* value = typeName(kind.value);
+  if (kind.reducer == cpu::Reducer::Sum) return text("Adding<", value, "> reducer{{Finish::Scale, number}, {}}");
+  return text("Extremum<", value, ", ", kind.reducer == cpu::Reducer::Max, "> reducer{}");
+}
+
+}  // namespace
+
+std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const TotalsKind& kind) {
+  std::ostringstream to;
+  to << "#include \"fused_totals.cuh\"\n\n"
+     << kBegin << text("void __launch_bounds__(", kReduceThreads, ", 1)\nfused(");
+  writeParameters(to, chain, a);
+  to << "Shares shares, double number, void* result, void* states) {\n" << text("  constexpr int N = ", a.width, ";\n");
+  writeFunctors(to, chain);
+  to << text("  const ", reducerOf(kind), ";\n")
+     << "  const Share share(shares);\n  const int64_t row = share.result * shares.count;\n"
+     << text("  const auto state = totalOf<", kind.block,
+             ">(reducer, share, [&](int64_t at, int left, auto&& take) {\n")
+     << "#pragma unroll\n  for (int part = 0; part < kTogether; part += N) {\n"
+     << "  const int64_t begin = row + at + part;\n"
+     << "  const int count = left - part < N ? left - part : N;\n  if (count <= 0) continue;\n";
+  writeElementsOf(
+      to, chain, a,
+      text("    if (i < count) take(part + i, cpu::convertTo<", typeName(kind.value), ">(r", kind.of, "));\n"));
+  to << text("  }\n  });\n  if (share.first) deliver<", typeName(kind.result),
+             ">(reducer, state, share, shares.pieces, result, states);\n}\nANNEAL_KERNEL(fused)\n");
   return to.str();
 }
 

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "cpu/fused.h"
+#include "cpu/fused_totals.h"
 
 namespace anneal::cuda {
 
@@ -22,11 +22,32 @@ struct Arrangement {
   std::vector<uint32_t> axes;  // the argument of type Axes: sizes as dividers, then strides
   int rank = 0, strided = 0;   // of it: axes, and inputs that are neither runs nor single
 
-  Arrangement(std::span<const View> in, std::span<const View> out);
+  /// The chain computes as many elements as `whole` has, in its shape. Threads take at most `most` elements.
+  Arrangement(std::span<const View> in, std::span<const View> out, const View& whole, int most = kWide);
+  Arrangement(std::span<const View> in, std::span<const View> out) : Arrangement(in, out, out[0]) {}
+
+ private:
+  static constexpr int kWide = 16;  // bytes of an access
 };
 
 /// The source of the kernel `fused` that computes a chain.
 std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a);
+
+/// What a kernel is to make of a chain's result, but for sizes.
+struct TotalsKind {
+  int of = 0;                                // the register
+  cpu::Reducer reducer = cpu::Reducer::Sum;  // Sum, Max or Min
+  DType value, result;                       // what it is computed in (see Accumulated), and what is stored
+  bool block = false;                        // whether blocks or warps have rows: see Shares
+
+  TotalsKind(const cpu::Chain& chain, const cpu::Totals& totals, DType result);
+};
+
+/// The most elements that a thread may take at a time of `rows` of the totals' width.
+int mostTogether(const cpu::Totals& totals, int64_t rows);
+
+/// The source of the kernel `fused` that computes a chain, and totals of the rows of one of its results.
+std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const TotalsKind& kind);
 
 /// The numbers that its functors are made of, in the order of the instructions.
 std::vector<double> numbersOf(const cpu::Chain& chain);

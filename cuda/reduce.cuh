@@ -1,24 +1,19 @@
 #pragma once
-// Reductions over any axes of a tensor of any strides. A reducer has a State, which is what a run of elements comes to:
-//   State none() const, void take(State&, Value, int64_t place) const, State merge(State, State) const, and
-//   result(State), which is stored. Everything is merged in an order that depends on shapes alone.
+// Reductions over any axes of a tensor of any strides, by reducers (reducers.cuh). Everything is merged in an order
+// that depends on shapes and strides alone.
 #include <algorithm>
 #include <vector>
 
+#include "core/portable.h"
 #include "device.h"
 #include "index.h"
+#include "reducers.cuh"
+#include "totals.cuh"
 #include "value.h"
-#include "warp.h"
 
 namespace anneal::cuda {
 
-constexpr int kReduceThreads = 256;
 constexpr int kColumnRows = kReduceThreads / kWarp;
-
-/// What elements of type S are reduced in: floats in float, double in double, integers and bool in int64.
-template <class S>
-using Accumulated =
-    std::conditional_t<std::is_same_v<S, double>, double, std::conditional_t<std::is_integral_v<S>, int64_t, float>>;
 
 /// How the elements of a tensor fall together: `kept` leads to the first of a result's elements and to the result;
 /// `reduced` from there to the others.
@@ -29,11 +24,18 @@ struct Reducing {
   int64_t step = 0;                // of the reduced elements, where they are at equal distances
   bool even = false;               // whether they are
   bool columns = false;            // neighbouring results lie closer in memory than the elements of one
+  /// Whether the elements of a result are neighbours in memory.
+  ANNEAL_HD bool rows() const { return even && step == 1 && !columns; }
 };
 
 /// The plan of a reduction of `x` over `axes` (sorted, from 0), the results contiguous in the order of the other axes.
 /// With `ordered` the elements of a result are counted in the order of their indices.
 Reducing reducingOf(const View& x, const Ints& axes, bool ordered);
+
+/// How elements are shared among threads, so that there is work for the whole GPU.
+Shares sharesOf(const Reducing& r);
+/// The same for the rows of a matrix without gaps.
+Shares sharesOfRows(int64_t rows, int64_t width);
 
 /// Elements in memory of type S, or of any dtype where S is void, as the type they are reduced in.
 template <class S>
@@ -41,6 +43,21 @@ struct Elements {
   using Value = Accumulated<S>;
   const S* memory;
   __device__ Value at(int64_t i) const { return cpu::convertTo<Value>(memory[i]); }
+  /// Calls take(k, x) for elements i + k, 0 <= k < n.
+  template <class F>
+  __device__ __forceinline__ void together(int64_t i, int n, F&& take) const {
+    using Together = Pack<S, kTogether>;
+    const S* from = memory + i;
+    if (n == kTogether && reinterpret_cast<uintptr_t>(from) % alignof(Together) == 0) {
+      const auto pack = *reinterpret_cast<const Together*>(from);
+#pragma unroll
+      for (int k = 0; k < kTogether; ++k) take(k, cpu::convertTo<Value>(pack.v[k]));
+    } else {
+#pragma unroll
+      for (int k = 0; k < kTogether; ++k)
+        if (k < n) take(k, at(i + k));
+    }
+  }
 };
 template <>
 struct Elements<void> {
@@ -48,6 +65,12 @@ struct Elements<void> {
   const void* memory;
   DType dtype;
   __device__ int64_t at(int64_t i) const { return loadAs<int64_t>(memory, dtype, i); }
+  template <class F>
+  __device__ __forceinline__ void together(int64_t i, int n, F&& take) const {
+#pragma unroll
+    for (int k = 0; k < kTogether; ++k)
+      if (k < n) take(k, at(i + k));
+  }
 };
 
 struct Target {
@@ -63,60 +86,52 @@ __device__ __forceinline__ void deliver(const R& reducer, typename R::State stat
   else states[result * pieces + piece] = state;
 }
 
-template <class R>
-struct Merge {
-  R reducer;
-  __device__ typename R::State operator()(typename R::State a, typename R::State b) const {
-    return reducer.merge(a, b);
-  }
-};
-
-/// A result, or a piece of one, for each group of `Threads` threads: a warp or a block.
-template <class R, class E, bool Block>
-__global__ void __launch_bounds__(kReduceThreads)
-    reduceRows(R reducer, E x, Reducing r, int64_t piece, int64_t pieces, Target out, typename R::State* states) {
-  constexpr int kGroup = Block ? kReduceThreads : kWarp;
-  const int64_t group = threadNumber() / kGroup;
-  if (group >= r.results * pieces) return;
-  const int64_t result = group / pieces, part = group % pieces;
-  int64_t base[2];
-  r.kept.place(uint32_t(result), base);
-  const int64_t begin = part * piece, end = std::min(r.count, begin + piece);
-  auto state = reducer.none();
-  // Each thread has every kGroup-th element, in two chains, so that loads overlap.
-  auto second = reducer.none();
+/// What a share of a result's elements that lie anywhere comes to.
+template <bool Block, class R, class E>
+__device__ __forceinline__ typename R::State scatteredTotal(const R& reducer, const E& x, const Reducing& r,
+                                                            const Share& share, int64_t base) {
+  // Each thread has every so many-th element, in two chains, so that loads overlap.
+  auto state = reducer.none(), second = reducer.none();
   const auto take = [&](auto& into, int64_t i) {
     int64_t at[1] = {0};
     if (!r.even) r.reduced.place(uint32_t(i), at);
-    reducer.take(into, x.at(base[0] + (r.even ? i * r.step : at[0])), i);
+    reducer.take(into, x.at(base + (r.even ? i * r.step : at[0])), i);
   };
-  int64_t i = begin + threadIdx.x % kGroup;
-  for (; i + kGroup < end; i += 2 * kGroup) {
+  const int members = share.members;
+  int64_t i = share.begin + share.member;
+  for (; i + members < share.end; i += 2 * members) {
     take(state, i);
-    take(second, i + kGroup);
+    take(second, i + members);
   }
-  if (i < end) take(state, i);
-  state = reducer.merge(state, second);
-  if constexpr (Block) {
-    __shared__ typename R::State shared[kWarp];
-    state = mergeBlock(state, shared, Merge<R>{reducer});
-  } else {
-    state = mergeWarp(state, Merge<R>{reducer});
-  }
-  if (threadIdx.x % kGroup == 0) deliver(reducer, state, base[1], part, pieces, out, states);
+  if (i < share.end) take(state, i);
+  return mergeGroup<Block>(reducer, reducer.merge(state, second), members);
+}
+
+/// A result, or a piece of one, for each group of threads.
+template <class R, class E, bool Block>
+__global__ void __launch_bounds__(kReduceThreads)
+    reduceRows(R reducer, E x, Reducing r, Shares s, Target out, typename R::State* states) {
+  const Share share(s);
+  int64_t base[2];
+  r.kept.place(uint32_t(share.result), base);
+  typename R::State state;
+  if (r.rows())
+    state = totalOf<Block>(reducer, share, [&](int64_t i, int n, auto&& take) { x.together(base[0] + i, n, take); });
+  else state = scatteredTotal<Block>(reducer, x, r, share, base[0]);
+  if (share.first) deliver(reducer, state, base[1], share.part, s.pieces, out, states);
 }
 
 /// 32 neighbouring results for each block; its rows of threads share the elements.
 template <class R, class E>
 __global__ void __launch_bounds__(kReduceThreads)
-    reduceColumns(R reducer, E x, Reducing r, int64_t piece, int64_t pieces, Target out, typename R::State* states) {
+    reduceColumns(R reducer, E x, Reducing r, Shares s, Target out, typename R::State* states) {
   __shared__ typename R::State shared[kColumnRows][kWarp];
   const int64_t result = int64_t(blockIdx.x) * kWarp + threadIdx.x, part = blockIdx.y;
   int64_t base[2] = {0, 0};
   auto state = reducer.none();
   if (result < r.results) {
     r.kept.place(uint32_t(result), base);
-    const int64_t begin = part * piece, end = std::min(r.count, begin + piece);
+    const int64_t begin = part * s.piece, end = std::min(r.count, begin + s.piece);
 #pragma unroll 4
     for (int64_t i = begin + threadIdx.y; i < end; i += kColumnRows) {
       int64_t at[1] = {0};
@@ -128,13 +143,13 @@ __global__ void __launch_bounds__(kReduceThreads)
   __syncthreads();
   if (threadIdx.y != 0 || result >= r.results) return;
   for (int y = 1; y < kColumnRows; ++y) state = reducer.merge(state, shared[y][threadIdx.x]);
-  deliver(reducer, state, base[1], part, pieces, out, states);
+  deliver(reducer, state, base[1], part, s.pieces, out, states);
 }
 
 /// Merges the pieces of each result: a warp for each.
 template <class R>
 __global__ void __launch_bounds__(kReduceThreads)
-    mergePieces(R reducer, const typename R::State* states, int64_t results, int64_t pieces, Target out) {
+    mergePiecesKernel(R reducer, const typename R::State* states, int64_t results, int64_t pieces, Target out) {
   const int64_t result = threadNumber() / kWarp;
   if (result >= results) return;
   auto state = reducer.none();
@@ -144,30 +159,26 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (threadIdx.x % kWarp == 0) storeAs(out.memory, out.dtype, result, reducer.result(state));
 }
 
-/// Into how many pieces a result's elements are cut, so that there is work for the whole GPU.
-int64_t piecesOf(const Reducing& r, bool blocks);
+template <class R>
+void mergePieces(const R& reducer, const typename R::State* states, const Shares& s, const View& out) {
+  launch(mergePiecesKernel<R>, blocksFor(s.results * kWarp, kReduceThreads), kReduceThreads, 0, stream(), reducer,
+         states, s.results, s.pieces, Target{out.memory, out.dtype});
+}
 
 template <class R, class E>
 void reduceElements(const R& reducer, const E& x, const Reducing& r, const View& out) {
   if (r.results == 0) return;
-  const bool block = !r.columns && r.count > 512;
-  const int64_t pieces = std::max<int64_t>(1, piecesOf(r, block)), piece = (r.count + pieces - 1) / pieces;
+  const Shares s = sharesOf(r);
   const Target target{out.memory, out.dtype};
-  const Scratch memory(pieces > 1 ? size_t(r.results * pieces) * sizeof(typename R::State) : 1);
+  const Scratch memory(s.pieces > 1 ? size_t(s.results * s.pieces) * sizeof(typename R::State) : 1);
   auto* states = memory.as<typename R::State>();
-  if (r.columns) {
-    launch(reduceColumns<R, E>, dim3(blocksFor(r.results, kWarp), unsigned(pieces)), dim3(kWarp, kColumnRows), 0,
-           stream(), reducer, x, r, piece, pieces, target, states);
-  } else if (block) {
-    launch(reduceRows<R, E, true>, unsigned(r.results * pieces), kReduceThreads, 0, stream(), reducer, x, r, piece,
-           pieces, target, states);
-  } else {
-    launch(reduceRows<R, E, false>, blocksFor(r.results * kWarp, kReduceThreads), kReduceThreads, 0, stream(), reducer,
-           x, r, piece, pieces, target, states);
-  }
-  if (pieces > 1)
-    launch(mergePieces<R>, blocksFor(r.results * kWarp, kReduceThreads), kReduceThreads, 0, stream(), reducer, states,
-           r.results, pieces, target);
+  if (r.columns)
+    launch(reduceColumns<R, E>, dim3(blocksFor(r.results, kWarp), unsigned(s.pieces)), dim3(kWarp, kColumnRows), 0,
+           stream(), reducer, x, r, s, target, states);
+  else
+    launch(s.block() ? reduceRows<R, E, true> : reduceRows<R, E, false>, s.blocks(), kReduceThreads, 0, stream(),
+           reducer, x, r, s, target, states);
+  if (s.pieces > 1) mergePieces(reducer, states, s, out);
 }
 
 /// out = `x` reduced over `axes` by Reducer<T>, which is made by `make(TypeTag<T>)` for the type that elements are

@@ -76,13 +76,38 @@ Reducing reducingOf(const View& x, const Ints& axes, bool ordered) {
   return r;
 }
 
+namespace {
+
+/// Into how many pieces a result's elements are cut.
 int64_t piecesOf(const Reducing& r, bool blocks) {
   constexpr int64_t kBlocksPerProcessor = 8, kLeastOfBlock = 4096, kLeastOfColumn = 256;
   if (!blocks && !r.columns) return 1;
   const int64_t wanted = kBlocksPerProcessor * current().multiprocessors();
   const int64_t groups = r.columns ? (r.results + kWarp - 1) / kWarp : r.results;
   const int64_t most = std::min<int64_t>(r.count / (r.columns ? kLeastOfColumn : kLeastOfBlock), 65535);
-  return std::min((wanted + groups - 1) / groups, most);
+  return std::max<int64_t>(1, std::min((wanted + groups - 1) / groups, most));
+}
+
+}  // namespace
+
+Shares sharesOf(const Reducing& r) {
+  const bool block = !r.columns && r.count > kMostOfWarp;
+  const int64_t together = r.rows() ? kTogether : 1;
+  Shares s{.results = r.results, .count = r.count, .pieces = piecesOf(r, block), .piece = 0, .bits = 0};
+  s.piece = (r.count + s.pieces - 1) / s.pieces;
+  s.piece = (s.piece + together - 1) / together * together;
+  const int64_t most = block ? kReduceThreads : kWarp;
+  while (1 << s.bits < most && together << s.bits < r.count) ++s.bits;
+  return s;
+}
+
+Shares sharesOfRows(int64_t rows, int64_t width) {
+  Reducing r;
+  r.results = rows;
+  r.count = width;
+  r.step = 1;
+  r.even = true;
+  return sharesOf(r);
 }
 
 }  // namespace anneal::cuda

@@ -1,5 +1,9 @@
 #pragma once
-#include "launch.h"
+// Also for kernels that are compiled at run time: nothing of the host.
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <cstring>
 
 namespace anneal::cuda {
 

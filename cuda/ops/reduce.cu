@@ -10,37 +10,6 @@
 namespace anneal::cuda {
 namespace {
 
-/// What becomes of a sum: times `factor`, then perhaps its root or a power.
-struct Finish {
-  enum Kind { Scale, Root, Power } kind = Scale;
-  double number = 1;
-  template <class T>
-  __device__ T of(T sum) const {
-    if constexpr (std::is_integral_v<T>) return sum;
-    else if (kind == Root) return std::sqrt(sum);
-    else if (kind == Power) return std::pow(sum, T(number));
-    else return sum * T(number);
-  }
-};
-
-/// Sums of Map{}(x).
-template <class T, class Map>
-struct Adding {
-  using State = T;
-  Finish finish{};
-  Map map{};
-  __device__ T none() const { return T(0); }
-  __device__ void take(T& sum, T x, int64_t) const { sum = scalar::Add{}(sum, map(x)); }
-  __device__ T merge(T a, T b) const { return scalar::Add{}(a, b); }
-  __device__ T result(T sum) const { return finish.of(sum); }
-};
-
-struct Itself {
-  template <class T>
-  __device__ T operator()(T x) const {
-    return x;
-  }
-};
 struct Squared {
   template <class T>
   __device__ T operator()(T x) const {
@@ -71,19 +40,6 @@ struct Multiplying {
   __device__ T result(T product) const { return product; }
 };
 
-/// The largest or smallest; NaN wins.
-template <class T, bool Largest, class Map = Itself>
-struct Extremum {
-  using State = T;
-  __device__ T none() const {
-    if constexpr (std::is_integral_v<T>) return Largest ? std::numeric_limits<T>::min() : std::numeric_limits<T>::max();
-    else return Largest ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
-  }
-  __device__ void take(T& best, T x, int64_t) const { best = merge(best, Map{}(x)); }
-  __device__ T merge(T a, T b) const { return (Largest ? b > a : b < a) || b != b ? b : a; }
-  __device__ T result(T best) const { return best; }
-};
-
 /// How many are not 0, counted exactly, or whether any or all are.
 template <class T>
 struct Counting {
@@ -111,7 +67,7 @@ void reduceCall(const Call<A>& call, F&& make) {
 }
 
 void sumCuda(const Call<ops::Reduce>& call) {
-  reduceCall(call, []<class T>(TypeTag<T>) { return Adding<T, Itself>{}; });
+  reduceCall(call, []<class T>(TypeTag<T>) { return Adding<T>{}; });
 }
 void meanCuda(const Call<ops::Reduce>& call) {
   const double n = double(ops::reducedCount(call.attrs.axis, call.in[0].shape));
@@ -119,10 +75,10 @@ void meanCuda(const Call<ops::Reduce>& call) {
     const Prepared x(call.in[0], DType::Float32);
     return reduce(x.view(), reductionAxes("mean", call.attrs.axis, x.view().shape.rank()), call.out[0], false,
                   [n]<class T>(TypeTag<T>) {
-                    return Adding<T, Itself>{{Finish::Scale, 1 / n}, {}};
+                    return Adding<T>{{Finish::Scale, 1 / n}, {}};
                   });
   }
-  reduceCall(call, [n]<class T>(TypeTag<T>) { return Adding<T, Itself>{{Finish::Scale, 1 / n}, {}}; });
+  reduceCall(call, [n]<class T>(TypeTag<T>) { return Adding<T>{{Finish::Scale, 1 / n}, {}}; });
 }
 void prodCuda(const Call<ops::Reduce>& call) {
   reduceCall(call, []<class T>(TypeTag<T>) { return Multiplying<T>{}; });

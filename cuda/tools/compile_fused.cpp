@@ -1,5 +1,6 @@
-// Compiles kernels for joined operations by NVRTC, without a GPU: every functor in every dtype, and every way of moving
-// operands. Fails where one does not compile or spills registers. Arguments: compute capabilities, such as 80 90.
+// Compiles kernels for joined operations by NVRTC, without a GPU: every functor in every dtype, every way of moving
+// operands, and totals. Fails where one does not compile or spills registers. Arguments: compute capabilities, such as
+// 80 90.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -62,6 +63,28 @@ struct Builder {
 
 bool takes(const FunctorName& f, DType dtype) { return isFloat(dtype) ? !f.integers : !f.floats; }
 
+/// Totals of a chain's result, of which the last register is: all that they may be of a dtype.
+void addTotals(std::vector<Case>& cases, const Builder& builder, const std::string& title, const View& whole,
+               const std::vector<View>& out) {
+  for (const auto reducer : {cpu::Reducer::Sum, cpu::Reducer::Max}) {
+    for (const int64_t width : {int64_t(64), int64_t(16384)}) {
+      cpu::Chain chain = builder.chain;
+      chain.outputs.clear();
+      for (size_t k = 0; k < out.size(); ++k) chain.outputs.push_back(chain.registers - 2 - int(k));
+      const bool mean = reducer == cpu::Reducer::Sum;
+      const cpu::Totals totals{.of = chain.registers - 1,
+                               .reducer = reducer,
+                               .finish = mean ? cpu::Finish::Scale : cpu::Finish::None,
+                               .number = 0.5,
+                               .width = width};
+      const Arrangement arrangement(builder.in, out, whole, mostTogether(totals, whole.shape.product() / width));
+      const TotalsKind kind(chain, totals, chain.instructions.back().result);
+      cases.push_back({text(mean ? "means of " : "maxima of ", width, ": ", title, builder.name),
+                       totalsSource(chain, arrangement, kind)});
+    }
+  }
+}
+
 /// Every functor that takes the dtype, some at a time.
 void addFunctors(std::vector<Case>& cases, DType dtype) {
   const Shape shape{1000};
@@ -102,7 +125,9 @@ void addLayouts(std::vector<Case>& cases, DType a, DType b) {
     std::vector<View> out;
     for (size_t k = 0; k < 4; ++k)
       out.push_back(viewOf(builder.chain.instructions[builder.chain.instructions.size() - 1 - k].result, shape));
-    cases.push_back(builder.finish(text(most, " inputs of ", a, " and ", b), out));
+    const std::string title = text(most, " inputs of ", a, " and ", b);
+    cases.push_back(builder.finish(title, out));
+    addTotals(cases, builder, title, viewOf(a, shape), {out.begin() + 1, out.begin() + (most == 6 ? 1 : 4)});
   }
 }
 
@@ -128,7 +153,7 @@ std::string problemOf(const Case& c, int capability, int& registers) {
   if (std::regex_search(log, found, std::regex("Used ([0-9]+) registers"))) registers = std::stoi(found[1]);
   else return "NVRTC does not say how many registers it uses: " + log;
   if (std::regex_search(log, found, std::regex("([1-9][0-9]*) bytes spill")))
-    return "spills " + found[1].str() + " bytes";
+    return "spills " + found[1].str() + " bytes: " + log;
   return "";
 }
 

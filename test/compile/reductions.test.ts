@@ -47,12 +47,12 @@ describe('reductions take in elementwise results, bit for bit', () => {
     expectJoined(found, ['exp mean'])
   })
 
-  test('but not over other axes, short rows and rows that are added up in another order, and one of them only', async () => {
+  test('but not over other axes, on a CPU rows that are short or added up in another order, and one of them only', async () => {
     manualSeed(19)
     const x = randomNormal([3, 4, 40])
     expectJoined(await fused(a => [a.exp().sum({ axis: 1 }), a.tanh().sum({ axis: 0 })], [x], exact), [])
-    expectJoined(await fused(a => [a.exp().sum({ axis: 1 })], [randomNormal([9, 31])], exact), [])
-    expectJoined(await fused(a => [a.exp().sum({ axis: 1 })], [randomNormal([9, 1500])], exact), [])
+    expectJoined(await fused(a => [a.exp().sum({ axis: 1 })], [randomNormal([9, 31])], exact), [], ['exp sum'])
+    expectJoined(await fused(a => [a.exp().sum({ axis: 1 })], [randomNormal([9, 1500])], exact), [], ['exp sum'])
     const both = (a: Tensor) => {
       const y = a.exp()
       return [y.sum(), y.max()]

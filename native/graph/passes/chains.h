@@ -1,5 +1,5 @@
 #pragma once
-#include "cpu/fused.h"
+#include "cpu/fused_totals.h"
 #include "graph/passes/passes.h"
 #include "op/define.h"
 
@@ -14,6 +14,15 @@ struct Joined {
   mutable std::shared_ptr<const void> prepared;  // by the backend that is to run it, when its program is planned
 };
 extern const Op<Joined> joined;
+
+/// A chain with totals of one of its results. Outputs: those of the chain, then the totals.
+struct ChainTotals {
+  cpu::Chain chain;
+  Shape shape;
+  cpu::Totals totals;
+  mutable std::shared_ptr<const void> prepared;  // as that of Joined
+};
+extern const Op<ChainTotals> chainTotals;
 
 /// Whether chains can run on the graph's device.
 bool fuses(const Graph& graph);

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <optional>
 
-#include "cpu/fused_totals.h"
 #include "graph/passes/chains.h"
 #include "op/infer.h"
 #include "ops/reduce.h"
@@ -9,18 +8,13 @@
 namespace anneal::passes {
 namespace {
 
-/// A chain with totals of one of its results. Outputs: those of the chain, then the totals.
-struct ChainTotals {
-  cpu::Chain chain;
-  Shape shape;
-  cpu::Totals totals;
-};
-
 void chainTotalsCpu(const Call<ChainTotals>& call) {
   const ChainTotals& a = call.attrs;
   const size_t chained = a.chain.outputs.size();
   cpu::runTotals(a.chain, a.totals, a.shape, call.in, call.out.first(chained), call.out[chained]);
 }
+
+}  // namespace
 
 const Op<ChainTotals> chainTotals({.name = "fusedReduction",
                                    .doc = "Elementwise operations with totals of what they compute, tile by tile; made "
@@ -32,6 +26,8 @@ const Op<ChainTotals> chainTotals({.name = "fusedReduction",
                                    .internal = true,
                                    .anyStrides = true});
 const Implement<ChainTotals> chainTotalsOnCpu("fusedReduction", DeviceType::Cpu, chainTotalsCpu);
+
+namespace {
 
 /// What the operation computes of all elements of rows; nothing if it does not.
 std::optional<cpu::Totals> totalsOf(const Operation& op) {
@@ -82,15 +78,17 @@ class Reductions {
 
   /// The chain whose result `i` reduces, if that may be done there; or -1.
   int findChain(int i) const {
-    if (graph_.device->type() != DeviceType::Cpu || !totalsOf(at(i))) return -1;
+    const auto totals = totalsOf(at(i));
+    if (!totals || !fuses(graph_)) return -1;
     const Operand& x = at(i).in()[0];
     const int chain = x.value < 0 ? -1 : uses_.writer[size_t(x.value)];
     if (chain < 0 || i - chain > kReach || reductionOf_[size_t(chain)] >= 0 || moved_[size_t(chain)]) return -1;
     // All of it, as it lies, in whatever shape.
     const Spec& made = graph_.values[size_t(x.value)].spec;
     if (x.offset != 0 || !x.view.contiguous() || x.view.size() != made.size() || made.size() == 0) return -1;
-    const int64_t width = totalsOf(at(i))->width;
-    if (width < 2 || !cpu::totalsLikeReduce(made.size() / width, width)) return -1;
+    if (totals->width < 2) return -1;
+    const bool onCpu = graph_.device->type() == DeviceType::Cpu;
+    if (onCpu && !cpu::totalsLikeReduce(made.size() / totals->width, totals->width)) return -1;
     return isChain(graph_, at(chain)) ? chain : -1;
   }
 

@@ -1,0 +1,39 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { compile, type Tensor } from 'anneal'
+import { afterAll, beforeAll, expect } from 'vitest'
+
+/** A folder of its own for the kernels that the file's tests have compiled. */
+export function ownKernels(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'anneal-kernels-'))
+  const cache = process.env.ANNEAL_CUDA_CACHE
+  beforeAll(() => {
+    process.env.ANNEAL_CUDA_CACHE = folder
+  })
+  afterAll(() => {
+    if (cache === undefined) delete process.env.ANNEAL_CUDA_CACHE
+    else process.env.ANNEAL_CUDA_CACHE = cache
+    rmSync(folder, { recursive: true })
+  })
+  return folder
+}
+
+export type Fn = (...inputs: Tensor[]) => Tensor[]
+export const valuesOf = (tensors: Tensor[]) => Promise.all(tensors.map(t => t.data()))
+
+/** What the captured function's joined operations are, after checking that it gives what the calls one by one give: every NaN is alike. */
+export async function joined(fn: Fn, inputs: Tensor[]): Promise<string[]> {
+  const expected = await valuesOf(fn(...inputs))
+  const run = compile(fn)
+  for (let i = 0; i < 2; i++) {
+    const found = await valuesOf(run(...inputs))
+    for (const [k, values] of expected.entries()) expect(found[k], `output ${k}`).toEqual(values)
+  }
+  const { operations } = await run.explain(...inputs)
+  return operations.filter(({ name }) => name.startsWith('fused')).map(({ attributes }) => attributes)
+}
+
+/** Floats and integers that are special somewhere. */
+export const special = [0, -0, 1, -1, 0.5, -2.5, Number.NaN, Infinity, -Infinity, 3e38, 1e-40, 88, -104, 1e6, 7, -7, 2]
+export const whole = [0, 1, -1, 2, -2, 3, 7, -7, 100, -128, 127, 31, 5, 64, 33, -3, 12]
