@@ -46,7 +46,7 @@ void Program::Execution::perform() {
 
 /// Runs the prologue. What it makes comes of weights alone, and is read from here on.
 std::shared_ptr<const Error> Program::Execution::prepare(Follower* follower, bool profile) {
-  const auto fault = compute(compiled->prologue, profile);
+  auto fault = compute(compiled->prologue, profile);
   if (follower) follower->ran(weights, prepared, {});
   for (Block* b : prepared) b->fault = fault;
   reads.insert(reads.end(), prepared.begin(), prepared.end());
