@@ -61,11 +61,14 @@ struct ConvStore {
   const T* residual = nullptr;
   bool relu = false;
 
-  __device__ void put(int64_t at, int channel, C value) const {
+  __device__ T after(int channel, C value, T added) const {
     if (bias) value += cpu::convertTo<C>(bias[channel]);
-    if (residual) value += cpu::convertTo<C>(residual[at]);
+    if (residual) value += cpu::convertTo<C>(added);
     if (relu && value < 0) value = 0;
-    to[at] = cpu::convertTo<T>(value);
+    return cpu::convertTo<T>(value);
+  }
+  __device__ void put(int64_t at, int channel, C value) const {
+    to[at] = after(channel, value, residual ? residual[at] : T());
   }
 };
 

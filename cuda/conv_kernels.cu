@@ -1,8 +1,11 @@
 // Convolutions by own kernels: tiles of the products in conv.cuh through shared memory, and plain loops for groups of
 // few channels.
+#include <optional>
+
 #include "conv.cuh"
 #include "device.h"
 #include "dnn.h"
+#include "epilogue.h"
 #include "rows.cuh"
 
 namespace anneal::cuda {
@@ -135,10 +138,19 @@ __global__ void __launch_bounds__(kThreads) sumParts(const ConvSum<T>* parts, in
   to[i] = cpu::convertTo<T>(sum);
 }
 
-template <class T>
-__global__ void __launch_bounds__(kThreads) finishElements(ConvStore<T> to, int channels, int64_t n) {
-  const int64_t i = threadNumber();
-  if (i < n) to.put(i, int(i % channels), cpu::convertTo<ConvSum<T>>(to.to[i]));
+/// Packs of N elements, which are aligned and of neighbouring channels of one pixel.
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads) finishElements(const T* from, ConvStore<T> to, int channels, int64_t n) {
+  using P = Pack<T, N>;
+  const int64_t begin = threadNumber() * N;
+  if (begin >= n) return;
+  const auto channel = int(begin % channels);
+  const P sums = *reinterpret_cast<const P*>(from + begin);
+  const P residual = to.residual ? *reinterpret_cast<const P*>(to.residual + begin) : sums;
+  P result;
+#pragma unroll
+  for (int i = 0; i < N; ++i) result.v[i] = to.after(channel + i, cpu::convertTo<ConvSum<T>>(sums.v[i]), residual.v[i]);
+  *reinterpret_cast<P*>(to.to + begin) = result;
 }
 
 template <class T>
@@ -190,22 +202,22 @@ void weightsOf(const ConvShape& shape, const View& x, const View& grad, const Vi
 
 const View kNone{.defined = false};
 
-/// y = after(y + bias), in place: what the library does not do.
-void finish(const View& bias, const ConvAfter& after, const View& y) {
-  if (y.size() == 0 || (!bias.defined && !after.residual.defined && !after.relu)) return;
+/// y = after(from + bias): what the library does not do. `from` may be y, and what is added, too.
+void finish(const void* from, const View& bias, const ConvAfter& after, const View& y) {
+  if (y.size() == 0 || (from == y.memory && !bias.defined && !after.residual.defined && !after.relu)) return;
   visitFloat(y.dtype, [&]<class T>(TypeTag<T>) {
-    launch(finishElements<T>, blocksFor(y.size(), kThreads), kThreads, 0, stream(),
-           ConvStore<T>{y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu}, int(y.shape.back()),
-           y.size());
+    constexpr int N = 16 / sizeof(T);
+    const ConvStore<T> to{y.as<T>(), orNull<T>(bias), orNull<T>(after.residual), after.relu};
+    const auto channels = int(y.shape.back());
+    const bool packs = channels % N == 0 && aligned(from) && aligned(to.to) && aligned(to.residual);
+    launch(packs ? finishElements<T, N> : finishElements<T, 1>,
+           blocksFor(y.size(), int64_t(kThreads) * (packs ? N : 1)), kThreads, 0, stream(), static_cast<const T*>(from),
+           to, channels, y.size());
   });
 }
 
-}  // namespace
-
-void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
-              const View& y) {
-  if (y.size() == 0) return;
-  if (!s.empty() && convolveByLibrary(ConvWay::Forward, s, x, weight, y)) return finish(bias, after, y);
+void convolveByKernel(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
+                      const View& y) {
   visitFloat(y.dtype, [&]<class T>(TypeTag<T>) {
     multiply(
         ConvForwardProduct<T>{
@@ -214,9 +226,26 @@ void convolve(const ConvShape& s, const View& x, const View& weight, const View&
   });
 }
 
+}  // namespace
+
+void convolve(const ConvShape& s, const View& x, const View& weight, const View& bias, const ConvAfter& after,
+              const View& y) {
+  if (y.size() == 0) return;
+  // What is added may lie where the result is to go.
+  std::optional<Scratch> aside;
+  View sums = y;
+  if (after.residual.defined && after.residual.memory == y.memory)
+    sums.memory = aside.emplace(size_t(y.size()) * itemSize(y.dtype)).as<std::byte>();
+  if (!s.empty() && convolveByLibrary(ConvWay::Forward, s, x, weight, sums)) return finish(sums.memory, bias, after, y);
+  if (!choosesApart()) return convolveByKernel(s, x, weight, bias, after, y);
+  convolveByKernel(s, x, weight, kNone, {.residual = kNone}, sums);
+  finish(sums.memory, bias, after, y);
+}
+
 void convolveData(const ConvShape& s, const View& grad, const View& weight, const View& bias, const View& dx) {
   if (dx.size() == 0) return;
-  if (!s.empty() && convolveByLibrary(ConvWay::Data, s, dx, weight, grad)) return finish(bias, {.residual = kNone}, dx);
+  if (!s.empty() && convolveByLibrary(ConvWay::Data, s, dx, weight, grad))
+    return finish(dx.memory, bias, {.residual = kNone}, dx);
   visitFloat(dx.dtype, [&]<class T>(TypeTag<T>) {
     multiply(ConvDataProduct<T>{sizesOf(s), grad.as<T>(), weight.as<T>(), {dx.as<T>(), orNull<T>(bias)}},
              int(s.groups));

@@ -28,4 +28,7 @@ struct Epilogue {
 /// operations give the same bits.
 void finishProduct(DType dtype, const void* from, void* to, const Epilogue& epilogue, int64_t n);
 
+/// Whether what follows products and convolutions is to be a pass of its own: to find out which of both is to blame.
+bool choosesApart();
+
 }  // namespace anneal::cuda

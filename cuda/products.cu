@@ -1,6 +1,4 @@
 // Matrix products of any dtype and strides: the fallback of cuBLASLt, and what it does not do (integers, odd layouts).
-#include <cstdlib>
-
 #include "blas.h"
 #include "device.h"
 #include "epilogue.cuh"
@@ -170,12 +168,6 @@ bool evenBatch(const cpu::Gemm& g, Product& p) {
     count *= g.batch[i];
   }
   return true;
-}
-
-/// Whether what follows products is to be a pass of its own: to find out which of both is to blame.
-bool choosesApart() {
-  const char* chosen = std::getenv("ANNEAL_CUDA_EPILOGUES");
-  return chosen && *chosen == '0';
 }
 
 }  // namespace

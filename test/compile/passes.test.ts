@@ -12,7 +12,6 @@ import {
   tensor,
 } from 'anneal'
 import { describe, expect, test } from 'vitest'
-import { testDevice } from '../support/device'
 import { expectOperations } from '../support/joined'
 
 const flat = async (t: Tensor) => Array.from(await t.data(), Number)
@@ -165,9 +164,8 @@ describe('what depends on weights only is computed when these change', () => {
     await noGrad(async () => {
       const { operations } = await run.explain(x)
       const found = operations.filter(op => op.name === 'convInference').map(op => op.attributes)
-      const joins = testDevice === 'cpu'
-      expect(found).toEqual(joins ? ['conv2d batchNorm relu', 'conv2d batchNorm add relu'] : [])
-      expect(operations.some(op => /^(conv2d|normalizeColumns|batchNorm)/.test(op.name))).toBe(!joins)
+      expect(found).toEqual(['conv2d batchNorm relu', 'conv2d batchNorm add relu'])
+      expect(operations.some(op => /^(conv2d|normalizeColumns|batchNorm)/.test(op.name))).toBe(false)
       for (let i = 0; i < 2; i++) await expectNear(run(x), block.forward(x))
       block.second.weight.assign(randomNormal([16, 3, 3, 8]))
       await expectNear(run(x), block.forward(x))
@@ -189,8 +187,7 @@ describe('what depends on weights only is computed when these change', () => {
     )
     await noGrad(async () => {
       const { operations } = await run.explain(x)
-      if (testDevice === 'cpu') expect(operations.at(-1)!.attributes).toBe('conv2d add relu')
-      else expect(operations.some(op => op.name === 'conv2d')).toBe(true)
+      expect(operations.at(-1)!.attributes).toBe('conv2d add relu')
       const expected = await flat(
         block.second
           .forward(x.index('...', { end: 8 }))

@@ -139,4 +139,30 @@ describe.runIf(testDevice === 'cuda').each([
       expect((await flat(noGrad(() => run(x)))).every(Number.isNaN)).toBe(true)
     }
   })
+
+  test.each(dtypes)('a convolution takes over batch norm, addition and ReLU, also in place: %s', async dtype => {
+    for (const channels of [16, 5]) {
+      const layer = new nn.Conv2d(8, channels, 3, { padding: 1 }).to(dtype) as nn.Conv2d
+      const norm = new nn.BatchNorm2d(channels).to(dtype).eval() as nn.BatchNorm2d
+      norm.runningMean!.assign(randomNormal([channels]).cast(dtype))
+      const x = randomNormal([2, 5, 6, 8]).cast(dtype)
+      const residual = randomNormal([2, 5, 6, channels]).cast(dtype)
+      const fns: [string, Fn][] = [
+        ['conv2d relu', a => [layer.forward(a).relu()]],
+        ['conv2d add', (a, b) => [layer.forward(a).add(b)]],
+        ['conv2d batchNorm', a => [norm.forward(layer.forward(a))]],
+        ['conv2d batchNorm add relu', (a, b) => [norm.forward(layer.forward(a)).add(b.mul(2)).relu()]],
+      ]
+      for (const [name, fn] of fns) {
+        const run = compile(fn)
+        await noGrad(async () => {
+          const [found, expected] = [await flat(run(x, residual)[0]!), await flat(fn(x, residual)[0]!)]
+          const tolerance = { float64: 1e-12, float32: 1e-5 }[dtype as string] ?? 0.1
+          for (const [i, value] of expected.entries()) expect(Math.abs(found[i]! - value)).toBeLessThan(tolerance)
+          const { operations } = await run.explain(x, residual)
+          expect(operations.filter(o => o.name === 'convInference').map(o => o.attributes)).toEqual([name])
+        })
+      }
+    }
+  })
 })

@@ -3,8 +3,6 @@
  * an entry that is not needed any more, and for an op that is missing without one.
  */
 export const cudaMissing: readonly string[] = [
-  'foldNormBias',
-  'foldNormWeight',
   'fusedNorm',
   'fusedReduction',
   'packConv',

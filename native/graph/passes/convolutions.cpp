@@ -22,9 +22,8 @@ class Convolutions : LayerJoiner {
     const std::string& name = at(i).row->name;
     if (name != "conv1d" && name != "conv2d" && name != "conv3d") return false;
     // Gradients read what the convolution gave: in a graph that trains, cells are written.
-    return graph_.device->type() == DeviceType::Cpu && at(i).in()[1].value >= 0 && lasting(graph_, at(i).in()[1]) &&
-           lasting(graph_, at(i).in()[2]) && valueOf(at(i).in()[1]).spec.shape.rank() > 2 &&
-           at(i).in()[1].whole(valueOf(at(i).in()[1]));
+    return at(i).in()[1].value >= 0 && lasting(graph_, at(i).in()[1]) && lasting(graph_, at(i).in()[2]) &&
+           valueOf(at(i).in()[1]).spec.shape.rank() > 2 && at(i).in()[1].whole(valueOf(at(i).in()[1]));
   }
 
   void collect(int conv) {
@@ -40,7 +39,7 @@ class Convolutions : LayerJoiner {
     }
     if (named(next, "add") && addResidual(chain, next)) next = follower(next);
     if (named(next, "relu")) chain.activation = next;
-    if (chain.last() == conv && cpu::packedConvSize(shapeOf(conv), dtypeOf(conv)) == 0) return;
+    if (chain.last() == conv && packedSize(conv) == 0) return;
     claim(chain);
     chains_.push_back(chain);
   }
@@ -49,6 +48,11 @@ class Convolutions : LayerJoiner {
   DType dtypeOf(int conv) const { return at(conv).out()[0].view.dtype; }
   cpu::ConvShape shapeOf(int conv) const {
     return ops::convShape(at(conv).row->name, attrsOf(conv), at(conv).in()[0].view.shape, at(conv).in()[1].view.shape);
+  }
+
+  /// Of the weight as the CPU's kernels want it; 0: as it is.
+  int64_t packedSize(int conv) const {
+    return graph_.device->type() == DeviceType::Cpu ? cpu::packedConvSize(shapeOf(conv), dtypeOf(conv)) : 0;
   }
 
   void join(const LayerChain& chain, std::vector<Operation>& to) {
@@ -68,7 +72,7 @@ class Convolutions : LayerJoiner {
     auto attrs = std::make_shared<ops::ConvInference>();
     static_cast<ops::Conv&>(*attrs) = attrsOf(chain.layer);
     attrs->relu = chain.activation >= 0;
-    if (const int64_t size = cpu::packedConvSize(shapeOf(chain.layer), dtype)) {
+    if (const int64_t size = packedSize(chain.layer)) {
       auto pack = std::make_shared<ops::PackConv>();
       static_cast<ops::Conv&>(*pack) = attrsOf(chain.layer);
       pack->size = conv.in()[0].view.shape.ints();
