@@ -4,7 +4,6 @@
  */
 export const cudaMissing: readonly string[] = [
   'fusedNorm',
-  'fusedReduction',
   'packConv',
   'quantizedInference',
   'quantizedPlan',
