@@ -41,6 +41,7 @@ Shares sharesOfRows(int64_t rows, int64_t width);
 template <class S>
 struct Elements {
   using Value = Accumulated<S>;
+  static constexpr bool kPacked = true;
   const S* memory;
   __device__ Value at(int64_t i) const { return cpu::convertTo<Value>(memory[i]); }
   /// Calls take(k, x) for elements i + k, 0 <= k < n.
@@ -62,15 +63,10 @@ struct Elements {
 template <>
 struct Elements<void> {
   using Value = int64_t;
+  static constexpr bool kPacked = false;
   const void* memory;
   DType dtype;
   __device__ int64_t at(int64_t i) const { return loadAs<int64_t>(memory, dtype, i); }
-  template <class F>
-  __device__ __forceinline__ void together(int64_t i, int n, F&& take) const {
-#pragma unroll
-    for (int k = 0; k < kTogether; ++k)
-      if (k < n) take(k, at(i + k));
-  }
 };
 
 struct Target {
@@ -114,10 +110,11 @@ __global__ void __launch_bounds__(kReduceThreads)
   const Share share(s);
   int64_t base[2];
   r.kept.place(uint32_t(share.result), base);
-  typename R::State state;
-  if (r.rows())
-    state = totalOf<Block>(reducer, share, [&](int64_t i, int n, auto&& take) { x.together(base[0] + i, n, take); });
-  else state = scatteredTotal<Block>(reducer, x, r, share, base[0]);
+  const auto visit = [&](int64_t i, int n, auto&& take) {
+    if constexpr (E::kPacked) x.together(base[0] + i, n, take);
+  };
+  const auto state = E::kPacked && r.rows() ? totalOf<Block>(reducer, share, visit)
+                                            : scatteredTotal<Block>(reducer, x, r, share, base[0]);
   if (share.first) deliver(reducer, state, base[1], share.part, s.pieces, out, states);
 }
 
