@@ -68,7 +68,7 @@ std::array<const T*, 3> pointers(const Operands& in) {
   return out;
 }
 
-constexpr int64_t kFewChannels = 16;  // up to which oneDNN's kernels for images are ahead of own ones (bench_conv)
+constexpr int64_t kFewChannels = 16;  // below which oneDNN's kernels for images are ahead of own ones (bench_conv)
 
 /// Whether own kernels with packed weights take it; everything else is for those that read the weights as they lie.
 bool packs(const ConvShape& s) {
