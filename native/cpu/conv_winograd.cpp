@@ -236,8 +236,10 @@ HWY_EXPORT(winogradPack);
 HWY_EXPORT(winogradRun);
 
 int ConvWinograd::results(const ConvShape& s) {
-  if (!can(s)) return 1;
-  return std::ranges::min({1, 2, 4}, {}, [&](int out) { return costOf(s, out); });
+  int best = 1;
+  for (int out : {2, 4})
+    if (can(s) && costOf(s, out) < costOf(s, best)) best = out;
+  return best;
 }
 bool ConvWinograd::takesWeights(const ConvShape& s) { return can(s) && costOf(s, 4) < costOf(s, 1); }
 int64_t ConvWinograd::packedSize(const ConvShape& s) { return HWY_DYNAMIC_DISPATCH(winogradSize)(s, results(s)); }
