@@ -103,9 +103,10 @@ __device__ __forceinline__ typename R::State scatteredTotal(const R& reducer, co
   return mergeGroup<Block>(reducer, reducer.merge(state, second), members);
 }
 
-/// A result, or a piece of one, for each group of threads.
+/// A result, or a piece of one, for each group of threads. One block is asked for: else the compiler saves registers
+/// until some are spilt.
 template <class R, class E, bool Block>
-__global__ void __launch_bounds__(kReduceThreads)
+__global__ void __launch_bounds__(kReduceThreads, 1)
     reduceRows(R reducer, E x, Reducing r, Shares s, Target out, typename R::State* states) {
   const Share share(s);
   int64_t base[2];
