@@ -99,10 +99,8 @@ class Convolution : Sides<Out> {
           const float *rows = in.data + point * in.point + p, *panel = weights_ + at.at(point, j, p);
           const int64_t columns = std::min<int64_t>(N, s_.outChannels - j * N), length = std::min(kDepth, depth - p);
           const Result<float> to{out.data + point * out.point + j * N, out.pitch, 1, p ? 1.0f : 0.0f};
-          // The next panel comes while all rows go by this one: by itself it would not be there in time.
-          const Fetch next{reinterpret_cast<const char*>(panel + length * N),
-                           N * int64_t(sizeof(float)) / ceilDiv(count, kRows)};
-          rowsByPanel<float>(count, length, rows, in.pitch, 1, panel, N, columns, to, next);
+          rowsByPanel<float>(count, length, rows, in.pitch, 1, panel, N, columns, to,
+                             fetchPanel(panel + length * N, count));
         }
     });
   }

@@ -66,6 +66,13 @@ struct NoFetch {
   HWY_INLINE void operator()() {}
 };
 
+/// A panel of T, over the time that `rows` rows take with the one before it: by itself it would not be there in time.
+template <class T>
+Fetch fetchPanel(const T* panel, int64_t rows) {
+  const int64_t tiles = (rows + kRows - 1) / kRows;
+  return {reinterpret_cast<const char*>(panel), (kColumns<T> * int64_t(sizeof(T)) + tiles - 1) / tiles};
+}
+
 /// R x V vectors of A B. Row i of A starts at a + i * aRow and goes on by aStep; B's rows are bStep apart. `fetch` is
 /// called for each of the k steps.
 template <class T, int R, int V, class F = NoFetch>
@@ -163,12 +170,13 @@ void rowsByPanel(int64_t m, int64_t k, const T* a, int64_t aRow, int64_t aStep, 
 }
 
 /// The same, of A in packed panels of kRows rows, each of them `panel` elements after the one before.
-template <class T>
-void panelsByPanel(int64_t m, int64_t k, const T* a, int64_t panel, const T* b, int64_t columns, const Result<T>& out) {
+template <class T, class F = NoFetch>
+void panelsByPanel(int64_t m, int64_t k, const T* a, int64_t panel, const T* b, int64_t columns, const Result<T>& out,
+                   F fetch = {}) {
   int64_t i = 0;
   for (; i + kRows <= m; i += kRows, a += panel)
-    tile<T, kRows, 2>(k, a, 1, kRows, b, kColumns<T>, columns, out.at(i, 0));
-  if (i < m) rowsByPanel<T>(m - i, k, a, 1, kRows, b, kColumns<T>, columns, out.at(i, 0));
+    tile<T, kRows, 2>(k, a, 1, kRows, b, kColumns<T>, columns, out.at(i, 0), fetch);
+  if (i < m) rowsByPanel<T>(m - i, k, a, 1, kRows, b, kColumns<T>, columns, out.at(i, 0), fetch);
 }
 
 #if HWY_TARGET != HWY_SCALAR

@@ -76,9 +76,10 @@ class Narrow {
       for (int64_t t = 0; t < panels; ++t) {
         const T* panel = packed_ + (p * panels_ + (first + t) * depth) * N;
         const Result<T> out{.c = sums + t * N, .ldc = panels * N, .beta = p == 0 ? T(0) : T(1)};
+        const Fetch next = fetchPanel(panel + depth * N, columns);
         if (g_.m - (first + t) * N > kLanes<T>)
-          rowsByPanel<T, 2>(columns, depth, weights + p, g_.b.column, 1, panel, N, N, out);
-        else rowsByPanel<T, 1>(columns, depth, weights + p, g_.b.column, 1, panel, N, kLanes<T>, out);
+          rowsByPanel<T, 2>(columns, depth, weights + p, g_.b.column, 1, panel, N, N, out, next);
+        else rowsByPanel<T, 1>(columns, depth, weights + p, g_.b.column, 1, panel, N, kLanes<T>, out, next);
       }
     }
   }
