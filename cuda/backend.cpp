@@ -11,6 +11,7 @@
 #include "collectives.h"
 #include "device.h"
 #include "dnn.h"
+#include "flash.h"
 #include "fused.h"
 #include "kernels.h"
 #include "launch.h"
@@ -119,6 +120,7 @@ std::vector<std::pair<std::string, std::string>> describe() {
   for (int i = 0; i < devices(); ++i) out.emplace_back(text("cuda:", i), hardwareOf(usable()[size_t(i)]));
   out.emplace_back("cuBLASLt", describeBlas());
   out.emplace_back("cuDNN", describeDnn());
+  out.emplace_back("attention", describeAttention());
   out.emplace_back("NCCL", describeNccl());
   out.emplace_back("joined operations", describeRuntimeKernels());
   return out;

@@ -55,6 +55,8 @@ class CudaDevice : public Device, public Recorder, public Follower {
   cudaStream_t stream() const { return now_; }
   /// Has the graph that is being recorded keep what its kernels need as long as it may run; nothing if none is.
   void keep(std::shared_ptr<const void> needed);
+  /// Whether a graph is being recorded: nothing may wait, and what is started does not run now.
+  bool recording() const { return graph_ != nullptr; }
   int index() const { return index_; }
   int multiprocessors() const { return multiprocessors_; }
   /// 90 for compute capability 9.0.

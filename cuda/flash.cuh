@@ -115,6 +115,19 @@ struct Scores {
     if (query >= s.q.rows || key >= s.k.rows || (s.mask.causal && key > query)) return -INFINITY;
     return Masked ? s.mask.apply(product * s.scale, batch, head, query, key) * kLog2OfE : product;
   }
+  /// Of the products of queries and keys from here on, in fragments, where not all of them simply take part.
+  template <int M, int N>
+  __device__ __forceinline__ void apply(float (&w)[M][N][4], const LanePlace& place, int query, int key) const {
+    if (Masked || key + 8 * N > s.k.rows || (s.mask.causal && key + 8 * N - 1 > query)) {
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            w[m][n][i] = of(w[m][n][i], query + place.rowOf(m, i), key + place.columnOf(n, i));
+    }
+  }
 };
 
 struct KeyRange {
@@ -130,7 +143,7 @@ __device__ __forceinline__ KeyRange visibleKeys(const FlashTensors<T>& s, int ba
     if (s.mask.allowed && s.mask.stride[2] == 0) {
       __shared__ KeyRange shared[kWarp];
       KeyRange seen{range.end, 0};
-      for (int key = int(threadIdx.x); key < range.end; key += kFlashThreads)
+      for (int key = int(threadIdx.x); key < range.end; key += int(blockDim.x))
         if (s.mask.allowed[batch * s.mask.stride[0] + head * s.mask.stride[1] + key * s.mask.stride[3]])
           seen = {std::min(seen.begin, key), key + 1};
       range = mergeBlock(seen, shared, [](KeyRange a, KeyRange b) {

@@ -193,15 +193,7 @@ __global__ void __launch_bounds__(kFlashThreads, 2) queriesTile(FlashGradients<T
     uint32_t packed[M][kStep / 16][4];
     multiplyRows<T>(w, q.from(own), k);
     multiplyRows<T>(change, grad.from(own), v);
-    if (Masked || key + kStep > s.k.rows || (s.mask.causal && key + kStep - 1 > query + own)) {
-#pragma unroll
-      for (int m = 0; m < M; ++m)
-#pragma unroll
-        for (int n = 0; n < kStep / 8; ++n)
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            w[m][n][i] = scores.of(w[m][n][i], query + own + place.rowOf(m, i), key + place.columnOf(n, i));
-    }
+    scores.apply(w, place, query + own, key);
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll

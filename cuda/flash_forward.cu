@@ -1,6 +1,6 @@
 // Attention of 16-bit heads on tensor cores, after Dao, "FlashAttention-2" (2023).
 #include "device.h"
-#include "flash.cuh"
+#include "flash_softmax.cuh"
 
 namespace anneal::cuda {
 namespace {
@@ -9,40 +9,6 @@ namespace {
 constexpr int tilesOfWarp(int depth, bool masked) { return depth == 64 || !masked ? 2 : 1; }
 constexpr int keysOfStep(int depth) { return depth == 64 ? 64 : 32; }
 constexpr int queriesOfBlock(int depth, bool masked) { return kFlashWarps * 16 * tilesOfWarp(depth, masked); }
-
-/// What a lane keeps of the rows that it has a part of.
-template <int M>
-struct Softmax {
-  float most[M][2], total[M][2];
-
-  /// Scores become weights relative to the largest so far; sums before are rescaled to it.
-  template <int N, int Columns>
-  __device__ __forceinline__ void weigh(float (&w)[M][N][4], float factor, float (&sum)[M][Columns][4]) {
-#pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        float best = most[m][h];
-#pragma unroll
-        for (int n = 0; n < N; ++n) best = fmaxf(best, fmaxf(w[m][n][2 * h], w[m][n][2 * h + 1]));
-        best = overQuad(best, [](float a, float b) { return fmaxf(a, b); });
-        const float shift = best == -INFINITY ? 0.0f : best * factor;  // a row with nothing but masked scores, or NaN
-        const float before = exp2Fast(most[m][h] * factor - shift);
-        float part = 0;
-#pragma unroll
-        for (int n = 0; n < N; ++n)
-#pragma unroll
-          for (int i = 2 * h; i < 2 * h + 2; ++i) part += w[m][n][i] = exp2Fast(w[m][n][i] * factor - shift);
-        most[m][h] = best;
-        total[m][h] = total[m][h] * before + part;
-#pragma unroll
-        for (int d = 0; d < Columns; ++d) {
-          sum[m][d][2 * h] *= before;
-          sum[m][d][2 * h + 1] *= before;
-        }
-      }
-  }
-};
 
 /// A tile of queries of one head.
 template <class T, int D, bool Masked>
@@ -62,10 +28,6 @@ __global__ void __launch_bounds__(kFlashThreads, 2) forwardTile(FlashTensors<T> 
 
   float sum[M][D / 8][4] = {};
   Softmax<M> softmax;
-#pragma unroll
-  for (int m = 0; m < M; ++m)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) softmax.most[m][h] = -INFINITY, softmax.total[m][h] = 0;
 
   copyRows<kOwn>(q, s.q, s.q.at(batch, head), query);
   if (first < range.end) copyRows<kKeys>(k, s.k, keys, first);
@@ -82,16 +44,8 @@ __global__ void __launch_bounds__(kFlashThreads, 2) forwardTile(FlashTensors<T> 
     __syncthreads();  // the values are there; all are through with the keys
     if (key + kKeys < range.end) copyRows<kKeys>(k, s.k, keys, key + kKeys);
     commitCopies();
-    if (Masked || key + kKeys > s.k.rows || (s.mask.causal && key + kKeys - 1 > query + own)) {
-#pragma unroll
-      for (int m = 0; m < M; ++m)
-#pragma unroll
-        for (int n = 0; n < kKeys / 8; ++n)
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            w[m][n][i] = scores.of(w[m][n][i], query + own + place.rowOf(m, i), key + place.columnOf(n, i));
-    }
-    softmax.weigh(w, scores.factor(), sum);
+    scores.apply(w, place, query + own, key);
+    softmax.weigh(w, scores.factor(), [&](int m, int h, float before) { rescaleRow(sum, m, h, before); });
     uint32_t weights[M][kKeys / 16][4];
     packWeights<T>(weights, w);
     addWeighted<T>(sum, weights, v);
@@ -101,18 +55,7 @@ __global__ void __launch_bounds__(kFlashThreads, 2) forwardTile(FlashTensors<T> 
 
   float factor[M][2];
   const int64_t base = int64_t(index) * s.q.rows;
-#pragma unroll
-  for (int m = 0; m < M; ++m)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const float total = overQuad(softmax.total[m][h], [](float a, float b) { return a + b; });
-      const float most = softmax.most[m][h];
-      const bool nothing = most == -INFINITY && total == 0;
-      factor[m][h] = nothing ? 0.0f : 1 / total;
-      const int row = query + own + place.rowOf(m, 2 * h);
-      if (place.column == 0 && row < s.q.rows)
-        logSumExp[base + row] = nothing ? INFINITY : (most * scores.factor() + log2f(total)) * kLogOf2;
-    }
+  softmax.finish(scores.factor(), factor, logSumExp + base, query + own, s.q.rows);
   storeRows(q.from(own), sum, factor, out + base * s.v.columns, query + own, s.q.rows, s.v.columns);
 }
 
@@ -129,7 +72,7 @@ bool tensorCoresTake(const View& q, const View& k, const View& v) {
          inSixteens(v);
 }
 
-void flashOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp) {
+void flashByWarps(const FlashCall& call, const View& out, const View& logSumExp) {
   by16Bits(call.q.dtype, [&]<class T>(TypeTag<T>) {
     const FlashTensors<T> s(call);
     byDepth(s, [&]<int D, bool Masked>(std::integral_constant<int, D>, std::bool_constant<Masked>) {

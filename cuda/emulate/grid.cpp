@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include "fiber.h"
 #include "launch.h"
+#include "pending.h"
 #include "tensorcore.h"
 
 namespace anneal::emulate {
@@ -21,16 +21,6 @@ constexpr unsigned kLanes = 32;
 struct Meeting {
   uint32_t mask, arrived = 0;
   uint64_t generation = 0;
-};
-
-/// Copies to shared memory that a thread has started: those of the open group, and groups that were closed.
-struct Copies {
-  struct Copy {
-    void* to;
-    const void* from;
-  };
-  std::vector<Copy> open;
-  std::deque<std::vector<Copy>> closed;
 };
 
 struct Warp {
@@ -66,9 +56,11 @@ class Runner {
   /// The threads of `mask` that bring `wanted`, where this one brings `value`.
   uint32_t find(uint32_t mask, uint64_t value, uint64_t wanted);
   const uint64_t* bring(uint64_t value);
-  Copies& copies() { return copies_[current_->thread]; }
+  Pending& pending() { return pending_[current_->thread]; }
+  unsigned thread() const { return current_->thread; }
   int lane() const { return int(current_->thread % kLanes); }
-  void* shared() { return shared_.data(); }
+  std::span<std::byte> shared() { return shared_; }
+  bool unfenced() const { return unfenced_; }
   void work(Worker& worker);
 
  private:
@@ -85,8 +77,9 @@ class Runner {
   unsigned total_ = 0, next_ = 0, ended_ = 0, arrived_ = 0;
   uint64_t generation_ = 0;
   int votes_ = 0;
+  bool unfenced_ = false;
   std::vector<Warp> warps_;
-  std::vector<Copies> copies_;
+  std::vector<Pending> pending_;
   std::vector<std::unique_ptr<Worker>> waiting_, spare_;
   Worker* current_ = nullptr;
   std::vector<std::byte> shared_;
@@ -104,7 +97,8 @@ void Runner::run(uint3 block, dim3 size, size_t shared, const std::function<void
   next_ = ended_ = arrived_ = 0;
   warps_.assign((total_ + kLanes - 1) / kLanes, {});
   for (unsigned t = 0; t < total_; ++t) warps_[t / kLanes].present |= 1u << t % kLanes;
-  copies_.assign(total_, {});
+  pending_.assign(total_, {});
+  unfenced_ = false;
   shared_ = std::vector<std::byte>(shared, std::byte(0xff));  // NaN: nothing may rely on what was there before
   while (ended_ < total_) {
     const bool progress = startNext() || resumeReady();
@@ -114,6 +108,7 @@ void Runner::run(uint3 block, dim3 size, size_t shared, const std::function<void
     waiting_.clear();
     return;
   }
+  endProducts(pending_);
 }
 
 bool Runner::startNext() {
@@ -189,6 +184,7 @@ void Runner::wait(const uint64_t& generation) {
 }
 
 void Runner::syncBlock() {
+  unfenced_ |= pending().copies.landed;
   current_->seen = generation_;
   ++arrived_;
   meetBlock();
@@ -249,9 +245,19 @@ const uint64_t* Runner::bring(uint64_t value) {
   return w.values.data();
 }
 
+void checkLimits(dim3 grid, dim3 block, size_t shared) {
+  const auto refuse = [](const std::string& what) { throw std::runtime_error("launch: " + what); };
+  if (uint64_t(block.x) * block.y * block.z > 1024 || block.z > 64) refuse("a block has at most 1024 threads");
+  if (block.x * block.y * block.z == 0) refuse("the block is empty");
+  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("the grid is too large");
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) refuse("the grid is empty");
+  if (shared > (size_t(227) << 10)) refuse("a block has at most 227 KiB of shared memory");
+}
+
 }  // namespace
 
 void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread) {
+  checkLimits(grid, block, shared);
   const int64_t blocks = int64_t(grid.x) * grid.y * grid.z;
   std::string fault;
 #pragma omp parallel if (blocks > 1 && blocks * int64_t(block.x) > 4096)
@@ -281,23 +287,12 @@ uint32_t match(uint32_t mask, uint64_t value) { return runner->find(mask, value,
 int lane() { return runner->lane(); }
 const uint64_t* bring(uint64_t value) { return runner->bring(value); }
 
-void copyLater(void* to, const void* from) {
-  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0)
-    return runner->note("cp.async: an address is no multiple of 16 bytes");
-  std::memset(to, 0xff, 16);
-  runner->copies().open.push_back({to, from});
-}
-void commitCopies() {
-  Copies& own = runner->copies();
-  own.closed.push_back(std::exchange(own.open, {}));
-}
-void waitCopies(int pending) {
-  Copies& own = runner->copies();
-  for (; own.closed.size() > size_t(pending); own.closed.pop_front())
-    for (const auto& [to, from] : own.closed.front()) from ? std::memcpy(to, from, 16) : std::memset(to, 0, 16);
-}
+Pending& pending() { return runner->pending(); }
+unsigned threadOfBlock() { return runner->thread(); }
+std::span<const std::byte> sharedMemory() { return runner->shared(); }
+bool unfenced() { return runner->unfenced(); }
 
-void* dynamicShared() { return runner->shared(); }
+void* dynamicShared() { return runner->shared().data(); }
 void misuse(const char* what) { runner->note(what); }
 
 }  // namespace anneal::emulate

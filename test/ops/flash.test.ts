@@ -1,6 +1,6 @@
-import { type DType, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
-import { describe, expect, test } from 'vitest'
-import { place } from '../support/device'
+import { type DType, doctor, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { emulated, place, testDevice } from '../support/device'
 
 /** Numbers that are exact in every float dtype. */
 function numbers(shape: number[], salt: number): Float32Array {
@@ -53,99 +53,126 @@ async function compare(c: Case) {
   }
 }
 
-describe('attention of 16-bit heads agrees with the plain formula', () => {
-  test('tiles that are not full', () => compare({ q: [1, 2, 133, 64], kv: [1, 2, 77, 64] }))
-  test('causal, over several tiles', () =>
-    compare({ q: [1, 1, 200, 64], kv: [1, 1, 200, 64], options: { causal: true } }))
-  test('causal with fewer queries than keys', () =>
-    compare({ q: [1, 1, 40, 32], kv: [1, 1, 150, 32], options: { causal: true } }))
-  test('causal with more queries than keys', () =>
-    compare({ q: [1, 1, 150, 32], kv: [1, 1, 40, 32], options: { causal: true } }))
-  test('heads of 128', () => compare({ q: [1, 1, 70, 128], kv: [1, 1, 90, 128], options: { causal: true } }))
-  test('depths between: 80 and 104', () => compare({ q: [1, 1, 35, 80], kv: [1, 1, 70, 80], width: 104 }))
-  test('depths between: 24 and 8', () => compare({ q: [1, 1, 35, 24], kv: [1, 1, 70, 24], width: 8 }))
-  test('a depth that is no multiple of 8', () => compare({ q: [1, 1, 35, 12], kv: [1, 1, 70, 12] }))
-  test('a depth of 136', () => compare({ q: [1, 1, 20, 136], kv: [1, 1, 90, 136] }))
-  test('grouped heads in several batches', () =>
-    compare({ q: [2, 6, 45, 64], kv: [2, 2, 37, 64], options: { causal: true } }))
-  test('one query and one key', () => compare({ q: [2, 1, 1, 64], kv: [2, 1, 1, 64] }))
-  test('one query', () => compare({ q: [1, 2, 1, 64], kv: [1, 1, 300, 64] }))
-  test('scales of any sign', async () => {
-    await compare({ q: [1, 1, 20, 64], kv: [1, 1, 20, 64], options: { scale: -0.1 } })
-    await compare({ q: [1, 1, 20, 64], kv: [1, 1, 20, 64], options: { scale: 0 } })
+/** The instructions that a GPU's attention is made of; there wgmma needs compute capability 9.0. */
+const ways = testDevice === 'cuda' ? ['mma', 'wgmma'] : ['']
+
+describe.each(ways)('%s', way => {
+  beforeAll(() => {
+    if (way) process.env.ANNEAL_CUDA_ATTENTION = way
   })
-  test('views of [B, T, H, D]', () =>
-    compare({ q: [2, 3, 20, 64], kv: [2, 3, 20, 64], turned: true, options: { causal: true } }))
-  test('views of depths that tensor cores do not take', () =>
-    compare({ q: [2, 4, 20, 12], kv: [2, 2, 30, 12], width: 20, turned: true }))
-  test('a gradient that is the same everywhere', () => compare({ q: [2, 2, 20, 64], kv: [2, 2, 70, 64], summed: true }))
-})
-
-describe('masks', () => {
-  const shapes = { q: [2, 2, 70, 64], kv: [2, 1, 150, 64] }
-
-  test('bool', () => compare({ ...shapes, mask: values([2, 1, 70, 150], 4).greater(-0.5) }))
-  test('bool and causal, with heads of 128', () =>
-    compare({
-      q: [1, 2, 70, 128],
-      kv: [1, 2, 70, 128],
-      mask: values([2, 70, 70], 4).greater(-0.5),
-      options: { causal: true },
-    }))
-  test('floats that are added', () => compare({ ...shapes, mask: values([70, 150], 4), options: { causal: true } }))
-  test('lengths: keys from 100 on and before 30 take no part', () => {
-    const at = place(tensor(Float32Array.from({ length: 150 }, (_, i) => i)))
-    const lengths = place(tensor([100, 37], { dtype: 'float32' })).reshape([2, 1, 1, 1])
-    return compare({ ...shapes, mask: at.less(lengths).logicalAnd(at.greaterEqual(30)) })
+  afterAll(() => {
+    delete process.env.ANNEAL_CUDA_ATTENTION
   })
-})
 
-test('a query that sees no key gives zeros, and no gradient', async () => {
-  const allowed = Uint8Array.from({ length: 3 * 70 }, (_, i) => Number(i < 70 || i >= 140))
-  const bool = place(tensor(allowed, { shape: [3, 70] }).cast('bool'))
-  const added = place(
-    tensor(
-      Float32Array.from(allowed, a => (a ? 0 : Number.NEGATIVE_INFINITY)),
-      { shape: [3, 70] },
-    ),
-  )
-  const none = place(tensor(new Uint8Array(70), { shape: [1, 70] }).cast('bool'))
-  for (const mask of [bool, added, none]) {
-    const [y, dq, dk, dv] = await run({ q: [1, 1, 3, 64], kv: [1, 1, 70, 64], mask }, 'bfloat16')
-    const seen = mask === none ? [] : [0, 2]
-    for (let row = 0; row < 3; row++) {
-      for (const list of [y!, dq!]) {
-        const part = list.slice(row * 64, row * 64 + 64)
-        expect(part.every(Number.isFinite)).toBe(true)
-        expect(part.some(v => v !== 0)).toBe(seen.includes(row))
+  describe('attention of 16-bit heads agrees with the plain formula', () => {
+    test('tiles that are not full', () => compare({ q: [1, 2, 133, 64], kv: [1, 2, 77, 64] }))
+    test('causal, over several tiles', () =>
+      compare({ q: [1, 1, 200, 64], kv: [1, 1, 200, 64], options: { causal: true } }))
+    test('causal with fewer queries than keys', () =>
+      compare({ q: [1, 1, 40, 32], kv: [1, 1, 150, 32], options: { causal: true } }))
+    test('causal with more queries than keys', () =>
+      compare({ q: [1, 1, 150, 32], kv: [1, 1, 40, 32], options: { causal: true } }))
+    test('many keys', async () => {
+      await compare({ q: [1, 1, 70, 64], kv: [1, 1, 530, 64] })
+      await compare({ q: [1, 1, 20, 128], kv: [1, 1, 390, 128] })
+    })
+    test('heads of 128', () => compare({ q: [1, 1, 70, 128], kv: [1, 1, 90, 128], options: { causal: true } }))
+    test('depths between: 80 and 104', () => compare({ q: [1, 1, 35, 80], kv: [1, 1, 70, 80], width: 104 }))
+    test('depths between: 24 and 8', () => compare({ q: [1, 1, 35, 24], kv: [1, 1, 70, 24], width: 8 }))
+    test('a depth that is no multiple of 8', () => compare({ q: [1, 1, 35, 12], kv: [1, 1, 70, 12] }))
+    test('a depth of 136', () => compare({ q: [1, 1, 20, 136], kv: [1, 1, 90, 136] }))
+    test('grouped heads in several batches', () =>
+      compare({ q: [2, 6, 45, 64], kv: [2, 2, 37, 64], options: { causal: true } }))
+    test('one query and one key', () => compare({ q: [2, 1, 1, 64], kv: [2, 1, 1, 64] }))
+    test('one query', () => compare({ q: [1, 2, 1, 64], kv: [1, 1, 300, 64] }))
+    test('scales of any sign', async () => {
+      await compare({ q: [1, 1, 20, 64], kv: [1, 1, 20, 64], options: { scale: -0.1 } })
+      await compare({ q: [1, 1, 20, 64], kv: [1, 1, 20, 64], options: { scale: 0 } })
+    })
+    test('views of [B, T, H, D]', () =>
+      compare({ q: [2, 3, 20, 64], kv: [2, 3, 20, 64], turned: true, options: { causal: true } }))
+    test('views of depths that tensor cores do not take', () =>
+      compare({ q: [2, 4, 20, 12], kv: [2, 2, 30, 12], width: 20, turned: true }))
+    test('a gradient that is the same everywhere', () =>
+      compare({ q: [2, 2, 20, 64], kv: [2, 2, 70, 64], summed: true }))
+  })
+
+  describe('masks', () => {
+    const shapes = { q: [2, 2, 70, 64], kv: [2, 1, 150, 64] }
+
+    test('bool', () => compare({ ...shapes, mask: values([2, 1, 70, 150], 4).greater(-0.5) }))
+    test('bool and causal, with heads of 128', () =>
+      compare({
+        q: [1, 2, 70, 128],
+        kv: [1, 2, 70, 128],
+        mask: values([2, 70, 70], 4).greater(-0.5),
+        options: { causal: true },
+      }))
+    test('floats that are added', () => compare({ ...shapes, mask: values([70, 150], 4), options: { causal: true } }))
+    test('lengths: keys from 100 on and before 30 take no part', () => {
+      const at = place(tensor(Float32Array.from({ length: 150 }, (_, i) => i)))
+      const lengths = place(tensor([100, 37], { dtype: 'float32' })).reshape([2, 1, 1, 1])
+      return compare({ ...shapes, mask: at.less(lengths).logicalAnd(at.greaterEqual(30)) })
+    })
+  })
+
+  test('a query that sees no key gives zeros, and no gradient', async () => {
+    const allowed = Uint8Array.from({ length: 3 * 70 }, (_, i) => Number(i < 70 || i >= 140))
+    const bool = place(tensor(allowed, { shape: [3, 70] }).cast('bool'))
+    const added = place(
+      tensor(
+        Float32Array.from(allowed, a => (a ? 0 : Number.NEGATIVE_INFINITY)),
+        { shape: [3, 70] },
+      ),
+    )
+    const none = place(tensor(new Uint8Array(70), { shape: [1, 70] }).cast('bool'))
+    for (const mask of [bool, added, none]) {
+      const [y, dq, dk, dv] = await run({ q: [1, 1, 3, 64], kv: [1, 1, 70, 64], mask }, 'bfloat16')
+      const seen = mask === none ? [] : [0, 2]
+      for (let row = 0; row < 3; row++) {
+        for (const list of [y!, dq!]) {
+          const part = list.slice(row * 64, row * 64 + 64)
+          expect(part.every(Number.isFinite)).toBe(true)
+          expect(part.some(v => v !== 0)).toBe(seen.includes(row))
+        }
       }
+      for (const list of [dk!, dv!]) expect(list.some(v => v !== 0)).toBe(mask !== none)
     }
-    for (const list of [dk!, dv!]) expect(list.some(v => v !== 0)).toBe(mask !== none)
-  }
+  })
+
+  test('NaN stays in its row', async () => {
+    const data = numbers([1, 1, 40, 64], 1)
+    data[64 * 17] = Number.NaN
+    const q = place(tensor(data, { shape: [1, 1, 40, 64] })).cast('float16')
+    const kv = values([1, 1, 40, 64], 2).cast('float16')
+    const y = Array.from(await scaledDotProductAttention(q, kv, kv).data(), Number)
+    expect(y.map(v => Number.isNaN(v))).toEqual(y.map((_, i) => Math.floor(i / 64) === 17))
+  })
+
+  test('scores in the thousands do not overflow', async () => {
+    const q = values([1, 1, 20, 64], 1).mul(40).cast('bfloat16')
+    const k = values([1, 1, 90, 64], 2).mul(40).cast('bfloat16')
+    const y = await scaledDotProductAttention(q, k, values([1, 1, 90, 64], 3).cast('bfloat16')).data()
+    expect(Array.from(y, Number).every(v => Math.abs(v) <= 1.5)).toBe(true)
+  })
+
+  test('no queries or no keys', async () => {
+    const zeros = (...shape: number[]) =>
+      place(tensor(new Float32Array(shape.reduce((n, d) => n * d, 1)), { shape })).cast('bfloat16')
+    expect(scaledDotProductAttention(zeros(1, 2, 0, 64), zeros(1, 2, 3, 64), zeros(1, 2, 3, 64)).shape).toEqual([
+      1, 2, 0, 64,
+    ])
+    const y = scaledDotProductAttention(zeros(1, 1, 2, 64), zeros(1, 1, 0, 64), zeros(1, 1, 0, 8))
+    expect(Array.from(await y.data(), Number)).toEqual(new Array(16).fill(0))
+  })
 })
 
-test('NaN stays in its row', async () => {
-  const data = numbers([1, 1, 40, 64], 1)
-  data[64 * 17] = Number.NaN
-  const q = place(tensor(data, { shape: [1, 1, 40, 64] })).cast('float16')
-  const kv = values([1, 1, 40, 64], 2).cast('float16')
-  const y = Array.from(await scaledDotProductAttention(q, kv, kv).data(), Number)
-  expect(y.map(v => Number.isNaN(v))).toEqual(y.map((_, i) => Math.floor(i / 64) === 17))
-})
-
-test('scores in the thousands do not overflow', async () => {
-  const q = values([1, 1, 20, 64], 1).mul(40).cast('bfloat16')
-  const k = values([1, 1, 90, 64], 2).mul(40).cast('bfloat16')
-  const y = await scaledDotProductAttention(q, k, values([1, 1, 90, 64], 3).cast('bfloat16')).data()
-  expect(Array.from(y, Number).every(v => Math.abs(v) <= 1.5)).toBe(true)
-})
-
-test('no queries or no keys', async () => {
-  const zeros = (...shape: number[]) =>
-    place(tensor(new Float32Array(shape.reduce((n, d) => n * d, 1)), { shape })).cast('bfloat16')
-  expect(scaledDotProductAttention(zeros(1, 2, 0, 64), zeros(1, 2, 3, 64), zeros(1, 2, 3, 64)).shape).toEqual([
-    1, 2, 0, 64,
-  ])
-  const y = scaledDotProductAttention(zeros(1, 1, 2, 64), zeros(1, 1, 0, 64), zeros(1, 1, 0, 8))
-  expect(Array.from(await y.data(), Number)).toEqual(new Array(16).fill(0))
+test.runIf(emulated)('what is computed by wgmma was compared with mma.sync', async () => {
+  for (const dtype of ['bfloat16', 'float16'] as const)
+    for (const depth of [64, 128])
+      for (const scale of [1, -1]) {
+        const x = values([1, 1, 8, depth], 1).cast(dtype)
+        await scaledDotProductAttention(x, x, x, undefined, { scale }).data()
+      }
+  expect(doctor().facts.CUDA).toContain('attention: kinds of heads for which wgmma gives what mma.sync gives: 8 of 8')
 })
