@@ -71,7 +71,7 @@ class Engine {
     const cudaDataType_t factors = fp8 ? CUDA_R_8F_E4M3 : type;
     plan.a = layout(factors, p.transposeB ? p.k : p.n, p.transposeB ? p.n : p.k, p.ldb, p.batch, p.strideB);
     plan.b = layout(factors, p.transposeA ? p.m : p.k, p.transposeA ? p.k : p.m, p.lda, p.batch, p.strideA);
-    plan.c = layout(type, p.n, p.m, p.ldc, p.batch, p.strideC);
+    plan.c = layout(blasTypeOf(p.result()), p.n, p.m, p.ldc, p.batch, p.strideC);
     bind(plan, p);  // what is asked for without scales, or with other alignments, is another kernel
     choose(plan, p);
   }

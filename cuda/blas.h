@@ -14,6 +14,7 @@ void multiply(const cpu::Gemm& g, const Epilogue& epilogue = {});
 /// Matrices as cuBLASLt knows them, but row-major: op(A) is m x k, op(B) k x n, C m x n.
 struct Product {
   DType dtype = DType::Float32;
+  bool wide = false;  // of 16-bit floats: C and the bias are of float32; without epilogue
   int64_t m = 0, n = 0, k = 0;
   const void *a = nullptr, *b = nullptr;
   void* c = nullptr;
@@ -26,6 +27,7 @@ struct Product {
   const float *scaleA = nullptr, *scaleB = nullptr;
   Epilogue epilogue;
 
+  DType result() const { return wide ? DType::Float32 : dtype; }
   /// Without its epilogue, into memory from where finish() goes on.
   Product plain() const {
     Product p = *this;

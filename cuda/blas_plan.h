@@ -68,7 +68,7 @@ inline BlasKey keyOf(const Product& p) {
   const Epilogue& e = p.epilogue;
   return {
       int64_t(p.dtype) | int64_t(fastFloat32Here()) << 8 | int64_t(p.scaleA != nullptr) << 9 | int64_t(e.after) << 10 |
-          int64_t(e.residual != nullptr) << 14 | int64_t(e.before != nullptr) << 15,
+          int64_t(e.residual != nullptr) << 14 | int64_t(e.before != nullptr) << 15 | int64_t(p.wide) << 16,
       p.m,
       p.n,
       p.k,

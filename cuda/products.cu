@@ -31,13 +31,14 @@ __device__ Sum<T> widened(T v) {
 
 /// C = alpha A B + beta C + bias for each matrix of the batch: tiles go through shared memory, rounds of kDepth at a
 /// time.
-template <class T>
+/// Factors of T, results of R.
+template <class T, class R>
 __global__ void __launch_bounds__(kSide* kSide) multiplyTiles(Operands p, Walk<3, int64_t> batch) {
   __shared__ Sum<T> left[kDepth][kTile + 1], right[kDepth][kTile + 1];
   int64_t base[3];
   batch.place(blockIdx.z, base);
   const T *a = static_cast<const T*>(p.a) + base[0], *b = static_cast<const T*>(p.b) + base[1];
-  T *all = static_cast<T*>(p.c), *c = all + base[2];
+  R *all = static_cast<R*>(p.c), *c = all + base[2];
   const int64_t row0 = int64_t(blockIdx.y) * kTile, column0 = int64_t(blockIdx.x) * kTile;
   const int x = int(threadIdx.x), y = int(threadIdx.y), me = y * kSide + x;
   Sum<T> sums[kEach][kEach] = {};
@@ -72,13 +73,13 @@ __global__ void __launch_bounds__(kSide* kSide) multiplyTiles(Operands p, Walk<3
     for (int j = 0; j < kEach; ++j) {
       const int64_t row = row0 + y + i * kSide, column = column0 + x + j * kSide;
       if (row >= p.m || column >= p.n) continue;
-      T& to = c[row * p.ldc + column];
+      R& to = c[row * p.ldc + column];
       Sum<T> sum = sums[i][j];
       if (p.alpha != 1) sum = Sum<T>(double(sum) * p.alpha);
       if (p.beta != 0) sum += p.beta == 1 ? widened(to) : Sum<T>(p.beta * double(widened(to)));
-      if (p.bias) sum += widened(static_cast<const T*>(p.bias)[column]);
-      if constexpr (std::is_integral_v<T>) to = T(sum);
-      else to = cpu::convertTo<T>(sum);
+      if (p.bias) sum += widened(static_cast<const R*>(p.bias)[column]);
+      if constexpr (std::is_integral_v<R>) to = R(sum);
+      else to = cpu::convertTo<R>(sum);
     }
   }
   if constexpr (!std::is_integral_v<T>) {
@@ -116,7 +117,7 @@ void multiplyByKernel(cpu::Gemm g, const Epilogue& epilogue) {
       cpu::Gemm part = g;
       part.a.data = static_cast<const std::byte*>(g.a.data) + size_t(i * aStep) * item;
       part.b.data = static_cast<const std::byte*>(g.b.data) + size_t(i * bStep) * item;
-      const size_t done = size_t(i * cStep) * item;
+      const size_t done = size_t(i * cStep) * itemSize(g.result());
       part.c = static_cast<std::byte*>(g.c) + done;
       part.batch[0] = n;
       if (!single)
@@ -130,9 +131,11 @@ void multiplyByKernel(cpu::Gemm g, const Epilogue& epilogue) {
   const dim3 grid(blocksFor(g.n, kTile), blocksFor(g.m, kTile), unsigned(g.batch.product()));
   require(grid.y <= kMost, Code::Shape, "cuda: a product without cuBLASLt has at most ", kMost * kTile, " rows; got ",
           g.m);
+  const dim3 block(kSide, kSide);
   visitType(g.dtype, [&]<class T>(TypeTag<T>) {
-    if constexpr (!std::is_same_v<T, bool>)
-      launch(multiplyTiles<T>, grid, dim3(kSide, kSide), 0, stream(), p, walkOf(g));
+    if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>)
+      if (g.wide) return launch(multiplyTiles<T, float>, grid, block, 0, stream(), p, walkOf(g));
+    if constexpr (!std::is_same_v<T, bool>) launch(multiplyTiles<T, T>, grid, block, 0, stream(), p, walkOf(g));
   });
 }
 
@@ -174,7 +177,7 @@ bool evenBatch(const cpu::Gemm& g, Product& p) {
 
 void multiply(const cpu::Gemm& g, const Epilogue& epilogue) {
   if (g.m == 0 || g.n == 0 || g.batch.product() == 0) return;
-  Product p{.dtype = g.dtype, .m = g.m, .n = g.n, .k = g.k, .a = g.a.data, .b = g.b.data, .c = g.c};
+  Product p{.dtype = g.dtype, .wide = g.wide, .m = g.m, .n = g.n, .k = g.k, .a = g.a.data, .b = g.b.data, .c = g.c};
   p.ldc = g.ldc;
   p.alpha = g.alpha;
   p.beta = g.beta;

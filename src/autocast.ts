@@ -17,8 +17,10 @@ export interface AutocastOptions {
 
 /**
  * Runs `fn`, and what it awaits, in mixed precision (Micikevicius et al., 2018): products take their float32 inputs as 16
- * bits and give 16 bits, sums, norms, softmax and losses take 16-bit inputs as float32, and the rest goes by what it gets.
- * Parameters stay float32, and so do their gradients and updates. Call `backward()` inside or outside alike.
+ * bits and give 16 bits, sums, layer and RMS norms, softmax and losses take 16-bit inputs as float32, and the rest goes by what
+ * it gets: batch, group and instance norms read and write the 16 bits of the convolutions before them, with statistics and
+ * parameters of float32. Parameters stay float32, and so do their gradients and updates. Call `backward()` inside or outside
+ * alike.
  *
  * With `fp8` the inputs and weights of linear layers are rounded to the 8-bit floats e4m3 (Micikevicius et al., "FP8 Formats
  * for Deep Learning", 2022), each tensor scaled so that its largest element becomes 448, the largest of them; sums and results

@@ -37,7 +37,7 @@ Gemm one(const Gemm& g, int64_t i) {
   int64_t item = int64_t(itemSize(g.dtype));
   out.a.data = static_cast<const std::byte*>(g.a.data) + a * item;
   out.b.data = static_cast<const std::byte*>(g.b.data) + b * item;
-  out.c = static_cast<std::byte*>(g.c) + c * item;
+  out.c = static_cast<std::byte*>(g.c) + c * int64_t(itemSize(g.result()));
   return out;
 }
 
@@ -61,7 +61,7 @@ void gemm(const Gemm& g) {
   plain.then = nullptr;
   products(plain, count);
   if (!g.then) return;
-  const int64_t row = g.n * int64_t(itemSize(g.dtype));
+  const int64_t row = g.n * int64_t(itemSize(g.result()));
   parallelFor(count * g.m, 1 + kGrain / g.n, [&](int64_t begin, int64_t end) {
     g.then->apply(static_cast<std::byte*>(g.c) + begin * row, begin, end - begin, 0, g.n);
   });

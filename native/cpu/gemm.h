@@ -15,6 +15,7 @@ struct Factor {
 /// The rows of C are contiguous. 16-bit floats accumulate in float32, integers wrap.
 struct Gemm {
   DType dtype = DType::Float32;
+  bool wide = false;  // of 16-bit floats: C and the bias are of float32
   int64_t m = 0, n = 0, k = 0;
   Factor a, b;
   void* c = nullptr;
@@ -24,6 +25,8 @@ struct Gemm {
   Shape batch;                 // the products to do; empty for one
   Strides aBatch, bBatch, cBatch;
   const BlockWork* then = nullptr;  // gets the rows of all products; C, without gaps, is only working memory then
+
+  DType result() const { return wide ? DType::Float32 : dtype; }
 };
 
 /// Does the products on all threads, or on this one if it is not the stream's.

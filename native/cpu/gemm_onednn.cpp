@@ -28,12 +28,12 @@ onednn::Prepared prepare(const Gemm& g, const Strides& a, const Strides& b) {
     attr.set_post_ops(post);
   }
   auto source = strided(g.dtype, {g.m, g.k}, a), weights = strided(g.dtype, {g.k, g.n}, b);
-  auto result = strided(g.dtype, {g.m, g.n}, {g.ldc, 1});
+  auto result = strided(g.result(), {g.m, g.n}, {g.ldc, 1});
   std::vector<onednn::Prepared::Argument> arguments{
       {DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, result}};
   dnnl::matmul::desc desc(source, weights, result);
   if (g.bias) {
-    auto bias = strided(g.dtype, {1, g.n}, {g.n, 1});
+    auto bias = strided(g.result(), {1, g.n}, {g.n, 1});
     desc = dnnl::matmul::desc(source, weights, bias, result);
     arguments.emplace_back(DNNL_ARG_BIAS, bias);
   }
@@ -48,7 +48,7 @@ bool multiply(const Gemm& g) {
   if (g.bias && g.alpha != 1) return false;  // oneDNN would scale the bias too
   Strides a, b;
   if (!plainStrides(g.a, g.m, g.k, a) || !plainStrides(g.b, g.k, g.n, b)) return false;
-  onednn::Key key(onednn::Kind::Matmul, g.dtype, g.m, g.n, g.k, a, b, g.ldc, bool(g.bias),
+  onednn::Key key(onednn::Kind::Matmul, g.dtype, g.wide, g.m, g.n, g.k, a, b, g.ldc, bool(g.bias),
                   std::bit_cast<int64_t>(g.alpha), std::bit_cast<int64_t>(g.beta));
   auto& prepared = onednn::cached(key, [&] { return prepare(g, a, b); });
   if (g.bias) prepared.run({g.a.data, g.b.data, g.c, g.bias});

@@ -141,9 +141,16 @@ void widened(const Gemm& g) {
   eachRow([&](S* stored, const T* value) { convertStrided(value, 1, stored, 1, g.n); });
 }
 
-template <class T>
+/// In the type of C.
+template <class T, class S = T>
 void plain(const Gemm& g) {
-  products<T, T>(g, static_cast<T*>(g.c), g.cBatch, g.ldc, static_cast<const T*>(g.bias), T(g.beta));
+  products<T, S>(g, static_cast<T*>(g.c), g.cBatch, g.ldc, static_cast<const T*>(g.bias), T(g.beta));
+}
+
+template <class S>
+void halves(const Gemm& g) {
+  if (g.wide) plain<float, S>(g);
+  else widened<float, S>(g);
 }
 
 bool isFastAt(DType dtype) { return HWY_TARGET == HWY_AVX2 && (dtype == DType::Float32 || dtype == DType::Float64); }
@@ -152,8 +159,8 @@ void gemmAt(const Gemm& g) {
   switch (g.dtype) {
     case DType::Float32: return plain<float>(g);
     case DType::Float64: return plain<double>(g);
-    case DType::Float16: return widened<float, Half>(g);
-    case DType::BFloat16: return widened<float, BFloat16>(g);
+    case DType::Float16: return halves<Half>(g);
+    case DType::BFloat16: return halves<BFloat16>(g);
     case DType::Int8: return widened<uint32_t, int8_t>(g);
     case DType::UInt8: return widened<uint32_t, uint8_t>(g);
     case DType::Int32: return plain<uint32_t>(g);

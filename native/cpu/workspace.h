@@ -14,6 +14,7 @@ enum class Purpose {
   PackedB,
   Partial,
   Scores,
+  ScoreGradients,
   Patches,
   ConvSource,
   ConvWeights,

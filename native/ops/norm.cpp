@@ -1,6 +1,5 @@
 #include "ops/norm.h"
 
-#include "op/precision.h"
 #include "ops/norm_parts.h"
 
 namespace anneal::ops {
@@ -220,7 +219,5 @@ const Op<BatchNorm> instanceNorm({.name = "instanceNorm",
                                     return Tensors{normalizeGroups(c.in[0], c.in[1], c.in[2],
                                                                    {.groups = c.in[0].size(-1), .eps = c.attrs.eps})};
                                   }});
-
-const ComputeIn precision(Precision::Full, {"batchNorm", "batchNormTrain", "groupNorm", "instanceNorm"});
 
 }  // namespace anneal::ops

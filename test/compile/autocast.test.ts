@@ -1,4 +1,16 @@
-import { autocast, compile, losses, manualSeed, nn, optim, Parameter, randomNormal, type Tensor, tensor } from 'anneal'
+import {
+  autocast,
+  compile,
+  linearCrossEntropy,
+  losses,
+  manualSeed,
+  nn,
+  optim,
+  Parameter,
+  randomNormal,
+  type Tensor,
+  tensor,
+} from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { codeOf } from '../support/thrown'
 import { flat } from '../support/values'
@@ -43,6 +55,59 @@ describe('in mixed precision', () => {
     const scale = Math.max(...exact.map(Math.abs))
     for (const [i, value] of (await flat(mixed)).entries())
       expect(Math.abs(value - exact[i]!)).toBeLessThan(0.03 * scale)
+  })
+
+  test('norms of channels pass on what convolutions give, with statistics and gradients of 32 bits', async () => {
+    manualSeed(4)
+    const images = randomNormal([2, 5, 5, 3])
+    const cotangent = randomNormal([2, 3, 3, 8])
+    const model = new nn.Sequential(
+      new nn.Conv2d(3, 8, 3, { bias: false }),
+      new nn.BatchNorm2d(8),
+      new nn.Tanh(),
+      new nn.GroupNorm(2, 8),
+    )
+    const run = () => {
+      const y = model.forward(images)
+      y.cast('float32').mul(cotangent).sum().backward()
+      return y
+    }
+    const y = autocast(run)
+    expect(y.dtype).toBe('bfloat16')
+    const mixed = await Promise.all(model.parameters().map(p => flat(p.grad!)))
+    expect(model.parameters().every(p => p.grad!.dtype === 'float32')).toBe(true)
+    expect(model.buffers().every(b => b.dtype !== 'bfloat16')).toBe(true)
+    for (const p of model.parameters()) p.grad = undefined
+    const exact = run()
+    const scale = (values: number[]) => Math.max(...values.map(Math.abs))
+    const close = (got: number[], expected: number[]) => {
+      for (const [i, value] of expected.entries())
+        expect(Math.abs(got[i]! - value)).toBeLessThan(0.04 * scale(expected))
+    }
+    close(await flat(y), await flat(exact))
+    for (const [i, p] of model.parameters().entries()) close(mixed[i]!, await flat(p.grad!))
+  })
+
+  test('the cross-entropy of a linear layer multiplies 16 bits, and is of 32', async () => {
+    const target = tensor(Int32Array.of(0, 2, -100, 1))
+    const run = (bias?: Tensor) => linearCrossEntropy(x, weight, target, bias)
+    for (const bias of [undefined, new Parameter(randomNormal([3]))]) {
+      weight.grad = undefined
+      const loss = autocast(() => run(bias))
+      expect(loss.dtype).toBe('float32')
+      loss.backward()
+      const mixed = [await flat(weight.grad as unknown as Tensor), bias ? await flat((bias as Parameter).grad!) : []]
+      weight.grad = undefined
+      if (bias) (bias as Parameter).grad = undefined
+      const exact = run(bias)
+      exact.backward()
+      const expected = [await flat(weight.grad as unknown as Tensor), bias ? await flat((bias as Parameter).grad!) : []]
+      const [got, wanted] = [await loss.item(), await exact.item()]
+      expect(got).not.toBe(wanted) // 16 bits were multiplied
+      expect(got).toBeCloseTo(wanted, 1)
+      for (const [k, values] of expected.entries())
+        for (const [i, value] of values.entries()) expect(Math.abs(mixed[k]![i]! - value)).toBeLessThan(0.02)
+    }
   })
 
   test('of another dtype it is refused', () => {
