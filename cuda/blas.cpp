@@ -12,13 +12,13 @@
 
 #include "blas_plan.h"
 #include "cpu/convert.h"
+#include "timing.h"
 
 namespace anneal::cuda {
 namespace {
 
 constexpr size_t kWorkspace = size_t(32) << 20;
 constexpr int kCandidates = 8;
-constexpr double kWorthTiming = 1e8;  // scalar operations from which candidates are compared by running them
 
 using Plan = BlasPlan;
 
@@ -130,12 +130,6 @@ class Engine {
     if (!p.epilogue.empty()) plan.known = joined <= timeApart(p);
   }
 
-  static bool capturing() {
-    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    (void)cudaStreamIsCapturing(stream(), &status);
-    return status != cudaStreamCaptureStatusNone;
-  }
-
   /// Whether what is not a number stays that: a ReLU may be the larger of it and 0.
   bool keepsNaN(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {
     Product probe = p;
@@ -147,28 +141,6 @@ class Engine {
     return visitType(p.dtype, [&]<class T>(TypeTag<T>) {
       return std::isnan(cpu::convertTo<double>(*reinterpret_cast<const T*>(first)));
     });
-  }
-
-  /// The least time, in milliseconds, of a few runs of what succeeds; 0 for none that does.
-  template <class F>
-  static float timeOf(F&& once) {
-    cudaEvent_t begin, end;
-    check(cudaEventCreate(&begin), "event");
-    check(cudaEventCreate(&end), "event");
-    float least = 0;
-    bool good = once();  // also warms up
-    for (int i = 0; i < 3 && good; ++i) {
-      check(cudaEventRecord(begin, stream()), "event");
-      if (!(good = once())) break;
-      check(cudaEventRecord(end, stream()), "event");
-      check(cudaEventSynchronize(end), "event");
-      float took = 0;
-      check(cudaEventElapsedTime(&took, begin, end), "event");
-      if (i == 0 || took < least) least = took;
-    }
-    (void)cudaEventDestroy(begin);
-    (void)cudaEventDestroy(end);
-    return least;
   }
 
   /// Runs the candidates, the first time that such a product is asked for, and keeps the fastest. Its time.

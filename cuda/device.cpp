@@ -79,9 +79,15 @@ CudaDevice::CudaDevice(int index, int ordinal)
                                          ? std::function<void(std::byte*, size_t)>([this](auto... b) { forbid(b...); })
                                          : nullptr},
             0),
-      // Freeing waits for the GPU, so that progress need not be asked for.
+      // Progress need not be asked for, because whoever gives memory back to CUDA waits for the GPU: cudaFree alone may
+      // not.
       scratch_(Pool::Source{.allocate = [this](size_t bytes) { return allocateMemory(bytes); },
-                            .free = [this](std::byte* memory, size_t) { freeMemory(memory); },
+                            .free =
+                                [this](std::byte* memory, size_t) {
+                                  activate();
+                                  (void)cudaStreamSynchronize(stream_);
+                                  freeMemory(memory);
+                                },
                             .submitted = [] { return uint64_t(0); },
                             .completed = [] { return uint64_t(0); },
                             .synchronize = [] {},
@@ -187,7 +193,10 @@ Ref<Block> CudaDevice::allowed(Ref<Block> block) {
 }
 
 void CudaDevice::run(Task& task) {
-  if constexpr (kEmulated) allowOutputs(task.in(), task.out());
+#if defined(ANNEAL_CUDA_EMULATE)
+  emulate::inOrder(stream_, [in = std::vector(task.in().begin(), task.in().end()),
+                             out = std::vector(task.out().begin(), task.out().end())] { allowOutputs(in, out); });
+#endif
   runKernel(DeviceType::Cuda, *task.row, task.attrs.get(), task.in(), task.out());
   const auto pieces = [](std::span<const View> views) {
     std::vector<Faults::Extent> out;

@@ -9,9 +9,12 @@
 #include <memory>
 #include <vector>
 
+#include "blas.h"
+#include "compiler.h"
 #include "dnn_descriptor.h"
 #include "launch.h"
 #include "runtime/float32.h"
+#include "timing.h"
 
 namespace anneal::cuda {
 namespace {
@@ -20,6 +23,7 @@ using cpu::ConvShape;
 
 constexpr int64_t kMostWorkspace = int64_t(1) << 30;
 constexpr int64_t kCandidates = 16;
+constexpr size_t kCompared = 4;  // of these, by running them, where the problem is large
 constexpr size_t kMostPlans = 4096;
 
 cudnnDataType_t typeOf(DType dtype) {
@@ -48,6 +52,11 @@ struct Problem {
   DType dtype;
   void *x, *weight, *y;
 
+  double work() const {
+    const ConvShape& s = shape;
+    return 2.0 * double(s.batch) * double(s.out.product()) * double(s.outChannels) * double(s.kernel.product()) *
+           double(s.groupIn());
+  }
   int64_t alignment(const void* at) const {
     return reinterpret_cast<uintptr_t>(at) % 16 == 0 ? 16 : int64_t(itemSize(dtype));
   }
@@ -164,8 +173,10 @@ bool acceptable(cudnnBackendDescriptor_t config, DType dtype) {
   });
 }
 
+/// With what it has been made of, which stays as long: whether cuDNN needs that is not documented.
 struct Plan {
-  Descriptor plan;
+  Descriptor plan, config;
+  std::shared_ptr<const Descriptor> graph;
   int64_t workspace = 0;
 };
 
@@ -173,40 +184,62 @@ struct Plan {
 class Engine {
  public:
   Engine() {
+    // Its engines look for these libraries by name alone, wherever they lie: they are found if they are loaded already.
+    (void)describeBlas();
+    (void)nvrtc().problem();
     const cudnnStatus_t status = dnn().create(&handle_);
     require(status == CUDNN_STATUS_SUCCESS, Code::Device, "cuDNN: it cannot be started: ", dnn().describe(status));
   }
 
   bool run(const Problem& p) {
     if (plans_.size() > kMostPlans) plans_.clear();
-    auto [found, added] = plans_.try_emplace(p.key());
-    if (added) found->second = planFor(p);
+    const std::vector<int64_t> key = p.key();
+    auto found = plans_.find(key);
+    if (found == plans_.end()) found = plans_.emplace(key, planFor(p)).first;
     if (!found->second) return false;
     current().keep(found->second);
-    execute(*found->second, p);
+    require(execute(*found->second, p), Code::Device,
+            "cuDNN: a convolution that was planned cannot be run: ", lastDnnError());
     return true;
   }
 
  private:
-  /// The first acceptable one of those that the heuristics name, the likely fastest first; null for none.
-  std::unique_ptr<Plan> planFor(const Problem& p) const {
-    try {
-      const Descriptor operation = operationOf(p);
-      Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-      graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle_)
-          .set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation)
-          .finish();
-      for (cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
-        if (auto plan = firstOf(graph, mode, p.dtype)) return plan;
-    } catch (const Refused&) {
-      return nullptr;
-    }
+  using Plans = std::vector<std::shared_ptr<const Plan>>;
+
+  /// The fastest of the first acceptable ones that the heuristics name, the likely fastest first, or just the first
+  /// where the problem is small; null for none.
+  std::shared_ptr<const Plan> planFor(const Problem& p) const try {
+    const Descriptor operation = operationOf(p);
+    auto graph = std::make_shared<Descriptor>(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    graph->set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle_)
+        .set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation)
+        .finish();
+    const size_t most = p.work() < kWorthTiming || capturing() ? 1 : kCompared;
+    Plans plans = plansOf(graph, CUDNN_HEUR_MODE_A, p.dtype, most);
+    if (plans.empty()) plans = plansOf(graph, CUDNN_HEUR_MODE_FALLBACK, p.dtype, 1);
+    if (plans.empty()) return nullptr;
+    return plans.size() == 1 ? plans[0] : fastest(plans, p);
+  } catch (const Refused&) {
     return nullptr;
   }
 
-  std::unique_ptr<Plan> firstOf(const Descriptor& graph, cudnnBackendHeurMode_t mode, DType dtype) const try {
+  /// Each is run on the problem's own data, whose result is overwritten; null where none can be.
+  std::shared_ptr<const Plan> fastest(const Plans& plans, const Problem& p) const {
+    std::shared_ptr<const Plan> best;
+    float least = 0;
+    for (const auto& plan : plans) {
+      const float took = timeOf([&] { return tries(*plan, p); });
+      if (took == 0 || (best && took >= least)) continue;
+      least = took;
+      best = plan;
+    }
+    return best;
+  }
+
+  Plans plansOf(const std::shared_ptr<const Descriptor>& graph, cudnnBackendHeurMode_t mode, DType dtype,
+                size_t most) const try {
     Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
+    heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, *graph)
         .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode)
         .finish();
     std::vector<Descriptor> configs;
@@ -218,28 +251,37 @@ class Engine {
     int64_t count = 0;
     want(dnn().get(heuristics.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, kCandidates, &count,
                    places.data()));
-    for (int64_t i = 0; i < std::min(count, kCandidates); ++i)
-      if (auto plan = planOf(configs[size_t(i)], dtype)) return plan;
-    return nullptr;
+    Plans plans;
+    for (int64_t i = 0; i < std::min(count, kCandidates) && plans.size() < most; ++i)
+      if (auto plan = planOf(std::move(configs[size_t(i)]), graph, dtype)) plans.push_back(std::move(plan));
+    return plans;
   } catch (const Refused&) {
-    return nullptr;
+    return {};
   }
 
-  std::unique_ptr<Plan> planOf(const Descriptor& config, DType dtype) const try {
+  std::shared_ptr<const Plan> planOf(Descriptor config, const std::shared_ptr<const Descriptor>& graph,
+                                     DType dtype) const try {
     if (!acceptable(config.get(), dtype)) return nullptr;
-    auto plan = std::make_unique<Plan>(Plan{Descriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)});
-    plan->plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle_)
-        .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config)
+    Plan plan{Descriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR), std::move(config), graph};
+    plan.plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle_)
+        .set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, plan.config)
         .finish();
     int64_t count = 0;
-    want(dnn().get(plan->plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
-                   &plan->workspace));
-    return plan->workspace <= kMostWorkspace ? std::move(plan) : nullptr;
+    want(dnn().get(plan.plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
+                   &plan.workspace));
+    return plan.workspace <= kMostWorkspace ? std::make_shared<const Plan>(std::move(plan)) : nullptr;
   } catch (const Refused&) {
     return nullptr;
   }
 
-  void execute(const Plan& plan, const Problem& p) const try {
+  /// As execute(); that there is no room for its working memory is no error.
+  bool tries(const Plan& plan, const Problem& p) const try { return execute(plan, p); } catch (const Error& e) {
+    if (e.code() != Code::Memory) throw;
+    return false;
+  }
+
+  /// False where cuDNN refuses.
+  bool execute(const Plan& plan, const Problem& p) const try {
     const Scratch memory(size_t(std::max<int64_t>(plan.workspace, 1)));
     void* const workspace = memory.as<void*>();
     void* const pointers[] = {p.x, p.weight, p.y};
@@ -250,12 +292,13 @@ class Engine {
         .finish();
     want(dnn().setStream(handle_, stream()));
     want(dnn().execute(handle_, plan.plan.get(), pack.get()));
+    return true;
   } catch (const Refused&) {
-    fail(Code::Device, "cuDNN: a convolution that was planned cannot be run");
+    return false;
   }
 
   cudnnHandle_t handle_ = nullptr;
-  std::map<std::vector<int64_t>, std::shared_ptr<Plan>> plans_;
+  std::map<std::vector<int64_t>, std::shared_ptr<const Plan>> plans_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // cuDNN 9's functions and descriptions, for builds that have its declarations.
 #include <cudnn_graph.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct DnnFunctions {
                   "pip install nvidia-cudnn-cu13, or apt install libcudnn9-cuda-13"};
   decltype(&cudnnGetVersion) version = library.find<decltype(&cudnnGetVersion)>("cudnnGetVersion");
   decltype(&cudnnGetErrorString) describe = library.find<decltype(&cudnnGetErrorString)>("cudnnGetErrorString");
+  decltype(&cudnnGetLastErrorString) lastError =
+      library.find<decltype(&cudnnGetLastErrorString)>("cudnnGetLastErrorString");
   decltype(&cudnnCreate) create = library.find<decltype(&cudnnCreate)>("cudnnCreate");
   decltype(&cudnnSetStream) setStream = library.find<decltype(&cudnnSetStream)>("cudnnSetStream");
   decltype(&cudnnBackendCreateDescriptor) make =
@@ -33,6 +36,13 @@ struct DnnFunctions {
 inline const DnnFunctions& dnn() {
   static const DnnFunctions functions;
   return functions;
+}
+
+/// What cuDNN says of the last call of this thread that failed.
+inline std::string lastDnnError() {
+  char said[512] = "";
+  dnn().lastError(said, sizeof said);
+  return said;
 }
 
 /// Thrown where cuDNN does not take what it is asked; caught by whoever looks for another way.

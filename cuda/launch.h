@@ -35,10 +35,10 @@ template <class... P>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
             const std::type_identity_t<P>&... arguments) {
 #if defined(ANNEAL_CUDA_EMULATE)
-  if (anneal::emulate::recording(stream))
-    anneal::emulate::record(stream,
-                            [=] { anneal::emulate::runGrid(grid, block, shared, [&] { kernel(arguments...); }); });
-  else anneal::emulate::runGrid(grid, block, shared, [&] { kernel(arguments...); });
+  anneal::emulate::checkLaunch(grid, block, shared, stream);
+  const auto run = [=] { anneal::emulate::runGrid(grid, block, shared, [&] { kernel(arguments...); }); };
+  if (anneal::emulate::defers(stream)) anneal::emulate::defer(stream, run);
+  else run();
 #else
   constexpr size_t kAlways = size_t(48) << 10;  // shared memory that needs no permission
   if (shared > kAlways)

@@ -245,19 +245,9 @@ const uint64_t* Runner::bring(uint64_t value) {
   return w.values.data();
 }
 
-void checkLimits(dim3 grid, dim3 block, size_t shared) {
-  const auto refuse = [](const std::string& what) { throw std::runtime_error("launch: " + what); };
-  if (uint64_t(block.x) * block.y * block.z > 1024 || block.z > 64) refuse("a block has at most 1024 threads");
-  if (block.x * block.y * block.z == 0) refuse("the block is empty");
-  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("the grid is too large");
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) refuse("the grid is empty");
-  if (shared > (size_t(227) << 10)) refuse("a block has at most 227 KiB of shared memory");
-}
-
 }  // namespace
 
 void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread) {
-  checkLimits(grid, block, shared);
   const int64_t blocks = int64_t(grid.x) * grid.y * grid.z;
   std::string fault;
 #pragma omp parallel if (blocks > 1 && blocks * int64_t(block.x) > 4096)

@@ -1,15 +1,19 @@
 // The memory of the emulated devices: the host's, of which it is known whose it is.
+#include <sys/mman.h>
+
 #include <array>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
 
+#include "late.h"
 #include "launch.h"
 
 namespace {
 
 constexpr int kDevices = 2;
+constexpr size_t kPage = 4096;
 
 struct Owned {
   size_t bytes;
@@ -18,21 +22,38 @@ struct Owned {
 
 thread_local int chosen = 0;
 std::mutex mutex;
-std::map<const char*, Owned> allocations;                      // by where they begin
+std::map<const char*, Owned> allocations, pinned;              // by where they begin
 std::array<std::array<bool, kDevices>, kDevices> reachable{};  // by device and peer
 
 bool known(int device) { return device >= 0 && device < kDevices; }
 
-/// Whether all of a piece of memory lies in one allocation of a device.
-bool owns(int device, const void* memory, size_t bytes) {
+/// The allocation in which all of a piece of memory lies, or null.
+const Owned* find(const std::map<const char*, Owned>& among, const void* memory, size_t bytes) {
   const char* at = static_cast<const char*>(memory);
-  auto found = allocations.upper_bound(at);
-  if (found == allocations.begin()) return false;
+  auto found = among.upper_bound(at);
+  if (found == among.begin()) return nullptr;
   const auto& [begin, owned] = *--found;
-  return owned.device == device && at + bytes <= begin + owned.bytes;
+  return at + bytes <= begin + owned.bytes ? &owned : nullptr;
+}
+
+bool owns(int device, const void* memory, size_t bytes) {
+  const Owned* found = find(allocations, memory, bytes);
+  return found && found->device == device;
 }
 
 }  // namespace
+
+namespace anneal::emulate {
+
+Memory memoryOf(const void* memory, size_t bytes) {
+  std::lock_guard lock(mutex);
+  if (find(allocations, memory, bytes)) return Memory::Device;
+  return find(pinned, memory, bytes) ? Memory::Pinned : Memory::Other;
+}
+
+int currentDevice() { return chosen; }
+
+}  // namespace anneal::emulate
 
 cudaError_t cudaSetDevice(int device) {
   if (!known(device)) return cudaErrorInvalidValue;
@@ -42,7 +63,10 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   if (anneal::emulate::forbidden()) return cudaErrorStreamCaptureUnsupported;
-  if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
+  // Where streams are late, in pages of its own: see cudaFree.
+  const bool pages = anneal::emulate::late();
+  if (pages) bytes = (bytes + kPage - 1) / kPage * kPage;
+  if (posix_memalign(memory, pages ? kPage : 256, bytes) != 0) return cudaErrorMemoryAllocation;
   std::lock_guard lock(mutex);
   allocations[static_cast<const char*>(*memory)] = {bytes, chosen};
   return cudaSuccess;
@@ -50,19 +74,33 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 
 cudaError_t cudaFree(void* memory) {
   if (anneal::emulate::forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (!memory) return cudaSuccess;
+  size_t bytes = 0;
   {
     std::lock_guard lock(mutex);
-    allocations.erase(static_cast<const char*>(memory));
+    const auto found = allocations.find(static_cast<const char*>(memory));
+    if (found == allocations.end()) return cudaErrorInvalidValue;
+    bytes = found->second.bytes;
+    allocations.erase(found);
   }
-  std::free(memory);
+  // It need not wait for the GPU: what is still to be done with that memory ends the process.
+  if (anneal::emulate::late()) (void)mprotect(memory, bytes, PROT_NONE);
+  else std::free(memory);
   return cudaSuccess;
 }
 
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
-  return posix_memalign(memory, 256, bytes) == 0 ? cudaSuccess : cudaErrorMemoryAllocation;
+  if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
+  std::lock_guard lock(mutex);
+  pinned[static_cast<const char*>(*memory)] = {bytes, chosen};
+  return cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void* memory) {
+  {
+    std::lock_guard lock(mutex);
+    if (memory && pinned.erase(static_cast<const char*>(memory)) == 0) return cudaErrorInvalidValue;
+  }
   std::free(memory);
   return cudaSuccess;
 }
@@ -80,11 +118,13 @@ cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyPeerAsync(void* to, int toDevice, const void* from, int fromDevice, size_t bytes, cudaStream_t) {
+cudaError_t cudaMemcpyPeerAsync(void* to, int toDevice, const void* from, int fromDevice, size_t bytes,
+                                cudaStream_t stream) {
   {
     std::lock_guard lock(mutex);
     if (!owns(toDevice, to, bytes) || !owns(fromDevice, from, bytes)) return cudaErrorInvalidValue;
   }
-  std::memmove(to, from, bytes);
+  if (anneal::emulate::defers(stream)) anneal::emulate::defer(stream, [=] { std::memmove(to, from, bytes); });
+  else std::memmove(to, from, bytes);
   return cudaSuccess;
 }

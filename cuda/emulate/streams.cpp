@@ -3,24 +3,36 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "late.h"
 #include "launch.h"
+
+using anneal::emulate::Backlog;
+using anneal::emulate::Memory;
 
 struct EmulatedGraph {
   std::vector<std::function<void()>> nodes;
 };
 
 struct EmulatedStream {
+  const int device = anneal::emulate::currentDevice();
   std::unique_ptr<EmulatedGraph> graph;  // while it records
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
   bool spoilt = false;
+  Backlog backlog;
 };
 
 struct EmulatedEvent {
+  const int device = anneal::emulate::currentDevice();
   EmulatedStream* recordedBy = nullptr;  // a stream that was recording then
+  // Where it was recorded: when that stream had been given so much.
+  EmulatedStream* stream = nullptr;
+  uint64_t until = 0;
 };
 
 namespace {
@@ -44,34 +56,72 @@ bool toFail(std::string_view what) {
 }
 
 cudaError_t give(EmulatedStream* stream, std::function<void()> work) {
-  if (records(stream)) stream->graph->nodes.push_back(std::move(work));
+  if (anneal::emulate::defers(stream)) anneal::emulate::defer(stream, std::move(work));
   else work();
   return cudaSuccess;
 }
 
-cudaError_t await(const EmulatedEvent* event) {
-  if (records(event->recordedBy)) return refuse(event->recordedBy);
+/// Whether the state of what that stream does may be asked for.
+cudaError_t mayAsk(EmulatedStream* recording) {
+  if (records(recording)) return refuse(recording);
   return unsafeNow() ? refuse(mine) : cudaSuccess;
 }
 
-cudaError_t await(EmulatedStream* stream) {
-  if (records(stream)) return refuse(stream);
-  return unsafeNow() ? refuse(mine) : cudaSuccess;
+/// What is wrong with what has been done late, or `state`.
+cudaError_t orFault(cudaError_t state) { return Backlog::fault().empty() ? state : cudaErrorLaunchFailure; }
+
+cudaError_t query(EmulatedStream* stream, uint64_t until) {
+  return orFault(!stream || stream->backlog.has(until) ? cudaSuccess : cudaErrorNotReady);
+}
+
+cudaError_t wait(EmulatedStream* stream, uint64_t until) {
+  if (stream) stream->backlog.run(until);
+  return orFault(cudaSuccess);
+}
+
+/// Whether the direction of a copy is that of its memory.
+bool fits(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const bool toDevice = anneal::emulate::memoryOf(to, bytes) == Memory::Device,
+             fromDevice = anneal::emulate::memoryOf(from, bytes) == Memory::Device;
+  switch (kind) {
+    case cudaMemcpyHostToDevice: return toDevice && !fromDevice;
+    case cudaMemcpyDeviceToHost: return !toDevice && fromDevice;
+    case cudaMemcpyDeviceToDevice: return toDevice && fromDevice;
+    default: return true;
+  }
 }
 
 }  // namespace
 
 namespace anneal::emulate {
 
-bool recording(cudaStream_t stream) { return records(stream); }
+bool defers(cudaStream_t stream) { return records(stream) || late(); }
 bool forbidden() { return unsafeNow() && refuse(mine) != cudaSuccess; }
-void record(cudaStream_t stream, std::function<void()> node) { stream->graph->nodes.push_back(std::move(node)); }
+void defer(cudaStream_t stream, std::function<void()> work) {
+  if (records(stream)) stream->graph->nodes.push_back(std::move(work));
+  else stream->backlog.add(std::move(work));
+}
+void inOrder(cudaStream_t stream, std::function<void()> work) {
+  if (late()) stream->backlog.add(std::move(work));
+  else work();
+}
+
+void checkLaunch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream) {
+  const auto refuse = [](const std::string& what) { throw std::runtime_error("launch: " + what); };
+  if (stream->device != currentDevice()) refuse("the stream belongs to another device than the thread has chosen");
+  if (uint64_t(block.x) * block.y * block.z > 1024 || block.z > 64) refuse("a block has at most 1024 threads");
+  if (block.x * block.y * block.z == 0) refuse("the block is empty");
+  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("the grid is too large");
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) refuse("the grid is empty");
+  if (shared > (size_t(227) << 10)) refuse("a block has at most 227 KiB of shared memory");
+}
 
 }  // namespace anneal::emulate
 
 const char* cudaGetErrorName(cudaError_t e) {
   switch (e) {
     case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
     case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
     default: return "error";
@@ -80,16 +130,30 @@ const char* cudaGetErrorName(cudaError_t e) {
 const char* cudaGetErrorString(cudaError_t e) {
   switch (e) {
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorLaunchFailure: {
+      static const std::string fault = Backlog::fault();
+      return fault.c_str();
+    }
     case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     default: return "error";
   }
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  if (!fits(to, from, bytes, kind)) return cudaErrorInvalidValue;
+  const bool pageable =
+      anneal::emulate::memoryOf(to, bytes) == Memory::Other || anneal::emulate::memoryOf(from, bytes) == Memory::Other;
+  if (pageable && !records(stream)) {  // such a copy has been made when the call returns
+    (void)wait(stream, stream->backlog.given());
+    std::memmove(to, from, bytes);
+    return cudaSuccess;
+  }
   return give(stream, [=] { std::memmove(to, from, bytes); });
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (anneal::emulate::memoryOf(to, bytes) != Memory::Device) return cudaErrorInvalidValue;
   return give(stream, [=] { std::memset(to, value, bytes); });
 }
 
@@ -97,11 +161,20 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new EmulatedStream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return await(stream); }
-cudaError_t cudaStreamQuery(cudaStream_t stream) { return await(stream); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const cudaError_t may = mayAsk(stream);
+  return may == cudaSuccess ? wait(stream, stream->backlog.given()) : may;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const cudaError_t may = mayAsk(stream);
+  return may == cudaSuccess ? query(stream, stream->backlog.given()) : may;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const bool foreign = records(stream) && event->recordedBy != stream;  // would wait for what is not recorded
-  return foreign ? refuse(stream) : cudaSuccess;
+  if (foreign) return refuse(stream);
+  if (anneal::emulate::late() && !records(stream) && event->stream)
+    stream->backlog.addWait(event->stream->backlog, event->until);
+  return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -109,11 +182,20 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (event->device != stream->device) return cudaErrorInvalidResourceHandle;
   event->recordedBy = records(stream) ? stream : nullptr;
+  event->stream = stream;
+  event->until = stream->backlog.given();
   return cudaSuccess;
 }
-cudaError_t cudaEventQuery(cudaEvent_t event) { return await(event); }
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return await(event); }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const cudaError_t may = mayAsk(event->recordedBy);
+  return may == cudaSuccess ? query(event->stream, event->until) : may;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const cudaError_t may = mayAsk(event->recordedBy);
+  return may == cudaSuccess ? wait(event->stream, event->until) : may;
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
@@ -147,7 +229,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (records(stream)) return refuse(stream);
-  for (const auto& node : executable->nodes) node();
+  for (const auto& node : executable->nodes) give(stream, node);
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {

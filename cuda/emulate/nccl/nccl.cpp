@@ -27,6 +27,7 @@ struct Call {
   size_t count;
   int type, operation;
   Communicator communicator;
+  cudaStream_t stream;
 };
 thread_local std::vector<Call> group;
 thread_local bool grouping = false;
@@ -105,15 +106,16 @@ int ncclGroupStart() {
 }
 
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int operation, Communicator communicator,
-                  cudaStream_t) {
+                  cudaStream_t stream) {
   if (!grouping || toFail("nccl-start")) return kInvalidUsage;
-  group.push_back({from, to, count, type, operation, communicator});
+  group.push_back({from, to, count, type, operation, communicator, stream});
   return kSuccess;
 }
 
 int ncclGroupEnd() {
   grouping = false;
   const bool whole = complete();
+  for (const Call& c : group) (void)cudaStreamSynchronize(c.stream);  // it comes after what the streams have been given
   if (whole && !group.empty())
     anneal::visitType(dtypeOf(group[0].type), []<class T>(anneal::TypeTag<T>) { addUp<T>(); });
   group.clear();
