@@ -22,8 +22,8 @@ namespace {
 using cpu::ConvShape;
 
 constexpr int64_t kMostWorkspace = int64_t(1) << 30;
-constexpr int64_t kCandidates = 16;
-constexpr size_t kCompared = 4;  // of these, by running them, where the problem is large
+constexpr int64_t kCandidates = 64;  // for float32 the first dozens round to TF32
+constexpr size_t kCompared = 8;      // of those that are acceptable, by running them, where the problem is large
 constexpr size_t kMostPlans = 4096;
 
 cudnnDataType_t typeOf(DType dtype) {
@@ -216,7 +216,7 @@ class Engine {
         .finish();
     const size_t most = p.work() < kWorthTiming || capturing() ? 1 : kCompared;
     Plans plans = plansOf(graph, CUDNN_HEUR_MODE_A, p.dtype, most);
-    if (plans.empty()) plans = plansOf(graph, CUDNN_HEUR_MODE_FALLBACK, p.dtype, 1);
+    if (plans.empty()) plans = plansOf(graph, CUDNN_HEUR_MODE_FALLBACK, p.dtype, most);
     if (plans.empty()) return nullptr;
     return plans.size() == 1 ? plans[0] : fastest(plans, p);
   } catch (const Refused&) {

@@ -22,9 +22,19 @@ Staging::Buffer* Staging::take() {
     buffer->inFlight = false;
     return buffer;
   }
+  try {
+    return make();
+  } catch (const Error&) {
+    std::lock_guard lock(mutex_);
+    --made_;
+    throw;
+  }
+}
+
+Staging::Buffer* Staging::make() {
   auto fresh = std::make_unique<Buffer>();
-  check(cudaHostAlloc(&fresh->memory, kSize, cudaHostAllocDefault), "pinned memory");
   check(cudaEventCreateWithFlags(&fresh->done, cudaEventDisableTiming | cudaEventBlockingSync), "event");
+  check(cudaHostAlloc(&fresh->memory, kSize, cudaHostAllocDefault), "pinned memory");
   return fresh.release();
 }
 

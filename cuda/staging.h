@@ -26,6 +26,7 @@ class Staging {
 
  private:
   static constexpr size_t kMost = 8;
+  static Buffer* make();
   std::mutex mutex_;
   std::condition_variable given_;
   std::vector<Buffer*> free_;  // the longest unused first
