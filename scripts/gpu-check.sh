@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/gpu-check.sh [STAGE…]: on a machine with a GPU, in a checkout with build/gpu-check.tar.xz from scripts/gpu-pack: checks
-# and measures the CUDA backend. Stages: build, test (groups of TESTS, by default all), sanitize, bench-operations, bench-networks
+# and measures the CUDA backend. Stages: build, smoke, test (groups of TESTS, by default all), sanitize, bench-operations, bench-networks
 # (workloads of ONLY, by default all); bench stands for the last two, and nothing for all stages. Each may be run by itself, ends
 # within LIMIT seconds (default 560), and writes what it has found as it goes to $OUT (default build/gpu-results):
 #   machine.txt, stages.txt, log.txt, tests.json, bench-operations.json, bench-networks.json
@@ -16,7 +16,7 @@ limit=${LIMIT:-560}
 export PYTHON=${PYTHON:-python3}
 mkdir -p "$out"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(build test sanitize bench)
+[ ${#stages[@]} -gt 0 ] || stages=(build smoke test sanitize bench)
 stages=("${stages[@]/%bench/bench-operations bench-networks}")
 read -ra stages <<<"${stages[*]}"
 
@@ -72,6 +72,9 @@ tests() {
   done
   return $failed
 }
+
+# Seconds: whether anything works, kind of kernel by kind of kernel.
+smoke() { timeout "$(left)" "$node" bench/cuda/smoke.cjs; }
 
 sanitize() {
   if [ "${EMULATE:-}" = 1 ]; then

@@ -1,4 +1,5 @@
-// A little of each kind of kernel, with sizes that leave remainders: for compute-sanitizer, under which all is slow.
+// A little of each kind of kernel, with sizes that leave remainders: whether a GPU works at all, and for compute-sanitizer, under
+// which all is slow. Says of everything that fails why.
 const anneal = require('../../dist')
 
 const { compile, concat, gradients, losses, nn, optim, randomNormal, tensor } = anneal
@@ -80,24 +81,45 @@ function trained() {
   return found
 }
 
+const failures = []
+const failed = (name, error) => {
+  failures.push(name)
+  console.log(`${name}: ${error.message}`)
+}
+
+/** What a part gives; a part that cannot be begun does not keep the others from running. */
+function part(make) {
+  try {
+    return make()
+  } catch (error) {
+    failed(make.name, error)
+    return {}
+  }
+}
+
+async function check(result) {
+  const values = await result.data()
+  if (values.length !== result.size) throw new Error(`${values.length} values of ${result.size}`)
+  if (Array.from(values, Number).some(Number.isNaN)) throw new Error('not a number')
+}
+
 async function main() {
   anneal.setDevice('cuda')
   anneal.manualSeed(1)
-  const results = { ...differentiated(), ...trained() }
-  for (const [name, make] of Object.entries(single())) {
+  const results = {}
+  for (const [name, make] of Object.entries(part(single))) {
     try {
       results[name] = make()
     } catch (error) {
-      if (error.code !== 'ERR_DEVICE') throw error
-      console.log(error.message)
+      failed(name, error)
     }
   }
-  for (const [name, result] of Object.entries(results)) {
-    const values = await result.data()
-    if (values.length !== result.size) throw new Error(`${name}: ${values.length} values of ${result.size}`)
-    if (Array.from(values, Number).some(Number.isNaN)) throw new Error(`${name}: not a number`)
-  }
-  console.log(`${Object.keys(results).length} results on ${anneal.devices().at(-1).hardware}`)
+  Object.assign(results, part(differentiated), part(trained))
+  for (const [name, result] of Object.entries(results)) await check(result).catch(error => failed(name, error))
+  console.log(
+    `${Object.keys(results).length} results on ${anneal.devices().at(-1).hardware}, ${failures.length} failures`,
+  )
+  process.exitCode = failures.length ? 1 : 0
 }
 
 main()
