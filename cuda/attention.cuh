@@ -1,6 +1,7 @@
 #pragma once
 // Tiles of attention's products in float32, for heads of any depth.
 #include "attention_mask.cuh"
+#include "heads.cuh"
 #include "index.h"
 #include "value.h"
 
@@ -114,9 +115,9 @@ __device__ __forceinline__ void addRows(AttentionShared& shared, const HeadMatri
   }
 }
 
-/// Writes what addRows has summed to the rows of `to` [rows, columns] from `row` on.
+/// Writes what addRows has summed to the rows of `to` [rows, columns], `pitch` apart, from `row` on.
 template <int N>
-__device__ __forceinline__ void storeRows(float* to, int rows, int columns, int row, int column,
+__device__ __forceinline__ void storeRows(float* to, int64_t pitch, int rows, int columns, int row, int column,
                                           const float (&sum)[4][N]) {
   const int x = int(threadIdx.x) % 16, y = int(threadIdx.x) / 16;
 #pragma unroll
@@ -124,7 +125,7 @@ __device__ __forceinline__ void storeRows(float* to, int rows, int columns, int 
 #pragma unroll
     for (int c = 0; c < N; ++c) {
       const int m = row + y * 4 + i, n = column + c * 16 + x;
-      if (m < rows && n < columns) to[int64_t(m) * columns + n] = sum[i][c];
+      if (m < rows && n < columns) to[m * pitch + n] = sum[i][c];
     }
 }
 

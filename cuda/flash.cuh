@@ -5,6 +5,7 @@
 
 #include "attention_mask.cuh"
 #include "flash.h"
+#include "heads.cuh"
 #include "tensorcore.cuh"
 
 namespace anneal::cuda {
@@ -76,11 +77,12 @@ __device__ __forceinline__ void copyRows(const SharedRows<T, D>& to, const Heads
   }
 }
 
-/// Writes what a warp has summed for its rows, times `factor`, to the rows of a contiguous matrix from `row` on, by way
-/// of shared memory that no other warp uses any more.
+/// Writes what a warp has summed for its rows, times `factor`, to the rows of a matrix, `pitch` apart, from `row` on,
+/// by way of shared memory that no other warp uses any more.
 template <class T, int D, int M>
 __device__ __forceinline__ void storeRows(const SharedRows<T, D>& by, const float (&sum)[M][D / 8][4],
-                                          const float (&factor)[M][2], T* to, int row, int rows, int columns) {
+                                          const float (&factor)[M][2], T* to, int64_t pitch, int row, int rows,
+                                          int columns) {
   const LanePlace own;
   __syncwarp();
 #pragma unroll
@@ -98,8 +100,7 @@ __device__ __forceinline__ void storeRows(const SharedRows<T, D>& by, const floa
   for (int i = laneNumber(); i < 16 * M * kParts; i += kWarp) {
     const int r = i / kParts, part = i % kParts;
     if (row + r < rows && part * 8 < columns)
-      *reinterpret_cast<uint4*>(to + int64_t(row + r) * columns + part * 8) =
-          *reinterpret_cast<const uint4*>(by.part(r, part));
+      *reinterpret_cast<uint4*>(to + (row + r) * pitch + part * 8) = *reinterpret_cast<const uint4*>(by.part(r, part));
   }
 }
 

@@ -16,14 +16,15 @@ struct FlashCall {
 /// Whether the kernels below take these: depths that are multiples of 8 up to 128, and rows at multiples of 16 bytes.
 bool tensorCoresTake(const View& q, const View& k, const View& v);
 
-/// `out` and `logSumExp` are contiguous. By warps, or by groups of them where that serves: see flash_choice.cu.
+/// `out` is [batch, heads, time, depth] of any strides but along the depth, in multiples of 16 bytes; `logSumExp` is
+/// contiguous. By warps, or by groups of them where that serves: see flash_choice.cu.
 void flashOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp);
 void flashByWarps(const FlashCall& call, const View& out, const View& logSumExp);
 void flashByGroups(const FlashCall& call, const View& out, const View& logSumExp);
 /// Which of the two is taken, for people.
 std::string describeAttention();
 
-/// `out`, `grad` and the results are contiguous.
+/// `out`, `grad` and the results as `out` above.
 void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp, const View& grad,
                             const View& dq, const View& dk, const View& dv);
 

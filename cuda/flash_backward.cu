@@ -30,16 +30,17 @@ constexpr int kRowLanes = 8;
 /// 8 lanes for each query. Beyond the last, weights are to be 0.
 template <class T>
 __global__ void __launch_bounds__(kFlashThreads)
-    summarise(const T* out, Heads<T> grad, const float* logSumExp, int padded, int64_t heads, Statistics* to) {
+    summarise(Heads<T> out, Heads<T> grad, const float* logSumExp, int padded, int64_t heads, Statistics* to) {
   const int64_t at = threadNumber() / kRowLanes, head = at / padded;
   const int row = int(at % padded);
   const bool inside = head < heads && row < grad.rows;
   const int64_t from = head * grad.rows + row;
   float sum = 0;
   if (inside) {
-    const T* const gradRow = grad.at(int(head / grad.heads), int(head % grad.heads)) + row * grad.row;
+    const int batch = int(head / grad.heads), own = int(head % grad.heads);
+    const T *const gradRow = grad.at(batch, own) + row * grad.row, *const outRow = out.at(batch, own) + row * out.row;
     for (int i = int(threadIdx.x) % kRowLanes * 8; i < grad.columns; i += kRowLanes * 8) {
-      const auto a = *reinterpret_cast<const Pack<T, 8>*>(out + from * grad.columns + i),
+      const auto a = *reinterpret_cast<const Pack<T, 8>*>(outRow + i),
                  b = *reinterpret_cast<const Pack<T, 8>*>(gradRow + i);
 #pragma unroll
       for (int j = 0; j < 8; ++j) sum += toFloat(a.v[j]) * toFloat(b.v[j]);
@@ -60,7 +61,8 @@ __device__ __forceinline__ StatisticsPair pairAt(const Statistics* of, const Lan
 /// The gradients of a tile of keys and values, whose rows are those of the products: a lane holds parts of keys' rows,
 /// and queries are columns.
 template <class T, int D, int M, bool Masked>
-__global__ void __launch_bounds__(kFlashThreads, 2) keysTile(FlashGradients<T> s, T* dk, T* dv) {
+__global__ void __launch_bounds__(kFlashThreads, 2)
+    keysTile(FlashGradients<T> s, ResultHeads<T> dk, ResultHeads<T> dv) {
   constexpr int kOwn = kFlashWarps * 16 * M, kStage = 2 * kStep * D;
   T* const memory = dynamicShared<T>();
   const SharedRows<T, D> k{memory}, v{memory + kOwn * D};
@@ -146,14 +148,13 @@ __global__ void __launch_bounds__(kFlashThreads, 2) keysTile(FlashGradients<T> s
   for (int m = 0; m < M; ++m)
 #pragma unroll
     for (int h = 0; h < 2; ++h) scale[m][h] = s.scale, one[m][h] = 1;
-  const int64_t base = int64_t(index) * s.k.rows;
-  storeRows(k.from(own), toKeys, scale, dk + base * s.k.columns, key + own, s.k.rows, s.k.columns);
-  storeRows(v.from(own), toValues, one, dv + base * s.v.columns, key + own, s.k.rows, s.v.columns);
+  storeRows(k.from(own), toKeys, scale, dk.at(batch, pair), dk.row, key + own, s.k.rows, s.k.columns);
+  storeRows(v.from(own), toValues, one, dv.at(batch, pair), dv.row, key + own, s.k.rows, s.v.columns);
 }
 
 /// The gradient of a tile of queries.
 template <class T, int D, int M, bool Masked>
-__global__ void __launch_bounds__(kFlashThreads, 2) queriesTile(FlashGradients<T> s, T* dq) {
+__global__ void __launch_bounds__(kFlashThreads, 2) queriesTile(FlashGradients<T> s, ResultHeads<T> dq) {
   constexpr int kOwn = kFlashWarps * 16 * M, kStage = 2 * kStep * D;
   T* const memory = dynamicShared<T>();
   const SharedRows<T, D> q{memory}, grad{memory + kOwn * D};
@@ -215,7 +216,7 @@ __global__ void __launch_bounds__(kFlashThreads, 2) queriesTile(FlashGradients<T
   for (int m = 0; m < M; ++m)
 #pragma unroll
     for (int h = 0; h < 2; ++h) scale[m][h] = s.scale;
-  storeRows(q.from(own), sum, scale, dq + int64_t(index) * s.q.rows * s.q.columns, query + own, s.q.rows, s.q.columns);
+  storeRows(q.from(own), sum, scale, dq.at(batch, head), dq.row, query + own, s.q.rows, s.q.columns);
 }
 
 constexpr int ownRows(int m) { return kFlashWarps * 16 * m; }
@@ -235,17 +236,17 @@ void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& 
     FlashGradients<T> s{FlashTensors<T>(call), Heads<T>(grad), memory.as<Statistics>(), int(padded)};
     if (heads * padded > 0)
       launch(summarise<T>, blocksFor(heads * padded * kRowLanes, kFlashThreads), kFlashThreads, 0, stream(),
-             out.as<T>(), s.grad, logSumExp.as<float>(), int(padded), heads, memory.as<Statistics>());
+             Heads<T>(out), s.grad, logSumExp.as<float>(), int(padded), heads, memory.as<Statistics>());
     byDepth(s, [&]<int D, bool Masked>(std::integral_constant<int, D>, std::bool_constant<Masked>) {
       constexpr int kKeyTiles = D == 64 && !Masked ? 2 : 1,
                     kQueryTiles = D == 64 ? 2 : 1;  // as many as registers allow
       if (dk.size() > 0 || dv.size() > 0)
         launch(keysTile<T, D, kKeyTiles, Masked>,
                unsigned(call.k.shape[0] * s.k.heads) * blocksFor(s.k.rows, ownRows(kKeyTiles)), kFlashThreads,
-               memoryOf(kKeyTiles, D), stream(), s, dk.as<T>(), dv.as<T>());
+               memoryOf(kKeyTiles, D), stream(), s, ResultHeads<T>(dk), ResultHeads<T>(dv));
       if (dq.size() > 0)
         launch(queriesTile<T, D, kQueryTiles, Masked>, unsigned(heads) * blocksFor(rows, ownRows(kQueryTiles)),
-               kFlashThreads, memoryOf(kQueryTiles, D), stream(), s, dq.as<T>());
+               kFlashThreads, memoryOf(kQueryTiles, D), stream(), s, ResultHeads<T>(dq));
     });
   });
 }

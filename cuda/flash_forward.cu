@@ -12,7 +12,8 @@ constexpr int queriesOfBlock(int depth, bool masked) { return kFlashWarps * 16 *
 
 /// A tile of queries of one head.
 template <class T, int D, bool Masked>
-__global__ void __launch_bounds__(kFlashThreads, 2) forwardTile(FlashTensors<T> s, T* out, float* logSumExp) {
+__global__ void __launch_bounds__(kFlashThreads, 2)
+    forwardTile(FlashTensors<T> s, ResultHeads<T> out, float* logSumExp) {
   constexpr int M = tilesOfWarp(D, Masked), kKeys = keysOfStep(D), kOwn = queriesOfBlock(D, Masked);
   T* const memory = dynamicShared<T>();
   const SharedRows<T, D> q{memory}, k{memory + kOwn * D}, v{memory + (kOwn + kKeys) * D};
@@ -56,7 +57,12 @@ __global__ void __launch_bounds__(kFlashThreads, 2) forwardTile(FlashTensors<T> 
   float factor[M][2];
   const int64_t base = int64_t(index) * s.q.rows;
   softmax.finish(scores.factor(), factor, logSumExp + base, query + own, s.q.rows);
-  storeRows(q.from(own), sum, factor, out + base * s.v.columns, query + own, s.q.rows, s.v.columns);
+  // Where the result goes is computed again: there are no registers to keep it in meanwhile.
+  int block = int(blockIdx.x);
+  asm volatile("" : "+r"(block));
+  const int from = block / tiles;
+  storeRows(q.from(own), sum, factor, out.at(from / s.q.heads, from % s.q.heads), out.row, query + own, s.q.rows,
+            s.v.columns);
 }
 
 bool inSixteens(const View& v) {
@@ -78,7 +84,7 @@ void flashByWarps(const FlashCall& call, const View& out, const View& logSumExp)
     byDepth(s, [&]<int D, bool Masked>(std::integral_constant<int, D>, std::bool_constant<Masked>) {
       constexpr int kOwn = queriesOfBlock(D, Masked);
       launch(forwardTile<T, D, Masked>, unsigned(call.q.shape[0] * s.q.heads) * blocksFor(s.q.rows, kOwn),
-             kFlashThreads, size_t(kOwn + 2 * keysOfStep(D)) * D * sizeof(T), stream(), s, out.as<T>(),
+             kFlashThreads, size_t(kOwn + 2 * keysOfStep(D)) * D * sizeof(T), stream(), s, ResultHeads<T>(out),
              logSumExp.as<float>());
     });
   });

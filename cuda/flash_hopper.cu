@@ -15,7 +15,7 @@ constexpr size_t memoryOf(int depth) { return size_t(kOwn + 4 * kKeys) * size_t(
 /// A tile of queries of one head. Keys and values of two steps lie in shared memory: those of the step in hand, and
 /// those that are on their way.
 template <class T, int D, bool Masked>
-__global__ void __launch_bounds__(kThreads, 1) forwardGroups(FlashTensors<T> s, T* out, float* logSumExp) {
+__global__ void __launch_bounds__(kThreads, 1) forwardGroups(FlashTensors<T> s, ResultHeads<T> out, float* logSumExp) {
 #if defined(ANNEAL_WARPGROUPS)
   T* const memory = atPanels(dynamicShared<T>());
   const Panels<T, kOwn> q{memory};
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads, 1) forwardGroups(FlashTensors<T> s, 
   const int64_t base = int64_t(index) * s.q.rows;
   softmax.finish(scores.factor(), factor, logSumExp + base, query + own, s.q.rows);
   // All are through with q: what lies there now is each warp's own.
-  storeRows(SharedRows<T, D>{memory + own * D}, sum, factor, out + base * s.v.columns, query + own, s.q.rows,
+  storeRows(SharedRows<T, D>{memory + own * D}, sum, factor, out.at(batch, head), out.row, query + own, s.q.rows,
             s.v.columns);
 #endif
 }
@@ -105,7 +105,7 @@ void flashByGroups(const FlashCall& call, const View& out, const View& logSumExp
     const FlashTensors<T> s(call);
     byDepth(s, [&]<int D, bool Masked>(std::integral_constant<int, D>, std::bool_constant<Masked>) {
       launch(forwardGroups<T, D, Masked>, unsigned(call.q.shape[0] * s.q.heads) * blocksFor(s.q.rows, kOwn), kThreads,
-             memoryOf(D), stream(), s, out.as<T>(), logSumExp.as<float>());
+             memoryOf(D), stream(), s, ResultHeads<T>(out), logSumExp.as<float>());
     });
   });
 }

@@ -15,7 +15,7 @@ constexpr int kTile = kAttentionTile, kThreads = kAttentionThreads;
 
 /// A tile of 64 queries of one head, for 16 N columns of the result.
 template <int N>
-__global__ void __launch_bounds__(kThreads) flashForward(FlashSizes s, float* out, float* logSumExp) {
+__global__ void __launch_bounds__(kThreads) flashForward(FlashSizes s, ResultHeads<float> out, float* logSumExp) {
   __shared__ AttentionShared shared;
   const int tiles = (s.q.rows + kTile - 1) / kTile, index = int(blockIdx.x) / tiles;
   // With a causal mask the last tiles take longest: they come first.
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) flashForward(FlashSizes s, float* ou
     if (x == 0 && blockIdx.y == 0 && m < q.rows)
       logSumExp[int64_t(index) * q.rows + m] = nothing ? INFINITY : most[i] + logf(total[i]);
   }
-  storeRows<N>(out + int64_t(index) * q.rows * v.columns, q.rows, v.columns, query, column, sum);
+  storeRows<N>(out.at(batch, head), out.row, q.rows, v.columns, query, column, sum);
 }
 
 /// What the gradients need besides.
@@ -74,13 +74,14 @@ struct FlashGrad : FlashSizes {
 };
 
 /// A warp for each row.
-__global__ void __launch_bounds__(kThreads) rowMeans(const float* out, HeadTensor grad, float* to, int64_t rows) {
+__global__ void __launch_bounds__(kThreads) rowMeans(HeadTensor out, HeadTensor grad, float* to, int64_t rows) {
   const int64_t row = threadNumber() / 32, head = row / std::max(grad.rows, 1);
   const int lane = int(threadIdx.x) % 32, m = int(row % std::max(grad.rows, 1));
   if (row >= rows) return;
-  const HeadMatrix own = grad.head(int(head / grad.heads), int(head % grad.heads));
+  const HeadMatrix own = grad.head(int(head / grad.heads), int(head % grad.heads)),
+                   result = out.head(int(head / grad.heads), int(head % grad.heads));
   float sum = 0;
-  for (int i = lane; i < own.columns; i += 32) sum += out[row * own.columns + i] * own.at(m, i);
+  for (int i = lane; i < own.columns; i += 32) sum += result.at(m, i) * own.at(m, i);
   for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
   if (lane == 0) to[row] = sum;
 }
@@ -90,7 +91,7 @@ enum class Of { Query, Key, Value };
 /// A tile of 64 rows of the gradient of q, k or v, which is a product of the weights, or their gradients, with k, q or
 /// the result's gradient. Rows are queries for q's, else keys.
 template <Of Which, int N>
-__global__ void __launch_bounds__(kThreads) flashBackward(FlashGrad s, float* to) {
+__global__ void __launch_bounds__(kThreads) flashBackward(FlashGrad s, ResultHeads<float> to) {
   __shared__ AttentionShared shared;
   constexpr bool kByQuery = Which == Of::Query;
   const HeadTensor& own = kByQuery ? s.q : (Which == Of::Key ? s.k : s.v);
@@ -124,7 +125,7 @@ __global__ void __launch_bounds__(kThreads) flashBackward(FlashGrad s, float* to
       addRows<N>(shared, kByQuery ? k : (Which == Of::Key ? q : grad), other, column, sum);
     }
   }
-  storeRows<N>(to + int64_t(index) * own.rows * own.columns, own.rows, own.columns, row, column, sum);
+  storeRows<N>(to.at(batch, ownHead), to.row, own.rows, own.columns, row, column, sum);
 }
 
 FlashSizes sizesOf(const ops::Flash& attrs, const View& q, const View& k, const View& v) {
@@ -153,8 +154,8 @@ void forwardTiles(const ops::Flash& attrs, std::span<const View> in, const View&
   if (mask.defined) setMask(s.mask, mask, q, k);
   const int64_t columns = std::max<int64_t>(v.shape[3], 1);  // the log-sum-exp is wanted of heads without values too
   byWidth(columns, [&]<int N>(std::integral_constant<int, N>) {
-    launch(flashForward<N>, gridFor(s.q, q.shape[0], columns, N), kThreads, 0, stream(), s, to[0].as<float>(),
-           to[1].as<float>());
+    launch(flashForward<N>, gridFor(s.q, q.shape[0], columns, N), kThreads, 0, stream(), s,
+           ResultHeads<float>(ops::headsOf(to[0])), to[1].as<float>());
   });
 }
 
@@ -163,23 +164,25 @@ void gradientOf(const FlashGrad& s, int64_t batch, const View& to) {
   if (to.size() == 0) return;
   const HeadTensor& own = Which == Of::Query ? s.q : (Which == Of::Key ? s.k : s.v);
   byWidth(to.shape[3], [&]<int N>(std::integral_constant<int, N>) {
-    launch(flashBackward<Which, N>, gridFor(own, batch, to.shape[3], N), kThreads, 0, stream(), s, to.as<float>());
+    launch(flashBackward<Which, N>, gridFor(own, batch, to.shape[3], N), kThreads, 0, stream(), s,
+           ResultHeads<float>(to));
   });
 }
 
-void backwardTiles(const ops::Flash& attrs, std::span<const View> in, const View& mask, std::span<const View> to) {
-  const View &q = in[0], &k = in[1], &v = in[2], &out = in[3], &logSumExp = in[4], &grad = in[5];
+void backwardTiles(const ops::FlashGrad& attrs, std::span<const View> in, const View& mask, std::span<const View> to) {
+  const View &q = in[0], &k = in[1], &v = in[2], &logSumExp = in[4], grad = ops::headsOf(in[5]);
   FlashGrad s{sizesOf(attrs, q, k, v), HeadTensor(grad), logSumExp.as<const float>(), nullptr};
   if (mask.defined) setMask(s.mask, mask, q, k);
   const int64_t rows = logSumExp.size();
   const Scratch means(std::max<size_t>(size_t(rows) * sizeof(float), 1));
   s.means = means.as<float>();
   if (rows > 0)
-    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), out.as<float>(), s.grad, means.as<float>(),
-           rows);
-  gradientOf<Of::Query>(s, q.shape[0], to[0]);
-  gradientOf<Of::Key>(s, q.shape[0], to[1]);
-  gradientOf<Of::Value>(s, q.shape[0], to[2]);
+    launch(rowMeans, blocksFor(rows * 32, kThreads), kThreads, 0, stream(), HeadTensor(ops::headsOf(in[3])), s.grad,
+           means.as<float>(), rows);
+  const ops::HeadGradients grads(attrs, in, to);
+  gradientOf<Of::Query>(s, q.shape[0], grads.q);
+  gradientOf<Of::Key>(s, q.shape[0], grads.k);
+  gradientOf<Of::Value>(s, q.shape[0], grads.v);
 }
 
 /// Inputs in the device's memory, floats as float32.
@@ -236,7 +239,7 @@ void forwardCuda(const Call<ops::Flash>& call) {
   if (call.out[1].size() == 0) return;
   if (tensorCoresTake(q, k, v)) {
     const Mask mask(call.in, 3);
-    return flashOnTensorCores({q, k, v, mask.view, call.attrs}, call.out[0], call.out[1]);
+    return flashOnTensorCores({q, k, v, mask.view, call.attrs}, ops::headsOf(call.out[0]), call.out[1]);
   }
   const Wide in(call.in);
   const Narrowed out(call.out);
@@ -255,7 +258,7 @@ class Forward {
   Prepared out_, logSumExp_;
 };
 
-void backwardCuda(const Call<ops::Flash>& call) {
+void backwardCuda(const Call<ops::FlashGrad>& call) {
   const DType dtype = call.in[0].dtype;
   // Tensor cores read rows of neighbours: other views are copied, such as a gradient that is the same everywhere.
   const auto packed = [](const View& v) { return tensorCoresTake(v, v, v); };
@@ -264,12 +267,13 @@ void backwardCuda(const Call<ops::Flash>& call) {
   if (itemSize(dtype) == 2)
     for (size_t i : {0, 1, 2, 5})
       if (!packed(in[i])) in[i] = copies.emplace_back(in[i], dtype).view();
-  const View &q = in[0], &k = in[1], &v = in[2], &grad = in[5];
+  const View &q = in[0], &k = in[1], &v = in[2], grad = ops::headsOf(in[5]);
   if (tensorCoresTake(q, k, v) && tensorCoresTake(q, k, grad)) {
     const Mask mask(in, 6);
     const Forward forward(in, dtype);
-    return flashGradOnTensorCores({q, k, v, mask.view, call.attrs}, forward.out(), forward.logSumExp(), grad,
-                                  call.out[0], call.out[1], call.out[2]);
+    const ops::HeadGradients to(call.attrs, in, call.out);
+    return flashGradOnTensorCores({q, k, v, mask.view, call.attrs}, ops::headsOf(forward.out()), forward.logSumExp(),
+                                  grad, to.q, to.k, to.v);
   }
   const Wide wide(in);
   const Narrowed out(call.out);
@@ -282,7 +286,7 @@ void backwardCuda(const Call<ops::Flash>& call) {
 }
 
 const Implement<ops::Flash> flashOnCuda("flashAttention", DeviceType::Cuda, forwardCuda);
-const Implement<ops::Flash> flashGradOnCuda("flashAttentionGrad", DeviceType::Cuda, backwardCuda);
+const Implement<ops::FlashGrad> flashGradOnCuda("flashAttentionGrad", DeviceType::Cuda, backwardCuda);
 
 }  // namespace
 }  // namespace anneal::cuda

@@ -42,8 +42,11 @@ void measure(const Case& c) {
   const double product = double(size) * double(c.time) * (c.causal ? 1 : 2);
   bench::onStream([&] {
     auto times = bench::interleaved(
-        30, [&] { cpu::attentionForward(a, out.data(), sums.data()); },
-        [&] { cpu::attentionBackward(a, out.data(), sums.data(), grad.data(), dq.data(), dk.data(), dv.data()); });
+        30, [&] { cpu::attentionForward(a, viewOf(out, c), sums.data()); },
+        [&] {
+          cpu::attentionBackward(a, viewOf(out, c), sums.data(), viewOf(grad, c), viewOf(dq, c), viewOf(dk, c),
+                                 viewOf(dv, c));
+        });
     std::printf("B%lld H%lld T%lld%s", (long long)c.batch, (long long)c.heads, (long long)c.time,
                 c.causal ? " causal" : "");
     const char* names[] = {"forward", "backward"};

@@ -75,6 +75,17 @@ inline Head headOf(const View& x, int64_t batch, int64_t head) {
   return {x.as<const float>() + batch * x.strides[0] + head * x.strides[1], x.strides[2], x.strides[3]};
 }
 
+/// The same, to be written; contiguous along the columns.
+struct ResultHead {
+  float* data;
+  int64_t row;
+  float* at(int64_t i) const { return data + i * row; }
+};
+
+inline ResultHead resultHeadOf(const View& x, int64_t batch, int64_t head) {
+  return {x.as<float>() + batch * x.strides[0] + head * x.strides[1], x.strides[2]};
+}
+
 /// Panels of the rows [from, to) as columns: for products with the transposed matrix of `depth` columns.
 inline void packTransposed(const Head& x, int64_t from, int64_t to, int64_t depth, float* out) {
   for (int64_t t = from; t < to; t += kPanel, out += kPanel * depth)

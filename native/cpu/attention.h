@@ -12,11 +12,12 @@ struct Attention {
   float scale = 1;
 };
 
-/// out [B, H, Tq, Dv]; logSumExp [B, H, Tq] of each query's scores, +infinity where all are masked. Both contiguous.
-void attentionForward(const Attention& a, float* out, float* logSumExp);
+/// out [B, H, Tq, Dv], contiguous along the depth; logSumExp [B, H, Tq] of each query's scores, +infinity where all are
+/// masked, contiguous.
+void attentionForward(const Attention& a, const View& out, float* logSumExp);
 
-/// The gradients of q, k and v, contiguous. `out`, `logSumExp` and `grad` (of out) are contiguous.
-void attentionBackward(const Attention& a, const float* out, const float* logSumExp, const float* grad, float* dq,
-                       float* dk, float* dv);
+/// The gradients of q, k and v. All but those three and `logSumExp` are contiguous along the depth; so are the results.
+void attentionBackward(const Attention& a, const View& out, const float* logSumExp, const View& grad, const View& dq,
+                       const View& dk, const View& dv);
 
 }  // namespace anneal::cpu

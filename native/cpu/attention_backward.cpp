@@ -13,8 +13,9 @@ constexpr int64_t kQueries = 96, kKeys = 128;
 
 struct Tensors {
   const Attention& a;
-  const float *out, *logSumExp, *grad;
-  float *dq, *dk, *dv;
+  const View& out;
+  const float* logSumExp;
+  const View &grad, &dq, &dk, &dv;
 };
 
 /// What a task computes: the gradients of keys and values in a range of keys, of queries in a range of queries, or
@@ -27,20 +28,24 @@ struct Range {
 /// One head of queries against its keys. Weights are computed again from the scores and their log-sum-exp.
 class HeadGradient {
  public:
-  HeadGradient(const Tensors& t, int64_t batch, int64_t head, const Range& range)
-      : range_(range), masked_(t.a, batch, head), depth_(t.a.q.shape[3]), width_(t.a.v.shape[3]), scale_(t.a.scale) {
+  /// With `adds` those of keys and values are added to what is there.
+  HeadGradient(const Tensors& t, int64_t batch, int64_t head, const Range& range, bool adds)
+      : range_(range),
+        adds_(adds),
+        masked_(t.a, batch, head),
+        depth_(t.a.q.shape[3]),
+        width_(t.a.v.shape[3]),
+        scale_(t.a.scale) {
     int64_t shared = head / (t.a.q.shape[1] / t.a.k.shape[1]);
-    int64_t query = (batch * t.a.q.shape[1] + head) * t.a.q.shape[2],
-            key = (batch * t.a.k.shape[1] + shared) * t.a.k.shape[2];
     q_ = headOf(t.a.q, batch, head);
     k_ = headOf(t.a.k, batch, shared);
     v_ = headOf(t.a.v, batch, shared);
-    grad_ = {t.grad + query * width_, width_, 1};
-    out_ = t.out + query * width_;
-    logSumExp_ = t.logSumExp + query;
-    dq_ = t.dq + query * depth_;
-    dk_ = t.dk + key * depth_;
-    dv_ = t.dv + key * width_;
+    grad_ = headOf(t.grad, batch, head);
+    out_ = headOf(t.out, batch, head);
+    logSumExp_ = t.logSumExp + (batch * t.a.q.shape[1] + head) * t.a.q.shape[2];
+    dq_ = resultHeadOf(t.dq, batch, head);
+    dk_ = resultHeadOf(t.dk, batch, shared);
+    dv_ = resultHeadOf(t.dv, batch, shared);
   }
 
   void run() {
@@ -49,10 +54,11 @@ class HeadGradient {
       int64_t end = std::min(i + kQueries, range_.queryEnd), at = i - range_.queryBegin;
       if (range_.toKeys) packRows(q_, i, end, depth_, packedQ_ + at * padded(depth_));
       if (range_.toKeys) packRows(grad_, i, end, width_, packedGrad_ + at * padded(width_));
-      for (int64_t r = i; r < end; ++r) delta_[r - range_.queryBegin] = dot(width_, grad_.at(r), out_ + r * width_);
+      for (int64_t r = i; r < end; ++r) delta_[r - range_.queryBegin] = dot(width_, grad_.at(r), out_.at(r));
     }
     for (int64_t key = range_.keyBegin; key < range_.keyEnd; key += kKeys)
       keyBlock(key, std::min(kKeys, range_.keyEnd - key));
+    if (range_.toQueries) store(toQueries_, range_.queryEnd - range_.queryBegin, depth_, dq_, range_.queryBegin, false);
   }
 
  private:
@@ -66,21 +72,40 @@ class HeadGradient {
     rowsOfK_ = packedV_ + padded(kKeys) * width_;
     weights_ = workspace<float>(Purpose::Scores, size_t(2 * kQueries * kKeys));
     slopes_ = weights_ + kQueries * kKeys;
+    toQueries_ = workspace<float>(Purpose::Result, size_t(queries * depth_));
+    if (range_.toQueries) std::fill_n(toQueries_, queries * depth_, 0.0f);
+    toKeys_ = workspace<float>(Purpose::Partial, size_t(kKeys * (depth_ + width_)));
+    toValues_ = toKeys_ + kKeys * depth_;
   }
 
   void keyBlock(int64_t key, int64_t count) {
     packTransposed(k_, key, key + count, depth_, packedK_);
     packTransposed(v_, key, key + count, width_, packedV_);
     if (range_.toQueries) packRows(k_, key, key + count, depth_, rowsOfK_);
+    if (range_.toKeys) std::fill_n(toKeys_, kKeys * (depth_ + width_), 0.0f);
     for (int64_t query = range_.queryBegin; query < range_.queryEnd; query += kQueries) {
       int64_t rows = std::min(kQueries, range_.queryEnd - query), seen = masked_.visible(key, count, query + rows);
       if (seen) tile(query, rows, key, seen, count);
+    }
+    if (!range_.toKeys) return;
+    store(toKeys_, count, depth_, dk_, key, adds_);
+    store(toValues_, count, width_, dv_, key, adds_);
+  }
+
+  /// Sums lie side by side while they are made: rows of many heads are too far apart for a cache's sets.
+  static void store(const float* HWY_RESTRICT sums, int64_t rows, int64_t width, const ResultHead& to, int64_t first,
+                    bool add) {
+    for (int64_t i = 0; i < rows; ++i, sums += width) {
+      float* HWY_RESTRICT row = to.at(first + i);
+      if (add)
+        for (int64_t j = 0; j < width; ++j) row[j] += sums[j];
+      else std::copy_n(sums, width, row);
     }
   }
 
   void tile(int64_t query, int64_t rows, int64_t key, int64_t seen, int64_t packed) {
     byPanels(rows, seen, depth_, {q_.at(query), q_.row, q_.column}, packedK_, weights_, kKeys, scale_, 0);
-    byPanels(rows, seen, width_, {grad_.at(query), width_, 1}, packedV_, slopes_, kKeys, 1, 0);
+    byPanels(rows, seen, width_, {grad_.at(query), grad_.row, 1}, packedV_, slopes_, kKeys, 1, 0);
     for (int64_t i = 0; i < rows; ++i) {
       float *weights = weights_ + i * kKeys, *slopes = slopes_ + i * kKeys,
             delta = delta_[query + i - range_.queryBegin];
@@ -90,42 +115,35 @@ class HeadGradient {
     }
     if (range_.toKeys) {
       int64_t at = query - range_.queryBegin;
-      byPanels(seen, width_, rows, {weights_, 1, kKeys}, packedGrad_ + at * padded(width_), dv_ + key * width_, width_,
-               1, 1);
-      byPanels(seen, depth_, rows, {slopes_, 1, kKeys}, packedQ_ + at * padded(depth_), dk_ + key * depth_, depth_, 1,
-               1);
+      byPanels(seen, width_, rows, {weights_, 1, kKeys}, packedGrad_ + at * padded(width_), toValues_, width_, 1, 1);
+      byPanels(seen, depth_, rows, {slopes_, 1, kKeys}, packedQ_ + at * padded(depth_), toKeys_, depth_, 1, 1);
     }
     if (range_.toQueries) {
       for (int64_t j = 0; j < depth_; j += kPanel)
         rowsByPanel<float>(rows, seen, slopes_, kKeys, 1, rowsOfK_ + j * packed, kPanel,
                            std::min<int64_t>(kPanel, depth_ - j),
-                           Result<float>{dq_ + query * depth_ + j, depth_, 1, 1});
+                           Result<float>{toQueries_ + (query - range_.queryBegin) * depth_ + j, depth_, 1, 1});
     }
   }
 
   Range range_;
+  bool adds_;
   Masked masked_;
   int64_t depth_, width_;
   float scale_;
-  Head q_, k_, v_, grad_;
-  const float *out_, *logSumExp_;
-  float *dq_, *dk_, *dv_;
+  Head q_, k_, v_, grad_, out_;
+  ResultHead dq_, dk_, dv_;
+  const float* logSumExp_;
+  float *toQueries_, *toKeys_, *toValues_;
   float *packedQ_, *packedGrad_, *delta_, *packedK_, *packedV_, *rowsOfK_, *weights_, *slopes_;
 };
 
 /// One range of one head of keys, with all heads of queries that share it.
 void task(const Tensors& t, int64_t batch, int64_t shared, const Range& range) {
   const Attention& a = t.a;
-  int64_t depth = a.q.shape[3], width = a.v.shape[3], group = a.q.shape[1] / a.k.shape[1];
-  if (range.toKeys) {
-    int64_t at = (batch * a.k.shape[1] + shared) * a.k.shape[2];
-    std::fill(t.dk + (at + range.keyBegin) * depth, t.dk + (at + range.keyEnd) * depth, 0.0f);
-    std::fill(t.dv + (at + range.keyBegin) * width, t.dv + (at + range.keyEnd) * width, 0.0f);
-  }
+  const int64_t group = a.q.shape[1] / a.k.shape[1];
   for (int64_t head = shared * group; head < (shared + 1) * group; ++head) {
-    int64_t at = (batch * a.q.shape[1] + head) * a.q.shape[2];
-    if (range.toQueries) std::fill(t.dq + (at + range.queryBegin) * depth, t.dq + (at + range.queryEnd) * depth, 0.0f);
-    HeadGradient(t, batch, head, range).run();
+    HeadGradient(t, batch, head, range, head > shared * group).run();
   }
 }
 
@@ -154,8 +172,8 @@ void run(const Tensors& t) {
 }
 
 }  // namespace backward
-void attentionBackwardAt(const Attention& a, const float* out, const float* logSumExp, const float* grad, float* dq,
-                         float* dk, float* dv) {
+void attentionBackwardAt(const Attention& a, const View& out, const float* logSumExp, const View& grad, const View& dq,
+                         const View& dk, const View& dv) {
   backward::run({a, out, logSumExp, grad, dq, dk, dv});
 }
 }  // namespace anneal::cpu::HWY_NAMESPACE
@@ -164,8 +182,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace anneal::cpu {
 HWY_EXPORT(attentionBackwardAt);
-void attentionBackward(const Attention& a, const float* out, const float* logSumExp, const float* grad, float* dq,
-                       float* dk, float* dv) {
+void attentionBackward(const Attention& a, const View& out, const float* logSumExp, const View& grad, const View& dq,
+                       const View& dk, const View& dv) {
   HWY_DYNAMIC_DISPATCH(attentionBackwardAt)(a, out, logSumExp, grad, dq, dk, dv);
 }
 }  // namespace anneal::cpu

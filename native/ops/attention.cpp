@@ -9,9 +9,11 @@
 #include "ops/comparison.h"
 #include "ops/creation.h"
 #include "ops/indexing.h"
+#include "ops/join.h"
 #include "ops/matmul.h"
 #include "ops/random.h"
 #include "ops/reduce.h"
+#include "ops/slices.h"
 #include "ops/softmax.h"
 #include "ops/triangular.h"
 #include "ops/views.h"
@@ -120,7 +122,7 @@ Tensors lowerAttention(const Args<AttentionOptions>& c) {
   auto taken = [&](const Tensor& t) { return narrow ? t : wide(t); };
   Tensor out =
       flashAttention(Tensors{taken(q), taken(k), taken(v), taken(mask)}, {.causal = c.attrs.causal, .scale = scale});
-  return {as(out, q.dtype())};
+  return {as(transpose(out, {1, 2}), q.dtype())};
 }
 
 Specs inferFlash(const Args<Flash>& c) {
@@ -130,7 +132,7 @@ Specs inferFlash(const Args<Flash>& c) {
   require(dtype == DType::Float32 || takes16Bits(c.in[0]), Code::DType, c.op,
           ": takes float32, or 16-bit floats on a GPU; got ", dtype);
   const Shape& q = c.in[0].shape();
-  return {{{q[0], q[1], q[2], c.in[2].shape()[3]}, dtype}, {{q[0], q[1], q[2]}, DType::Float32}};
+  return {{{q[0], q[2], q[1], c.in[2].shape()[3]}, dtype}, {{q[0], q[1], q[2]}, DType::Float32}};
 }
 
 Tensors lowerFlash(const Args<Flash>& c) {
@@ -139,7 +141,7 @@ Tensors lowerFlash(const Args<Flash>& c) {
       compose(wide(c.in[0]), wide(c.in[1]), wide(c.in[2]), wide(at(c.in, 3)), c.attrs.causal, c.attrs.scale);
   Tensor all = logSumExp(made.scores, {.axis = Ints{-1}});
   all = maskedFill(all, greater(number(kExcluded / 10), all), number(std::numeric_limits<double>::infinity()));
-  return {as(matmul(made.weights, made.values), c.in[0].dtype()), all};
+  return {as(transpose(matmul(made.weights, made.values), {1, 2}), c.in[0].dtype()), all};
 }
 
 Tensors flashVjp(const Vjp<Flash>& v) {
@@ -149,23 +151,43 @@ Tensors flashVjp(const Vjp<Flash>& v) {
   auto laid = [](const Tensor& t) {
     return t && t.device().type() == DeviceType::Cpu && !t.contiguous() ? contiguous(t) : t;
   };
-  return flashAttentionGrad.all(Tensors{laid(v.in(0)), laid(v.in(1)), laid(v.in(2)), laid(v.out(0)), laid(v.out(1)),
-                                        laid(v.grad(0)), laid(v.in(3))},
-                                v.attrs);
+  const Tensor &q = v.in(0), &k = v.in(1);
+  FlashGrad attrs{v.attrs};
+  attrs.joined = q.size(2) == k.size(2) && q.size(3) == v.in(2).size(3);
+  Tensors grads = flashAttentionGrad.all(
+      Tensors{laid(q), laid(k), laid(v.in(2)), laid(v.out(0)), laid(v.out(1)), laid(v.grad(0)), laid(v.in(3))}, attrs);
+  if (attrs.joined) grads = split.all(Tensors{grads[0]}, {.sizes = {q.size(1), k.size(1), k.size(1)}, .axis = 2});
+  for (Tensor& t : grads) t = transpose(t, {1, 2});
+  return grads;
 }
 
 /// The gradient written out. It reads neither the result nor the log-sum-exp, so that its own gradient is complete.
-Tensors lowerFlashGrad(const Args<Flash>& c) {
-  const Tensor q = wide(c.in[0]), k = wide(c.in[1]), v = wide(c.in[2]), grad = wide(c.in[5]);
+Tensors lowerFlashGrad(const Args<FlashGrad>& c) {
+  const Tensor q = wide(c.in[0]), k = wide(c.in[1]), v = wide(c.in[2]), grad = transpose(wide(c.in[5]), {1, 2});
   Composition made = compose(q, k, v, wide(at(c.in, 6)), c.attrs.causal, c.attrs.scale);
   Tensor toWeights = matmul(grad, transposeLast(made.values));
   Tensor mean = sum(mul(toWeights, made.weights), {.axis = Ints{-1}, .keepDims = true});
   Tensor toScores = mul(mul(made.weights, sub(toWeights, mean)), number(c.attrs.scale));
   int64_t heads = k.shape()[1];
   const DType dtype = c.in[0].dtype();
-  return {as(matmul(toScores, repeatHeads(k, q.shape()[1])), dtype),
-          as(sumHeads(matmul(transposeLast(toScores), q), heads), dtype),
-          as(sumHeads(matmul(transposeLast(made.weights), grad), heads), dtype)};
+  Tensors grads{matmul(toScores, repeatHeads(k, q.shape()[1])), sumHeads(matmul(transposeLast(toScores), q), heads),
+                sumHeads(matmul(transposeLast(made.weights), grad), heads)};
+  for (Tensor& t : grads) t = as(transpose(t, {1, 2}), dtype);
+  if (!c.attrs.joined) return grads;
+  const Tensor none = full({0}, 0, dtype);
+  return {concat(grads, {.axis = 2}), none, none};
+}
+
+Specs inferFlashGrad(const Args<FlashGrad>& c) {
+  const auto turned = [](const Tensor& t) {
+    const Shape& s = t.shape();
+    return Spec{{s[0], s[2], s[1], s[3]}, t.dtype()};
+  };
+  if (!c.attrs.joined) return {turned(c.in[0]), turned(c.in[1]), turned(c.in[2])};
+  Spec all = turned(c.in[0]);
+  all.shape[2] += 2 * c.in[1].shape()[1];
+  const Spec none{{0}, all.dtype};
+  return {all, none, none};
 }
 
 cpu::Attention attentionOf(const Flash& attrs, std::span<const View> in, size_t mask) {
@@ -176,24 +198,33 @@ cpu::Attention attentionOf(const Flash& attrs, std::span<const View> in, size_t 
 }
 
 void flashCpu(const Call<Flash>& call) {
-  cpu::attentionForward(attentionOf(call.attrs, call.in, 3), call.out[0].as<float>(), call.out[1].as<float>());
+  cpu::attentionForward(attentionOf(call.attrs, call.in, 3), headsOf(call.out[0]), call.out[1].as<float>());
 }
-void flashGradCpu(const Call<Flash>& call) {
-  auto contiguous = [&](size_t i) { return call.in[i].as<const float>(); };
-  cpu::attentionBackward(attentionOf(call.attrs, call.in, 6), contiguous(3), contiguous(4), contiguous(5),
-                         call.out[0].as<float>(), call.out[1].as<float>(), call.out[2].as<float>());
+void flashGradCpu(const Call<FlashGrad>& call) {
+  const HeadGradients to(call.attrs, call.in, call.out);
+  cpu::attentionBackward(attentionOf(call.attrs, call.in, 6), headsOf(call.in[3]), call.in[4].as<const float>(),
+                         headsOf(call.in[5]), to.q, to.k, to.v);
 }
 const Implement<Flash> flashOnCpu("flashAttention", DeviceType::Cpu, flashCpu);
-const Implement<Flash> flashGradOnCpu("flashAttentionGrad", DeviceType::Cpu, flashGradCpu);
+const Implement<FlashGrad> flashGradOnCpu("flashAttentionGrad", DeviceType::Cpu, flashGradCpu);
 
 /// The gradient does 5 products where the result takes 2.
-template <int Products>
-double flashCost(const Flash&, std::span<const View> in, std::span<const View>) {
+template <int Products, class A>
+double flashCost(const A&, std::span<const View> in, std::span<const View>) {
   return double(in[0].size()) * double(in[1].shape[2]) * Products;
 }
 
-const std::vector<Field> kFlashFields{field<&Flash::causal>("causal", "query i sees keys 0 to i only"),
-                                      field<&Flash::scale>("scale", "the factor of the scores")};
+template <class A>
+std::vector<Field> flashFields() {
+  return {field<&A::causal>("causal", "query i sees keys 0 to i only"),
+          field<&A::scale>("scale", "the factor of the scores")};
+}
+
+std::vector<Field> flashGradFields() {
+  std::vector<Field> out = flashFields<FlashGrad>();
+  out.push_back(field<&FlashGrad::joined>("joined", "the three side by side in the first output"));
+  return out;
+}
 
 }  // namespace
 
@@ -218,9 +249,9 @@ const Op<AttentionOptions> scaledDotProductAttention(
 const Op<Flash> flashAttention(
     {.name = "flashAttention",
      .doc = "Attention over heads of float32, on a GPU also of 16-bit floats, without keeping the scores (Dao et "
-            "al., 2022), and the float32 log-sum-exp of each query's scores.",
+            "al., 2022), as [B, Tq, H, Dv], and the float32 log-sum-exp of each query's scores.",
      .inputs = {"q", "k", "v", "mask?"},
-     .attrs = kFlashFields,
+     .attrs = flashFields<Flash>(),
      .outputs = {"result", "logSumExp"},
      .infer = inferFlash,
      .lower = lowerFlash,
@@ -228,21 +259,36 @@ const Op<Flash> flashAttention(
      .saves = {.inputs = {0, 1, 2, 3}, .outputs = {0, 1}},
      .internal = true,
      .anyStrides = true,
-     .cost = flashCost<2>});
+     .cost = flashCost<2, Flash>});
 
-const Op<Flash> flashAttentionGrad({.name = "flashAttentionGrad",
-                                    .doc = "The gradients of flashAttention's q, k and v.",
-                                    .inputs = {"q", "k", "v", "result", "logSumExp", "grad", "mask?"},
-                                    .attrs = kFlashFields,
-                                    .outputs = {"dq", "dk", "dv"},
-                                    .infer =
-                                        [](const Args<Flash>& c) {
-                                          return Specs{c.in[0].spec(), c.in[1].spec(), c.in[2].spec()};
-                                        },
-                                    .lower = lowerFlashGrad,
-                                    .internal = true,
-                                    .anyStrides = true,
-                                    .cost = flashCost<5>});
+const Op<FlashGrad> flashAttentionGrad({.name = "flashAttentionGrad",
+                                        .doc = "The gradients of flashAttention's q, k and v, with heads after time.",
+                                        .inputs = {"q", "k", "v", "result", "logSumExp", "grad", "mask?"},
+                                        .attrs = flashGradFields(),
+                                        .outputs = {"dq", "dk", "dv"},
+                                        .infer = inferFlashGrad,
+                                        .lower = lowerFlashGrad,
+                                        .internal = true,
+                                        .anyStrides = true,
+                                        .cost = flashCost<5, FlashGrad>});
+
+View headsOf(const View& v) {
+  View out = v;
+  std::swap(out.shape[1], out.shape[2]);
+  std::swap(out.strides[1], out.strides[2]);
+  return out;
+}
+
+HeadGradients::HeadGradients(const FlashGrad& attrs, std::span<const View> in, std::span<const View> out)
+    : q(headsOf(out[0])), k(headsOf(out[attrs.joined ? 0 : 1])), v(headsOf(out[attrs.joined ? 0 : 2])) {
+  if (!attrs.joined) return;
+  int64_t first = 0;
+  for (const auto& [part, heads] : {std::pair(&q, in[0].shape[1]), {&k, in[1].shape[1]}, {&v, in[1].shape[1]}}) {
+    part->memory += first * part->strides[1] * int64_t(itemSize(part->dtype));
+    part->shape[1] = heads;
+    first += heads;
+  }
+}
 
 const ComputeIn precision(Precision::Low, {"scaledDotProductAttention"});
 

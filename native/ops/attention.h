@@ -16,9 +16,22 @@ struct Flash {
   double scale = 1;
 };
 /// The same with the scale decided, and the log-sum-exp of each query's scores as a second output; its gradient needs
-/// no more.
+/// no more. The result is [B, Tq, H, Dv], from where the projection that follows goes on.
 extern const Op<Flash> flashAttention;
-/// The gradients of q, k and v.
-extern const Op<Flash> flashAttentionGrad;
+
+struct FlashGrad : Flash {
+  bool joined = false;  // all three lie side by side in one tensor [B, T, H + 2 Hkv, D]
+};
+/// The gradients of q, k and v, each [B, T, heads, depth].
+extern const Op<FlashGrad> flashAttentionGrad;
+
+/// [B, T, heads, depth] as heads [B, heads, T, depth].
+View headsOf(const View& v);
+
+/// The outputs of flashAttentionGrad as heads.
+struct HeadGradients {
+  View q, k, v;
+  HeadGradients(const FlashGrad& attrs, std::span<const View> in, std::span<const View> out);
+};
 
 }  // namespace anneal::ops

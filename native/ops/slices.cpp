@@ -161,9 +161,28 @@ Tensors partGrads(const Vjp<A>& v) {
   }
   return grads;
 }
+/// The tensor whose neighbouring parts along `axis` these are, where they are: as gradients that a kernel has written
+/// side by side.
+Tensor wholeOf(const Tensors& parts, int64_t axisGiven) {
+  const Tensor& first = parts.front();
+  const int axis = resolveAxis("split", axisGiven, first.rank());
+  Shape shape = first.shape();
+  shape[axis] = 0;
+  for (const Tensor& t : parts) {
+    const bool next = t.impl()->storage && t.impl()->storage == first.impl()->storage && !t.requiresGrad() &&
+                      t.strides() == first.strides() && t.dtype() == first.dtype() &&
+                      t.impl()->offset == first.impl()->offset + shape[axis] * first.strides()[axis];
+    if (!next) return {};
+    shape[axis] += t.shape()[axis];
+  }
+  return first.alias(shape, first.strides(), first.impl()->offset);
+}
+
 template <class A>
 Tensors joinParts(const Vjp<A>& v) {
-  return {concat(partGrads(v), {.axis = v.attrs.axis})};
+  const Tensors parts = partGrads(v);
+  const Tensor whole = wholeOf(parts, v.attrs.axis);
+  return {whole ? whole : concat(parts, {.axis = v.attrs.axis})};
 }
 
 Tensors unstackViews(const Args<Unstack>& c) {
