@@ -6,6 +6,7 @@
 
 #include "elements.h"
 #include "functor_names.h"
+#include "generate_parts.h"
 #include "op/nest.h"
 #include "totals.cuh"
 
@@ -16,12 +17,6 @@ using Way = Arrangement::Way;
 
 constexpr int kMostInputs = 15;
 constexpr size_t kManyInputs = 6;  // more than so many: fewer elements for each thread, so that registers suffice
-
-const char* typeName(DType dtype) {
-  static constexpr const char* names[] = {"float",   "double",  "Half",    "BFloat16", "int8_t",
-                                          "uint8_t", "int32_t", "int64_t", "bool"};
-  return names[size_t(dtype)];
-}
 
 /// The largest number of elements that one access of `bytes` moves of each of the operands.
 int widthOf(std::span<const View> in, std::span<const View> out, int bytes) {
@@ -36,6 +31,12 @@ int widthOf(std::span<const View> in, std::span<const View> out, int bytes) {
 uint32_t bitsOf(int64_t stride) { return uint32_t(int32_t(stride)); }
 
 }  // namespace
+
+const char* typeName(DType dtype) {
+  static constexpr const char* names[] = {"float",   "double",  "Half",    "BFloat16", "int8_t",
+                                          "uint8_t", "int32_t", "int64_t", "bool"};
+  return names[size_t(dtype)];
+}
 
 Arrangement::Arrangement(std::span<const View> in, std::span<const View> out, const View& whole, int most)
     : width(std::min(most, widthOf(in, out, kWide))) {
@@ -118,17 +119,6 @@ void writeLoads(std::ostream& to, const Arrangement& a) {
   }
 }
 
-void writeFunctors(std::ostream& to, const cpu::Chain& chain) {
-  size_t numbers = 0;
-  for (size_t j = 0; j < chain.instructions.size(); ++j) {
-    const auto& instruction = chain.instructions[j];
-    if (instruction.functor < 0) continue;
-    const FunctorName& f = functorName(instruction.inputs, instruction.functor);
-    to << text("  const auto f", j, " = make<scalar::", f.name, ">(numbers.v + ", f.numbers ? numbers : 0, ");\n");
-    if (f.numbers) numbers += 8;
-  }
-}
-
 /// Elements of inputs that are read one by one.
 void writeElements(std::ostream& to, const Arrangement& a) {
   const std::vector<int> number = stridedNumbers(a);
@@ -140,8 +130,15 @@ void writeElements(std::ostream& to, const Arrangement& a) {
                  "]);\n");
 }
 
-void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
-  const auto name = [&](int r) { return r < chain.inputs ? inputName(a, r) : text("r", r); };
+/// What a register's element `i` is called. Where a chain has one input more than `a`, the first is `given`.
+std::string registerName(const cpu::Chain& chain, const Arrangement& a, const std::string& given, int r) {
+  const int first = chain.inputs - int(a.ways.size());
+  if (r >= chain.inputs) return text("r", r);
+  return r < first ? given : inputName(a, r - first);
+}
+
+void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& given) {
+  const auto name = [&](int r) { return registerName(chain, a, given, r); };
   for (size_t j = 0; j < chain.instructions.size(); ++j) {
     const auto& instruction = chain.instructions[j];
     to << "    const " << typeName(instruction.result) << " r" << instruction.to << " = ";
@@ -157,11 +154,17 @@ void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangem
 
 }  // namespace
 
-namespace {
+void writeFunctors(std::ostream& to, const cpu::Chain& chain) {
+  size_t numbers = 0;
+  for (size_t j = 0; j < chain.instructions.size(); ++j) {
+    const auto& instruction = chain.instructions[j];
+    if (instruction.functor < 0) continue;
+    const FunctorName& f = functorName(instruction.inputs, instruction.functor);
+    to << text("  const auto f", j, " = make<scalar::", f.name, ">(numbers.v + ", f.numbers ? numbers : 0, ");\n");
+    if (f.numbers) numbers += 8;
+  }
+}
 
-constexpr const char* kBegin = "using namespace anneal;\nusing namespace anneal::cuda;\n\nextern \"C\" __global__ ";
-
-/// The parameters that all kernels have. There is no array of nothing.
 void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
   to << text("Sources<", std::max<size_t>(1, a.ways.size()), "> in, Targets<", std::max<size_t>(1, a.outputs.size()),
              "> out, Numbers<", std::max<size_t>(1, numbersOf(chain).size()), "> numbers, ");
@@ -169,26 +172,25 @@ void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangemen
   to << "uint32_t aligned, ";
 }
 
-/// Computes `count` of N elements from `begin` on; `each` is said with each.
-void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each) {
+void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each,
+                     const std::string& given) {
   const size_t inputs = a.ways.size(), outputs = a.outputs.size();
   to << "  const bool all = count == N;\n";
   writeLoads(to, a);
   for (size_t k = 0; k < outputs; ++k) to << text("  Pack<", typeName(a.outputs[k]), ", N> out", k, ";\n");
   to << "#pragma unroll\n  for (int i = 0; i < N; ++i) {\n";
   writeElements(to, a);
-  writeInstructions(to, chain, a);
-  for (size_t k = 0; k < outputs; ++k) to << text("    out", k, ".v[i] = r", chain.outputs[k], ";\n");
+  writeInstructions(to, chain, a, given);
+  for (size_t k = 0; k < outputs; ++k)
+    to << text("    out", k, ".v[i] = ", registerName(chain, a, given, chain.outputs[k]), ";\n");
   to << each << "  }\n";
   for (size_t k = 0; k < outputs; ++k)
     to << text("  store(out.memory[", k, "], begin, count, all && (aligned >> ", inputs + k, " & 1), out", k, ");\n");
 }
 
-}  // namespace
-
 std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
   std::ostringstream to;
-  to << "#include \"fused.cuh\"\n\n" << kBegin << text("void __launch_bounds__(", kFusedThreads, ")\nfused(");
+  to << "#include \"fused.cuh\"\n\n" << kKernelBegins << text("void __launch_bounds__(", kFusedThreads, ")\nfused(");
   writeParameters(to, chain, a);
   to << "int64_t n) {\n"
      << text("  constexpr int N = ", a.width, ";\n")
@@ -227,7 +229,7 @@ std::string reducerOf(const TotalsKind& kind) {
 std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const TotalsKind& kind) {
   std::ostringstream to;
   to << "#include \"fused_totals.cuh\"\n\n"
-     << kBegin << text("void __launch_bounds__(", kReduceThreads, ", 1)\nfused(");
+     << kKernelBegins << text("void __launch_bounds__(", kReduceThreads, ", 1)\nfused(");
   writeParameters(to, chain, a);
   to << "Shares shares, double number, void* result, void* states) {\n" << text("  constexpr int N = ", a.width, ";\n");
   writeFunctors(to, chain);

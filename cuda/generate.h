@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,24 @@ int mostTogether(const cpu::Totals& totals, int64_t rows);
 
 /// The source of the kernel `fused` that computes a chain, and totals of the rows of one of its results.
 std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const TotalsKind& kind);
+
+/// Norms of rows, or their gradients, as kernels make them, but for sizes.
+struct NormKind {
+  DType dtype;                        // of the rows
+  int held = 0;                       // packs that a thread holds of a row; 0: rows are looped over
+  std::optional<DType> weight, bias;  // none: there is none
+};
+
+/// The most elements that a thread may take at a time of rows of that width, for a chain of so many inputs.
+int mostOfRows(DType dtype, int64_t width, size_t inputs);
+
+/// The source of the kernel `fused` that computes a chain and normalises the rows of its register `of`. Where these are
+/// looped over the chain's output `stored` is that register.
+std::string normSource(const cpu::Chain& chain, const Arrangement& a, const NormKind& kind, int of, size_t stored);
+
+/// The source of the kernel `fused` that makes a norm's gradient and computes a chain from it, which is its register 0.
+/// Where rows are looped over the gradient lies for a while where the chain's first output does.
+std::string normGradientSource(const cpu::Chain& chain, const Arrangement& a, const NormKind& kind);
 
 /// The numbers that its functors are made of, in the order of the instructions.
 std::vector<double> numbersOf(const cpu::Chain& chain);

@@ -28,9 +28,9 @@ const Compiler& compiler() { return emulatedCompiler(); }
 class Loaded {
  public:
   explicit Loaded(const std::string& code) : call_(emulate::loadKernel(code)) {}
-  void launch(unsigned blocks, unsigned threads, const KernelArguments& arguments) const {
+  void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const {
     const auto owned = std::make_shared<const KernelArguments>(arguments);
-    cuda::launch(run, dim3(blocks), dim3(threads), 0, stream(), call_,
+    cuda::launch(run, dim3(blocks), threads, 0, stream(), call_,
                  std::make_shared<const Bound>(Bound{owned, owned->pointers()}));
   }
 
@@ -60,8 +60,8 @@ class Loaded {
     cudaFuncAttributes attributes;
     check(cudaFuncGetAttributes(&attributes, kernel_), "loading a kernel");
   }
-  void launch(unsigned blocks, unsigned threads, const KernelArguments& arguments) const {
-    check(cudaLaunchKernel(static_cast<const void*>(kernel_), dim3(blocks), dim3(threads), arguments.pointers().data(),
+  void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const {
+    check(cudaLaunchKernel(static_cast<const void*>(kernel_), dim3(blocks), threads, arguments.pointers().data(),
                            0, stream()),
           "launch");
   }
@@ -102,7 +102,7 @@ class Kernel final : public RuntimeKernel {
     made_.notify_all();
   }
 
-  void launch(unsigned blocks, unsigned threads, const KernelArguments& arguments) const override {
+  void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const override {
     if (!done_.load(std::memory_order_acquire)) wait();
     if (error_) throw *error_;
     loaded_->launch(blocks, threads, arguments);

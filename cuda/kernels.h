@@ -34,7 +34,7 @@ class RuntimeKernel {
   virtual ~RuntimeKernel() = default;
   /// Starts it on the calling device's stream, once it is compiled. Throws an Error (Device) where it could not be
   /// compiled.
-  virtual void launch(unsigned blocks, unsigned threads, const KernelArguments& arguments) const = 0;
+  virtual void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const = 0;
 };
 
 /// The kernel `fused` of a source for a device: its compilation begins, unless it has before.

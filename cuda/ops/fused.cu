@@ -2,35 +2,21 @@
 // compiled at run time.
 #include "fused.h"
 
-#include <cstring>
-
-#include "generate.h"
+#include "fused_chain.h"
 #include "graph/passes/chains.h"
 #include "index.h"
-#include "kernels.h"
 #include "reduce.cuh"
 
 namespace anneal::cuda {
 namespace {
 
-/// What is known of an operation before its memory is.
-struct Prepared {
-  Arrangement arrangement;
-  std::vector<double> numbers;
-  std::shared_ptr<const RuntimeKernel> kernel;
-
-  Prepared(const CudaDevice& device, const cpu::Chain& chain, Arrangement a, const std::string& source)
-      : arrangement(std::move(a)), numbers(numbersOf(chain)), kernel(runtimeKernel(device, source)) {
-    numbers.resize(std::max<size_t>(1, numbers.size()));
-  }
-};
-using PreparedRef = std::shared_ptr<const Prepared>;
+using PreparedRef = std::shared_ptr<const PreparedChain>;
 
 PreparedRef preparedFor(const CudaDevice& device, const passes::Joined& attrs, std::span<const View> in,
                         std::span<const View> out) {
   Arrangement arrangement(in, out);
   const std::string source = elementwiseSource(attrs.chain, arrangement);
-  return std::make_shared<const Prepared>(device, attrs.chain, std::move(arrangement), source);
+  return std::make_shared<const PreparedChain>(device, attrs.chain, std::move(arrangement), source);
 }
 
 PreparedRef preparedFor(const CudaDevice& device, const passes::ChainTotals& attrs, std::span<const View> in,
@@ -42,51 +28,20 @@ PreparedRef preparedFor(const CudaDevice& device, const passes::ChainTotals& att
                           mostTogether(attrs.totals, attrs.shape.product() / attrs.totals.width));
   const std::string source =
       totalsSource(attrs.chain, arrangement, TotalsKind(attrs.chain, attrs.totals, out.back().dtype));
-  return std::make_shared<const Prepared>(device, attrs.chain, std::move(arrangement), source);
+  return std::make_shared<const PreparedChain>(device, attrs.chain, std::move(arrangement), source);
 }
 
 template <class A>
 PreparedRef prepared(const Call<A>& call) {
   if (!call.attrs.prepared) call.attrs.prepared = preparedFor(current(), call.attrs, call.in, call.out);
-  return std::static_pointer_cast<const Prepared>(call.attrs.prepared);
-}
-
-/// Bits of the operands whose memory is aligned for packs.
-uint32_t alignedOf(const Arrangement& a, std::span<const View> in, std::span<const View> out) {
-  uint32_t bits = 0;
-  for (size_t k = 0; k < in.size() + out.size(); ++k) {
-    const View& v = k < in.size() ? in[k] : out[k - in.size()];
-    if (reinterpret_cast<uintptr_t>(v.memory) % (size_t(a.width) * itemSize(v.dtype)) == 0) bits |= 1u << k;
-  }
-  return bits & a.aligned;
-}
-
-/// Sources<N>, Targets<N>, Numbers<N>, Axes<R, N> as they lie in memory, and what is aligned: see fused.cuh.
-KernelArguments argumentsOf(const Prepared& p, std::span<const View> in, std::span<const View> out) {
-  std::vector<const void*> sources;
-  std::vector<void*> targets;
-  for (const View& v : in) sources.push_back(v.memory);
-  for (const View& v : in) {
-    const void* value = nullptr;
-    std::memcpy(&value, v.scalar.data(), sizeof value);
-    sources.push_back(value);
-  }
-  for (const View& v : out) targets.push_back(v.memory);
-  if (out.empty()) targets.push_back(nullptr);
-  KernelArguments arguments;
-  arguments.add(sources.data(), sources.size());
-  arguments.add(targets.data(), targets.size());
-  arguments.add(p.numbers.data(), p.numbers.size());
-  if (p.arrangement.strided) arguments.add(p.arrangement.axes.data(), p.arrangement.axes.size());
-  arguments.add(alignedOf(p.arrangement, in, out));
-  return arguments;
+  return std::static_pointer_cast<const PreparedChain>(call.attrs.prepared);
 }
 
 void joinedCuda(const Call<passes::Joined>& call) {
   const int64_t n = call.out[0].size();
   if (n == 0) return;
   const PreparedRef p = prepared(call);
-  KernelArguments arguments = argumentsOf(*p, call.in, call.out);
+  KernelArguments arguments = p->argumentsFor(call.in, call.out);
   arguments.add(n);
   p->kernel->launch(blocksFor(n, int64_t(kFusedThreads) * p->arrangement.width), kFusedThreads, arguments);
 }
@@ -113,7 +68,7 @@ void totalsCuda(const Call<passes::ChainTotals>& call) {
   visitReducer(TotalsKind(call.attrs.chain, totals, result.dtype), totals.number, [&]<class R>(const R& reducer) {
     using State = typename R::State;
     const Scratch memory(shares.pieces > 1 ? size_t(shares.results * shares.pieces) * sizeof(State) : 1);
-    KernelArguments arguments = argumentsOf(*p, call.in, call.out.first(call.out.size() - 1));
+    KernelArguments arguments = p->argumentsFor(call.in, call.out.first(call.out.size() - 1));
     arguments.add(shares);
     arguments.add(totals.number);
     arguments.add(static_cast<const void*>(result.memory));
@@ -138,6 +93,7 @@ void prepareFused(CudaDevice& device, const Row& row, const void* attrs, std::sp
                   std::span<const View> out) {
   if (&row == &passes::joined.row() && out[0].size() > 0) prepareAs<passes::Joined>(device, attrs, in, out);
   if (&row == &passes::chainTotals.row()) prepareAs<passes::ChainTotals>(device, attrs, in, out);
+  prepareNorms(device, row, attrs, in, out);
 }
 
 }  // namespace anneal::cuda

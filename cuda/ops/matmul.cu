@@ -1,6 +1,7 @@
 // matmul and linear, also with what follows them.
 #include "blas.h"
 #include "copy.h"
+#include "fused.h"
 #include "graph/passes/epilogues.h"
 #include "op/define.h"
 #include "ops/linear.h"
@@ -45,7 +46,8 @@ void linearCuda(const Call<None>& call) { multiplyLinear(call.in, call.out[0], n
 
 void withEpilogueCuda(const Call<passes::WithEpilogue>& call) {
   const passes::WithEpilogue& a = call.attrs;
-  const passes::ProductForm& form = a.form.value();
+  if (!a.form) return normEpilogueCuda(call);
+  const passes::ProductForm& form = *a.form;
   const auto input = [&](int r) { return r < 0 ? nullptr : call.in[a.inputs + size_t(r) - 1].data(); };
   const Epilogue epilogue{.after = form.after,
                           .residual = input(form.residual),

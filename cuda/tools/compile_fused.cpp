@@ -1,6 +1,6 @@
 // Compiles kernels for joined operations by NVRTC, without a GPU: every functor in every dtype, every way of moving
-// operands, and totals. Fails where one does not compile or spills registers. Arguments: compute capabilities, such as
-// 80 90.
+// operands, totals, norms and their gradients. Fails where one does not compile or spills registers. Arguments: compute
+// capabilities, such as 80 90.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "functor_names.h"
 #include "generate.h"
+#include "graph/passes/norms.h"
 
 namespace anneal::cuda {
 namespace {
@@ -61,6 +62,12 @@ struct Builder {
   }
 };
 
+int functorCalled(const std::string& name) {
+  for (int f = 0; f < functorsOf(2); ++f)
+    if (functorName(2, f).name == name) return f;
+  fail(Code::Internal, "no functor is called ", name);
+}
+
 bool takes(const FunctorName& f, DType dtype) { return isFloat(dtype) ? !f.integers : !f.floats; }
 
 /// Totals of a chain's result, of which the last register is: all that they may be of a dtype.
@@ -83,6 +90,47 @@ void addTotals(std::vector<Case>& cases, const Builder& builder, const std::stri
                        totalsSource(chain, arrangement, kind)});
     }
   }
+}
+
+/// Norms of the last register, which is among the outputs, and gradients of norms that the chain goes on with from what
+/// would be its first input: of rows that threads hold, and of rows that are looped over.
+void addNorms(std::vector<Case>& cases, const Builder& builder, const std::string& title,
+              const std::vector<View>& out) {
+  const View& whole = out[0];
+  const DType dtype = whole.dtype;
+  const bool held = dtype != DType::Float64;
+  cpu::Chain chain = builder.chain;
+  chain.outputs.clear();
+  for (size_t k = 0; k < out.size(); ++k) chain.outputs.push_back(chain.registers - 1 - int(k));
+  const auto arrangementOf = [&](std::span<const View> in) {
+    return Arrangement(in, out, whole, mostOfRows(dtype, whole.shape.back(), in.size()));
+  };
+  for (const int packs : held ? std::vector<int>{0, 1, 4} : std::vector<int>{0})
+    cases.push_back({text("norms in ", packs, " packs: ", title, builder.name),
+                     normSource(chain, arrangementOf(builder.in), {dtype, packs, dtype, dtype}, chain.outputs[0], 0)});
+  for (const int packs : held ? std::vector<int>{0, 1, 2} : std::vector<int>{0})
+    cases.push_back(
+        {text("gradients of norms in ", packs, " packs: ", title, builder.name),
+         normGradientSource(chain, arrangementOf(std::span(builder.in).subspan(1)), {dtype, packs, dtype, {}})});
+}
+
+/// Norms of what is most often there: a sum with a bias and a mask; and of a long chain.
+void addNormsOf(std::vector<Case>& cases, DType dtype) {
+  const Shape shape{64, 768};
+  View row = viewOf(dtype, shape), number = viewOf(dtype, {});
+  row.strides = {0, 1};
+  const View x = viewOf(dtype, shape);
+  Builder residual({x, row, x, number, x});
+  for (int k = 1; k < 5; ++k) {
+    residual.add(2, k % 2 ? functorCalled("Add") : functorCalled("Mul"), dtype,
+                 k == 1 ? 0 : residual.chain.registers - 1);
+    residual.chain.instructions.back().from[1] = k;
+  }
+  addNorms(cases, residual, text("residual of ", dtype), {x});
+  Builder longer({x, x});
+  for (size_t k = 0; k < cpu::Chain::kMostInstructions; ++k)
+    longer.add(2, int(k) % 3, dtype, k == 0 ? 0 : longer.chain.registers - 1);
+  addNorms(cases, longer, text("long chain of ", dtype), {x});
 }
 
 /// Every functor that takes the dtype, some at a time.
@@ -128,12 +176,14 @@ void addLayouts(std::vector<Case>& cases, DType a, DType b) {
     const std::string title = text(most, " inputs of ", a, " and ", b);
     cases.push_back(builder.finish(title, out));
     addTotals(cases, builder, title, viewOf(a, shape), {out.begin() + 1, out.begin() + (most == 6 ? 1 : 4)});
+    if (isFloat(out[0].dtype) && most <= passes::kMostNormInputs) addNorms(cases, builder, title, out);
   }
 }
 
 std::vector<Case> allCases() {
   std::vector<Case> out;
   for (DType d : kAll) addFunctors(out, d);
+  for (DType d : {DType::Float32, DType::Float64, DType::Float16, DType::BFloat16}) addNormsOf(out, d);
   for (DType d : kAll) {
     addLayouts(out, d, DType::Float32);
     addLayouts(out, DType::BFloat16, d);
@@ -155,12 +205,6 @@ std::string problemOf(const Case& c, int capability, int& registers) {
   if (std::regex_search(log, found, std::regex("([1-9][0-9]*) bytes spill")))
     return "spills " + found[1].str() + " bytes: " + log;
   return "";
-}
-
-int functorCalled(const std::string& name) {
-  for (int f = 0; f < functorsOf(2); ++f)
-    if (functorName(2, f).name == name) return f;
-  fail(Code::Internal, "no functor is called ", name);
 }
 
 /// Whether the product of an operation becomes one instruction with the sum of the next.

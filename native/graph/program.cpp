@@ -49,8 +49,11 @@ void optimize(Graph& graph) {
   passes::fuseQuantized(graph);
   passes::hoist(graph);
   passes::fuseElementwise(graph);
+  // A GPU's products add a residual on their way to memory: norms get what these leave.
+  const bool onGpu = graph.device->type() != DeviceType::Cpu;
+  if (onGpu) passes::fuseEpilogues(graph);
   passes::fuseNorms(graph);
-  passes::fuseEpilogues(graph);
+  if (!onGpu) passes::fuseEpilogues(graph);
   passes::fuseReductions(graph);
   passes::schedule(graph);
 }

@@ -37,7 +37,7 @@ struct Backend {
 };
 
 /// Changes whenever core and backend can no longer be mixed.
-inline constexpr const char* kBackendVersion = "5";
+inline constexpr const char* kBackendVersion = "6";
 
 /// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
 const Backend* cudaBackend(std::string& problem);

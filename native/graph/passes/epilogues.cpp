@@ -4,6 +4,7 @@
 
 #include "cpu/fused_blocks.h"
 #include "graph/passes/chains.h"
+#include "graph/passes/norms.h"
 #include "ops/linear.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
@@ -102,7 +103,8 @@ class Epilogues {
 
   bool suits(int producer, int chain) const {
     if (chain - producer > kReach || chainOf_[size_t(producer)] >= 0 || !producerOf(at(producer).row)) return false;
-    if (!early(producer, chain) && updatedBetween(producer, chain)) return false;
+    const bool atProducer = early(producer, chain);
+    if (!atProducer && updatedBetween(producer, chain)) return false;
     const int value = at(producer).out()[0].value;
     const Value& v = graph_.values[size_t(value)];
     if (v.spec != graph_.values[size_t(at(chain).out()[0].value)].spec || v.spec.shape.rank() == 0) return false;
@@ -116,8 +118,10 @@ class Epilogues {
     }
     for (const Operand& o : at(producer).out())
       for (int reader : uses_.readers[size_t(o.value)])
-        if (reader < chain || (reader == chain && o.value != value)) return false;
-    return read && (!onGpu() || takesForm(at(producer), at(chain), chain));
+        if ((reader < chain && !(atProducer && onGpu() && !isProduct(at(producer)))) ||
+            (reader == chain && o.value != value))
+          return false;
+    return read && (!onGpu() || takesOnGpu(producer, chain));
   }
 
   /// Whether all that the chain reads beside the result is there when the producer begins: then both are done at the
@@ -139,10 +143,11 @@ class Epilogues {
     });
   }
 
-  /// Whether a GPU's products take the chain over.
-  bool takesForm(const Operation& producer, const Operation& chained, int at) const {
+  /// Whether a GPU's products take the chain over, or a kernel for a norm's gradient that is written for it.
+  bool takesOnGpu(int producer, int chain) const {
     std::vector<Operand> others;
-    return isProduct(producer) && attrsOf(producer, chained, at, others).form;
+    if (isProduct(at(producer))) return attrsOf(at(producer), at(chain), chain, others).form.has_value();
+    return isChain(graph_, at(chain)) && at(chain).inputs <= kMostNormInputs && at(producer).out()[0].view.size() > 0;
   }
 
   bool escapes(int value, int chain) const {
@@ -159,7 +164,7 @@ class Epilogues {
         .row = producer.row, .attrs = producer.attrs, .inputs = producer.inputs, .width = widthOf(producer)};
     all.chain = after(made, asChain(chained), others);
     if (escapes(made, at)) all.chain.outputs.insert(all.chain.outputs.begin(), 0);
-    if (onGpu()) all.form = formOf(producer, all, others);
+    if (onGpu() && isProduct(producer)) all.form = formOf(producer, all, others);
     return all;
   }
 

@@ -9,10 +9,11 @@ namespace anneal::passes {
 struct WithEpilogue {
   const Row* row = nullptr;  // the operation
   AttrsRef attrs;
-  size_t inputs = 0;                // of the operation
-  int64_t width = 0;                // of the matrix that it makes block by block
-  cpu::Chain chain;                 // register 0 is the result
-  std::optional<ProductForm> form;  // of the chain, on GPUs
+  size_t inputs = 0;                             // of the operation
+  int64_t width = 0;                             // of the matrix that it makes block by block
+  cpu::Chain chain;                              // register 0 is the result
+  std::optional<ProductForm> form;               // of the chain, if the operation is a GPU's product
+  mutable std::shared_ptr<const void> prepared;  // as that of Joined
 };
 extern const Op<WithEpilogue> withEpilogue;
 

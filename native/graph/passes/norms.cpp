@@ -1,20 +1,12 @@
+#include "graph/passes/norms.h"
+
 #include <algorithm>
 
 #include "cpu/fused_blocks.h"
 #include "graph/passes/chains.h"
-#include "ops/norm.h"
 
 namespace anneal::passes {
 namespace {
-
-/// A chain whose result is normalised row by row. Inputs: weight, bias, those of the chain. Outputs: those of the
-/// chain, then the normalised rows, unless they take the place of the ones that nobody else reads.
-struct NormAfter {
-  cpu::Chain chain;
-  ops::NormalizeRows rows;
-  int64_t width = 0;
-  size_t from = 0;  // the output of the chain
-};
 
 void normAfterCpu(const Call<NormAfter>& call) {
   const NormAfter& a = call.attrs;
@@ -23,6 +15,8 @@ void normAfterCpu(const Call<NormAfter>& call) {
   const View& y = call.out.size() > chained ? call.out.back() : call.out[a.from];
   ops::normalizeRowsCpu(a.rows, call.out[a.from], call.in[0], call.in[1], y, &chain);
 }
+
+}  // namespace
 
 const Op<NormAfter> normAfter({.name = "fusedNorm",
                                .doc = "A norm of rows that elementwise operations compute just before; made when a "
@@ -34,6 +28,8 @@ const Op<NormAfter> normAfter({.name = "fusedNorm",
                                .internal = true,
                                .anyStrides = true});
 const Implement<NormAfter> normAfterOnCpu("fusedNorm", DeviceType::Cpu, normAfterCpu);
+
+namespace {
 
 class Norms {
  public:
@@ -63,11 +59,12 @@ class Norms {
 
   /// The chain that makes the rows of the norm `i`, if the norm may be done there; or -1.
   int findChain(int i) const {
-    if (graph_.device->type() != DeviceType::Cpu || !isNorm(at(i))) return -1;
+    if (!isNorm(at(i))) return -1;
     const Operand& x = at(i).in()[0];
     const int chain = x.value < 0 ? -1 : uses_.writer[size_t(x.value)];
     if (chain < 0 || i - chain > kReach || normOf_[size_t(chain)] >= 0 || moved_[size_t(chain)]) return -1;
     if (!isChain(graph_, at(chain))) return -1;
+    if (graph_.device->type() != DeviceType::Cpu && at(chain).inputs > kMostNormInputs) return -1;
     if (!x.whole(graph_.values[size_t(x.value)]) || x.view.size() == 0) return -1;
     // Weight and bias must be there already, as they lie.
     for (size_t k = 1; k < at(i).inputs; ++k) {

@@ -1,0 +1,43 @@
+#include "fused_chain.h"
+
+#include <cstring>
+
+namespace anneal::cuda {
+
+PreparedChain::PreparedChain(const CudaDevice& device, const cpu::Chain& chain, Arrangement a,
+                             const std::string& source)
+    : arrangement(std::move(a)), numbers(numbersOf(chain)), kernel(runtimeKernel(device, source)) {
+  numbers.resize(std::max<size_t>(1, numbers.size()));
+}
+
+/// Bits of the operands whose memory is aligned for packs.
+uint32_t PreparedChain::alignedOf(std::span<const View> in, std::span<const View> out) const {
+  uint32_t bits = 0;
+  for (size_t k = 0; k < in.size() + out.size(); ++k) {
+    const View& v = k < in.size() ? in[k] : out[k - in.size()];
+    if (reinterpret_cast<uintptr_t>(v.memory) % (size_t(arrangement.width) * itemSize(v.dtype)) == 0) bits |= 1u << k;
+  }
+  return bits & arrangement.aligned;
+}
+
+KernelArguments PreparedChain::argumentsFor(std::span<const View> in, std::span<const View> out) const {
+  std::vector<const void*> sources, values;
+  std::vector<void*> targets;
+  for (const View& v : in) {
+    sources.push_back(v.memory);
+    std::memcpy(&values.emplace_back(), v.scalar.data(), sizeof(void*));
+  }
+  for (const View& v : out) targets.push_back(v.memory);
+  for (auto* operands : {&sources, &values}) operands->resize(std::max<size_t>(1, operands->size()));
+  targets.resize(std::max<size_t>(1, targets.size()));
+  sources.insert(sources.end(), values.begin(), values.end());
+  KernelArguments arguments;
+  arguments.add(sources.data(), sources.size());
+  arguments.add(targets.data(), targets.size());
+  arguments.add(numbers.data(), numbers.size());
+  if (arrangement.strided) arguments.add(arrangement.axes.data(), arrangement.axes.size());
+  arguments.add(alignedOf(in, out));
+  return arguments;
+}
+
+}  // namespace anneal::cuda

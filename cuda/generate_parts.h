@@ -1,0 +1,23 @@
+#pragma once
+#include <iosfwd>
+
+#include "generate.h"
+
+// What sources of kernels are written of: see generate.cu.
+namespace anneal::cuda {
+
+inline constexpr const char* kKernelBegins =
+    "using namespace anneal;\nusing namespace anneal::cuda;\n\nextern \"C\" __global__ ";
+
+const char* typeName(DType dtype);
+
+/// The parameters that all kernels have. There is no array of nothing.
+void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a);
+/// Makes the functors of a chain's instructions.
+void writeFunctors(std::ostream& to, const cpu::Chain& chain);
+/// Computes `count` of N elements from `begin` on; `each` is said with each. Where the chain has one input more than
+/// `a`, the element `i` of the first is called `given`.
+void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each = "",
+                     const std::string& given = "");
+
+}  // namespace anneal::cuda
