@@ -14,9 +14,13 @@ namespace anneal::cuda {
 
 /// The functions that are used, from whichever version is there.
 struct BlasFunctions {
+#if defined(ANNEAL_CUDA_EMULATE)  // NVIDIA's cannot work on the emulator's memory
+  Library library{"cuBLASLt", {"libcublasLt-emulated.so"}, "name the folder blas/ of the emulator's build"};
+#else
   Library library{"cuBLASLt",
                   {"libcublasLt.so.13", "libcublasLt.so.12"},
                   "pip install nvidia-cublas, or apt install libcublas-13-0"};
+#endif
   decltype(&cublasLtCreate) create = library.find<decltype(&cublasLtCreate)>("cublasLtCreate");
   decltype(&cublasLtGetVersion) version = library.find<decltype(&cublasLtGetVersion)>("cublasLtGetVersion");
   decltype(&cublasLtMatmul) matmul = library.find<decltype(&cublasLtMatmul)>("cublasLtMatmul");

@@ -1,6 +1,9 @@
 #pragma once
 #include "device.h"
 #include "launch.h"
+#if defined(ANNEAL_CUDA_EMULATE)
+#include "emulate/trials.h"
+#endif
 
 namespace anneal::cuda {
 

@@ -11,6 +11,7 @@
 
 #include "late.h"
 #include "launch.h"
+#include "trials.h"
 
 using anneal::emulate::Backlog;
 using anneal::emulate::Memory;
@@ -207,6 +208,10 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   stream->mode = mode;
   stream->spoilt = toFail("capture");
   mine = stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = records(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
