@@ -129,6 +129,19 @@ struct Scores {
             w[m][n][i] = of(w[m][n][i], query + place.rowOf(m, i), key + place.columnOf(n, i));
     }
   }
+  /// The same where rows are keys and columns queries; keys beyond the last may take part.
+  template <int M, int N>
+  __device__ __forceinline__ void applyTurned(float (&w)[M][N][4], const LanePlace& place, int query, int key) const {
+    if (Masked || (s.mask.causal && query < key + 16 * M)) {
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            w[m][n][i] = of(w[m][n][i], query + place.columnOf(n, i), key + place.rowOf(m, i));
+    }
+  }
 };
 
 struct KeyRange {

@@ -27,5 +27,9 @@ std::string describeAttention();
 /// `out`, `grad` and the results as `out` above.
 void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp, const View& grad,
                             const View& dq, const View& dk, const View& dv);
+void flashGradByWarps(const FlashCall& call, const View& out, const View& logSumExp, const View& grad, const View& dq,
+                      const View& dk, const View& dv);
+void flashGradByGroups(const FlashCall& call, const View& out, const View& logSumExp, const View& grad, const View& dq,
+                       const View& dk, const View& dv);
 
 }  // namespace anneal::cuda

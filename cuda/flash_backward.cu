@@ -1,36 +1,16 @@
-// The gradients of attention of 16-bit heads on tensor cores: Dao et al., "FlashAttention" (2022), but with one kernel
-// for the keys' side and one for the queries', so that sums have one order and need no atomics.
-#include "device.h"
-#include "flash.cuh"
+// The gradients of attention of 16-bit heads on tensor cores, by warps.
+#include "flash_gradients.cuh"
 
 namespace anneal::cuda {
 namespace {
 
-constexpr int kStep = 32;     // rows of the other side that are worked on at once
-constexpr int kPadding = 64;  // the statistics of a head's queries are padded to multiples of this
-
-/// Of a query: the log-sum-exp of its scores to base 2, and the gradient of its result times the result.
-struct alignas(8) Statistics {
-  float logSumExp, mean;
-};
-
-template <class T>
-struct FlashGradients : FlashTensors<T> {
-  Heads<T> grad;  // of the result
-  const Statistics* statistics = nullptr;
-  int padded = 0;  // of each head
-
-  __device__ __forceinline__ const Statistics* statisticsOf(int batch, int head) const {
-    return statistics + (int64_t(batch) * this->q.heads + head) * padded;
-  }
-};
-
+constexpr int kStep = 32;  // rows of the other side that are worked on at once
 constexpr int kRowLanes = 8;
 
 /// 8 lanes for each query. Beyond the last, weights are to be 0.
 template <class T>
 __global__ void __launch_bounds__(kFlashThreads)
-    summarise(Heads<T> out, Heads<T> grad, const float* logSumExp, int padded, int64_t heads, Statistics* to) {
+    summariseRows(Heads<T> out, Heads<T> grad, const float* logSumExp, int padded, int64_t heads, Statistics* to) {
   const int64_t at = threadNumber() / kRowLanes, head = at / padded;
   const int row = int(at % padded);
   const bool inside = head < heads && row < grad.rows;
@@ -52,12 +32,6 @@ __global__ void __launch_bounds__(kFlashThreads)
     to[at] = inside ? Statistics{logSumExp[from] * kLog2OfE, sum} : Statistics{INFINITY, 0};
 }
 
-using StatisticsPair = Pack<Statistics, 2>;
-/// Those of the two queries whose columns a lane holds in products 8 n and on.
-__device__ __forceinline__ StatisticsPair pairAt(const Statistics* of, const LanePlace& place, int n) {
-  return *reinterpret_cast<const StatisticsPair*>(of + place.columnOf(n, 0));
-}
-
 /// The gradients of a tile of keys and values, whose rows are those of the products: a lane holds parts of keys' rows,
 /// and queries are columns.
 template <class T, int D, int M, bool Masked>
@@ -71,19 +45,12 @@ __global__ void __launch_bounds__(kFlashThreads, 2)
   const int tiles = (s.k.rows + kOwn - 1) / kOwn, index = int(blockIdx.x) / tiles;
   const int key = int(blockIdx.x) % tiles * kOwn, own = int(threadIdx.x) / kWarp * 16 * M;
   const int batch = index / s.k.heads, pair = index % s.k.heads;
-  const int first = s.mask.causal ? key : 0;                                  // the first query, a multiple of kStep
-  int steps = first < s.q.rows ? (s.q.rows - first + kStep - 1) / kStep : 0;  // for each head
-  const int each = std::max(steps, 1);
-  steps *= s.group;
-  if (Masked && s.mask.stride[1] == 0) {
-    const KeyRange range = visibleKeys<Masked>(s, batch, 0, s.q.rows);
-    if (range.end <= key || range.begin >= key + kOwn) steps = 0;
-  }
+  const QuerySteps<kStep> all(std::bool_constant<Masked>{}, s, batch, key, kOwn);
   const LanePlace place;
 
   const auto prefetch = [&](int step) {
-    if (step < steps) {
-      const int head = pair * s.group + step / each, query = first + step % each * kStep;
+    if (step < all.steps) {
+      const int head = pair * s.group + all.headOf(step), query = all.queryOf(step);
       T* const to = stages + step % 2 * kStage;
       copyRows<kStep>(SharedRows<T, D>{to}, s.q, s.q.at(batch, head), query);
       copyRows<kStep>(SharedRows<T, D>{to + kStep * D}, s.grad, s.grad.at(batch, head), query);
@@ -99,45 +66,22 @@ __global__ void __launch_bounds__(kFlashThreads, 2)
   copyRows<kOwn>(v, s.v, s.v.at(batch, pair), key);
   prefetch(0);
 #pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
+  for (int step = 0; step < all.steps; ++step) {
     waitCopies<0>();
     __syncthreads();  // this step's rows are there; all are through with those of the step before
     prefetch(step + 1);
-    const int query = first + step % each * kStep;
-    const Scores<Masked, T> scores{s, batch, pair * s.group + step / each};
+    const Scores<Masked, T> scores{s, batch, pair * s.group + all.headOf(step)};
     const SharedRows<T, D> q{stages + step % 2 * kStage}, grad{q.data + kStep * D};
     const Statistics* const of = statistics + step % 2 * kStep;
     float w[M][kStep / 8][4], change[M][kStep / 8][4];
     uint32_t packed[M][kStep / 16][4];
     multiplyRows<T>(w, k.from(own), q);
-    if (Masked || (s.mask.causal && query < key + own + 16 * M)) {
-#pragma unroll
-      for (int m = 0; m < M; ++m)
-#pragma unroll
-        for (int n = 0; n < kStep / 8; ++n)
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            w[m][n][i] = scores.of(w[m][n][i], query + place.columnOf(n, i), key + own + place.rowOf(m, i));
-    }
-#pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int n = 0; n < kStep / 8; ++n) {
-        const StatisticsPair pair = pairAt(of, place, n);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) w[m][n][i] = exp2Fast(w[m][n][i] * scores.factor() - pair.v[i % 2].logSumExp);
-      }
+    scores.applyTurned(w, place, all.queryOf(step), key + own);
+    weighColumns(w, place, of, scores.factor());
     packWeights<T>(packed, w);
     addWeighted<T>(toValues, packed, grad);
     multiplyRows<T>(change, v.from(own), grad);
-#pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int n = 0; n < kStep / 8; ++n) {
-        const StatisticsPair pair = pairAt(of, place, n);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) w[m][n][i] *= change[m][n][i] - pair.v[i % 2].mean;
-      }
+    changeColumns(w, change, place, of);
     packWeights<T>(packed, w);
     addWeighted<T>(toKeys, packed, q);
   }
@@ -227,26 +171,28 @@ constexpr size_t memoryOf(int m, int depth) {
 
 }  // namespace
 
-void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp, const View& grad,
-                            const View& dq, const View& dk, const View& dv) {
-  const int64_t heads = call.q.shape[0] * call.q.shape[1], rows = call.q.shape[2];
-  const int64_t padded = (rows + kPadding - 1) / kPadding * kPadding;
-  const Scratch memory(std::max<size_t>(size_t(heads * padded) * sizeof(Statistics), 1));
-  by16Bits(call.q.dtype, [&]<class T>(TypeTag<T>) {
-    FlashGradients<T> s{FlashTensors<T>(call), Heads<T>(grad), memory.as<Statistics>(), int(padded)};
-    if (heads * padded > 0)
-      launch(summarise<T>, blocksFor(heads * padded * kRowLanes, kFlashThreads), kFlashThreads, 0, stream(),
-             Heads<T>(out), s.grad, logSumExp.as<float>(), int(padded), heads, memory.as<Statistics>());
+void summarise(const View& out, const View& logSumExp, const View& grad, int padded, Statistics* to) {
+  const int64_t heads = grad.shape[0] * grad.shape[1];
+  by16Bits(grad.dtype, [&]<class T>(TypeTag<T>) {
+    launch(summariseRows<T>, blocksFor(heads * padded * kRowLanes, kFlashThreads), kFlashThreads, 0, stream(),
+           Heads<T>(out), Heads<T>(grad), logSumExp.as<float>(), padded, heads, to);
+  });
+}
+
+void flashGradByWarps(const FlashCall& call, const View& out, const View& logSumExp, const View& grad, const View& dq,
+                      const View& dk, const View& dv) {
+  const unsigned batch = unsigned(call.q.shape[0]);
+  withGradients(call, out, logSumExp, grad, [&]<class T>(const FlashGradients<T>& s) {
     byDepth(s, [&]<int D, bool Masked>(std::integral_constant<int, D>, std::bool_constant<Masked>) {
       constexpr int kKeyTiles = D == 64 && !Masked ? 2 : 1,
                     kQueryTiles = D == 64 ? 2 : 1;  // as many as registers allow
       if (dk.size() > 0 || dv.size() > 0)
-        launch(keysTile<T, D, kKeyTiles, Masked>,
-               unsigned(call.k.shape[0] * s.k.heads) * blocksFor(s.k.rows, ownRows(kKeyTiles)), kFlashThreads,
-               memoryOf(kKeyTiles, D), stream(), s, ResultHeads<T>(dk), ResultHeads<T>(dv));
+        launch(keysTile<T, D, kKeyTiles, Masked>, batch * unsigned(s.k.heads) * blocksFor(s.k.rows, ownRows(kKeyTiles)),
+               kFlashThreads, memoryOf(kKeyTiles, D), stream(), s, ResultHeads<T>(dk), ResultHeads<T>(dv));
       if (dq.size() > 0)
-        launch(queriesTile<T, D, kQueryTiles, Masked>, unsigned(heads) * blocksFor(rows, ownRows(kQueryTiles)),
-               kFlashThreads, memoryOf(kQueryTiles, D), stream(), s, ResultHeads<T>(dq));
+        launch(queriesTile<T, D, kQueryTiles, Masked>,
+               batch * unsigned(s.q.heads) * blocksFor(s.q.rows, ownRows(kQueryTiles)), kFlashThreads,
+               memoryOf(kQueryTiles, D), stream(), s, ResultHeads<T>(dq));
     });
   });
 }

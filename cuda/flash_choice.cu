@@ -13,7 +13,7 @@
 namespace anneal::cuda {
 namespace {
 
-constexpr int kThreads = 256, kMostDevices = 64, kKinds = 8;
+constexpr int kThreads = 256, kMostDevices = 64, kKinds = 16;
 
 enum class Verdict : char { None, Same, Other };
 /// By device and kind of kernel.
@@ -36,13 +36,14 @@ bool hasGroups() {
 struct Kind {
   DType dtype;
   int depth;
-  bool masked;
+  bool masked, gradients;
 
-  explicit Kind(const FlashCall& call)
+  Kind(const FlashCall& call, bool gradients)
       : dtype(call.q.dtype),
         depth(std::max(call.q.shape[3], call.v.shape[3]) <= 64 ? 64 : 128),
-        masked(call.mask.defined || !(call.attrs.scale > 0)) {}
-  int number() const { return 4 * (dtype == DType::Float16) + 2 * (depth == 128) + masked; }
+        masked(call.mask.defined || !(call.attrs.scale > 0)),
+        gradients(gradients) {}
+  int number() const { return 8 * gradients + 4 * (dtype == DType::Float16) + 2 * (depth == 128) + masked; }
 };
 
 /// Numbers between -1 and 1.
@@ -87,28 +88,55 @@ void compare(const Probe& a, const Probe& b, float most, int* others) {
          others);
 }
 
-/// How many of a small problem's results differ by more than rounding. Waits for the GPU.
+/// Attention of a small problem, with several tiles, of which the last ones are not full, and its gradients, by one
+/// way.
+struct Results {
+#if defined(ANNEAL_CUDA_EMULATE)
+  static constexpr int kQueries = 72, kKeys = 200;
+#else
+  static constexpr int kQueries = 200, kKeys = 328;
+#endif
+  Probe out, dq, dk, dv, sums;
+
+  explicit Results(const Kind& kind)
+      : out({1, 1, kQueries, kind.depth}, kind.dtype),
+        dq({1, 1, kQueries, kind.depth}, kind.dtype),
+        dk({1, 1, kKeys, kind.depth}, kind.dtype),
+        dv({1, 1, kKeys, kind.depth}, kind.dtype),
+        sums({1, 1, kQueries}, DType::Float32) {}
+};
+
+/// How many of the results differ by more than rounding. Waits for the GPU.
 int othersOf(const Kind& kind, bool causal) {
-  constexpr int kQueries = 200, kKeys = 328;  // several tiles, the last ones not full
-  const Shape ofQueries{1, 1, kQueries, kind.depth}, ofKeys{1, 1, kKeys, kind.depth}, ofSums{1, 1, kQueries};
-  const Probe q(ofQueries, kind.dtype), k(ofKeys, kind.dtype), v(ofKeys, kind.dtype);
-  const Probe out(ofQueries, kind.dtype), other(ofQueries, kind.dtype);
-  const Probe sums(ofSums, DType::Float32), otherSums(ofSums, DType::Float32);
+  const Shape ofQueries{1, 1, Results::kQueries, kind.depth}, ofKeys{1, 1, Results::kKeys, kind.depth};
+  const Probe q(ofQueries, kind.dtype), k(ofKeys, kind.dtype), v(ofKeys, kind.dtype), grad(ofQueries, kind.dtype);
+  const Results warps(kind), groups(kind);
   const Scratch count(sizeof(int));
-  q.fill(1);
-  k.fill(1u << 16);
-  v.fill(1u << 17);
+  uint32_t salt = 1;
+  for (const Probe* probe : {&q, &k, &v, &grad}) probe->fill(salt++ << 16);
   ops::Flash attrs;
   attrs.causal = causal;
   attrs.scale = kind.masked ? -0.5 : 0.5;
   View none;
   none.defined = false;
   const FlashCall call{q.view, k.view, v.view, none, attrs};
-  flashByWarps(call, out.view, sums.view);
-  flashByGroups(call, other.view, otherSums.view);
   check(cudaMemsetAsync(count.as<int>(), 0, sizeof(int), stream()), "attention");
-  by16Bits(kind.dtype, [&]<class T>(TypeTag<T>) { compare<T>(out, other, 1.0f / 64, count.as<int>()); });
-  compare<float>(sums, otherSums, 1.0f / 256, count.as<int>());
+  flashByWarps(call, warps.out.view, warps.sums.view);
+  if (kind.gradients) {
+    const auto run = [&](auto& way, const Results& to) {
+      way(call, warps.out.view, warps.sums.view, grad.view, to.dq.view, to.dk.view, to.dv.view);
+    };
+    run(flashGradByWarps, warps);
+    run(flashGradByGroups, groups);
+  } else {
+    flashByGroups(call, groups.out.view, groups.sums.view);
+    compare<float>(warps.sums, groups.sums, 1.0f / 256, count.as<int>());
+  }
+  by16Bits(kind.dtype, [&]<class T>(TypeTag<T>) {
+    if (!kind.gradients) return compare<T>(warps.out, groups.out, 1.0f / 64, count.as<int>());
+    for (const auto of : {&Results::dq, &Results::dk, &Results::dv})
+      compare<T>(warps.*of, groups.*of, 1.0f / 16, count.as<int>());
+  });
   int others = 0;
   check(cudaMemcpyAsync(&others, count.as<int>(), sizeof others, cudaMemcpyDeviceToHost, stream()), "attention");
   check(cudaStreamSynchronize(stream()), "attention");
@@ -125,16 +153,16 @@ Verdict judge(const Kind& kind) {
     found = e.what();
   }
   const std::string warning =
-      text("anneal: attention of ", kind.dtype, " heads of ", kind.depth, " is computed by mma.sync on ",
-           current().name(), ", wgmma cannot be used: ", found, '\n');
+      text("anneal: ", kind.gradients ? "gradients of attention" : "attention", " of ", kind.dtype, " heads of ",
+           kind.depth, " is computed by mma.sync on ", current().name(), ", wgmma cannot be used: ", found, '\n');
   std::fputs(warning.c_str(), stderr);
   return Verdict::Other;
 }
 
-bool groupsServe(const FlashCall& call) {
+bool groupsServe(const FlashCall& call, bool gradients) {
   if (!hasGroups() || chosen("mma")) return false;
   if (chosen("wgmma")) return true;
-  const Kind kind(call);
+  const Kind kind(call, gradients);
   auto& verdict = verdicts[size_t(current().index() * kKinds + kind.number())];
   if (verdict == Verdict::None) {
     if (current().recording()) return false;  // nothing can be compared now
@@ -146,8 +174,12 @@ bool groupsServe(const FlashCall& call) {
 }  // namespace
 
 void flashOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp) {
-  if (groupsServe(call)) flashByGroups(call, out, logSumExp);
-  else flashByWarps(call, out, logSumExp);
+  (groupsServe(call, false) ? flashByGroups : flashByWarps)(call, out, logSumExp);
+}
+
+void flashGradOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp, const View& grad,
+                            const View& dq, const View& dk, const View& dv) {
+  (groupsServe(call, true) ? flashGradByGroups : flashGradByWarps)(call, out, logSumExp, grad, dq, dk, dv);
 }
 
 std::string describeAttention() {
@@ -159,7 +191,7 @@ std::string describeAttention() {
     other += verdict == Verdict::Other;
   }
   if (same + other == 0) return "by mma.sync, on compute capability 9.0 by wgmma if that gives the same";
-  return text("kinds of heads for which wgmma gives what mma.sync gives: ", same, " of ", same + other,
+  return text("kinds of kernels that give by wgmma what they give by mma.sync: ", same, " of ", same + other,
               other > 0 ? "; the others are computed by mma.sync" : "");
 }
 

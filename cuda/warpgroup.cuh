@@ -77,9 +77,10 @@ __device__ __forceinline__ void settle(float& value) { asm volatile("" : "+f"(va
 __device__ __forceinline__ void settle(uint32_t& value) { asm volatile("" : "+r"(value)::"memory"); }
 
 /// What follows, waiting for products above all, is not moved in front of what `value` is computed of, as the compiler
-/// would: to it that is free to come later. A store that depends on it and is never made (`value` is not below 0).
+/// would: to it that is free to come later. A store that depends on it and is never made: no arithmetic gives this NaN.
 __device__ __forceinline__ void computeBefore(float value, const void* shared) {
-  asm volatile("{.reg .pred below; setp.lt.f32 below, %0, 0f00000000; @below st.shared.f32 [%1], %0;}" ::"f"(value),
+  asm volatile("{.reg .pred never; setp.eq.b32 never, %0, 0x7fc0dead; @never st.shared.b32 [%1], %0;}" ::"r"(
+                   __float_as_uint(value)),
                "r"(sharedAddress(shared))
                : "memory");
 }
