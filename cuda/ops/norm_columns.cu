@@ -156,9 +156,23 @@ __device__ __forceinline__ void loadStatistics(const Columns& c, const Stand& at
   }
 }
 
+/// What is done with what was normalised: see cpu::AfterColumns.
+template <class T, int N>
+__device__ __forceinline__ void finish(const T* residual, bool relu, int64_t offset, Computed<T> (&v)[N]) {
+  using C = Computed<T>;
+  C more[N] = {};
+  if (residual) loadRun<N>(residual + offset, more);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    if (residual) v[i] = cpu::convertTo<C>(cpu::convertTo<T>(v[i])) + more[i];
+    if (relu) v[i] = v[i] < C(0) ? C(0) : v[i];
+  }
+}
+
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    applyStatistics(const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight, Parameter bias, T* y) {
+    applyStatistics(const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight, Parameter bias,
+                    const T* residual, bool relu, T* y) {
   using C = Computed<T>;
   const Stand at(c, N);
   if (at.channel >= c.channels) return;
@@ -171,27 +185,52 @@ __global__ void __launch_bounds__(kThreads)
     loadRun<N>(x + offset, v);
 #pragma unroll
     for (int i = 0; i < N; ++i) v[i] = (v[i] - middle[i]) * scale[i] * w[i] + b[i];
+    finish(residual, relu, offset, v);
     storeRun<N>(y + offset, v);
   });
 }
+
+/// What of a gradient comes back through a ReLU, of N channels.
+template <class T, int N>
+struct Mask {
+  using C = Computed<T>;
+  C weight[N], bias[N];
+  bool on;
+
+  __device__ __forceinline__ Mask(const Parameter& w, const Parameter& b, bool on, int64_t channel) : on(on) {
+    w.load(channel, weight, C(1));
+    b.load(channel, bias, C(0));
+  }
+  /// As what went there was computed.
+  __device__ __forceinline__ C operator()(int i, C grad, C fromMean, C scale) const {
+    if (!on) return grad;
+    return cpu::convertTo<C>(cpu::convertTo<T>(fromMean * scale * weight[i] + bias[i])) > C(0) ? grad : C(0);
+  }
+};
 
 /// The sums of a channel's gradients, and of those times the normalised x, in every piece: [segments, pieces,
 /// channels].
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    sumsOfPieces(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Two<Computed<T>>* out) {
+    sumsOfPieces(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight,
+                 Parameter bias, bool relu, Two<Computed<T>>* out) {
   using C = Computed<T>;
   __shared__ Two<C> shared[kThreads];
   const Stand at(c, N);
   C middle[N], scale[N];
-  if (at.channel < c.channels) loadStatistics<N>(c, at, mean, variance, middle, scale);
+  const bool inside = at.channel < c.channels;
+  if (inside) loadStatistics<N>(c, at, mean, variance, middle, scale);
+  const Mask<T, N> mask(weight, bias, relu, inside ? at.channel : 0);
   Two<C> sums[N] = {};
   eachRow(c, at, [&](int64_t offset) {
     C grad[N], v[N];
     loadRun<N>(g + offset, grad);
     loadRun<N>(x + offset, v);
 #pragma unroll
-    for (int i = 0; i < N; ++i) sums[i] = sums[i] + Two<C>{grad[i], grad[i] * ((v[i] - middle[i]) * scale[i])};
+    for (int i = 0; i < N; ++i) {
+      const C fromMean = v[i] - middle[i], back = mask(i, grad[i], fromMean, scale[i]);
+      sums[i] = sums[i] + Two<C>{back, back * (fromMean * scale[i])};
+    }
   });
 #pragma unroll
   for (int i = 0; i < N; ++i) {
@@ -235,14 +274,14 @@ __global__ void __launch_bounds__(kThreads)
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     applyGradient(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight,
-                  const Two<Computed<T>>* averages, T* dx) {
+                  Parameter bias, bool relu, const Two<Computed<T>>* averages, T* dx) {
   using C = Computed<T>;
   const Stand at(c, N);
   if (at.channel >= c.channels) return;
-  C middle[N], scale[N], w[N];
+  C middle[N], scale[N];
   Two<C> average[N];
   loadStatistics<N>(c, at, mean, variance, middle, scale);
-  weight.load(at.channel, w, C(1));
+  const Mask<T, N> mask(weight, bias, relu, at.channel);
 #pragma unroll
   for (int i = 0; i < N; ++i) average[i] = averages[at.segment * c.groups + (at.channel + i) / c.perGroup()];
   eachRow(c, at, [&](int64_t offset) {
@@ -251,8 +290,8 @@ __global__ void __launch_bounds__(kThreads)
     loadRun<N>(x + offset, v);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const C normal = (v[i] - middle[i]) * scale[i];
-      v[i] = scale[i] * (grad[i] * w[i] - average[i].first - normal * average[i].second);
+      const C fromMean = v[i] - middle[i], normal = fromMean * scale[i], back = mask(i, grad[i], fromMean, scale[i]);
+      v[i] = scale[i] * (back * mask.weight[i] - average[i].first - normal * average[i].second);
     }
     storeRun<N>(dx + offset, v);
   });
@@ -287,11 +326,12 @@ void visitColumns(const Columns& given, const View& x, std::initializer_list<con
 }
 
 void apply(const Columns& columns, const View& x, const View& mean, const View& variance, const View& weight,
-           const View& bias, const View& y) {
+           const View& bias, const View& y, const View& residual, bool relu) {
   if (y.size() == 0) return;
-  visitColumns(columns, x, {x.memory, y.memory}, [&]<class T, int N>(TypeTag<T>, Run<N>, const Columns& c) {
+  const void* added = residual.defined ? residual.memory : nullptr;
+  visitColumns(columns, x, {x.memory, y.memory, added}, [&]<class T, int N>(TypeTag<T>, Run<N>, const Columns& c) {
     launch(applyStatistics<T, N>, c.blocks(), c.block, 0, stream(), x.as<T>(), c, Parameter(mean), Parameter(variance),
-           Parameter(weight), Parameter(bias), y.as<T>());
+           Parameter(weight), Parameter(bias), static_cast<const T*>(added), relu, y.as<T>());
   });
 }
 
@@ -306,19 +346,20 @@ void normalizeGroupsCuda(const Call<ops::NormalizeGroups>& call) {
     launch(mergeMoments<C>, blocksFor(mean.size() * kWarp, kThreads), kThreads, 0, stream(), pieces.as<Moments<C>>(), c,
            mean.as<C>(), variance.as<C>());
   });
-  apply(columns, x, mean, variance, call.in[1], call.in[2], call.out[0]);
+  apply(columns, x, mean, variance, call.in[1], call.in[2], call.out[0], call.in[3], call.attrs.relu);
 }
 
 void batchNormCuda(const Call<ops::BatchNorm>& c) {
   const Columns columns = columnsOf(c.in[0].shape, c.in[0].shape.back(), c.attrs.eps, true);
-  apply(columns, c.in[0], c.in[1], c.in[2], c.in[3], c.in[4], c.out[0]);
+  apply(columns, c.in[0], c.in[1], c.in[2], c.in[3], c.in[4], c.out[0], {.defined = false}, false);
 }
 
 void groupsGradientCuda(const Call<ops::NormalizeGroups>& call) {
   const View &g = call.in[0], &x = call.in[1], &dx = call.out[0], &dw = call.out[1], &db = call.out[2];
   const Columns columns = columnsOf(call.attrs, x.shape);
   if (x.size() == 0) return fill(dw, 0), fill(db, 0);
-  const Parameter weight(call.in[2]), mean(call.in[3]), variance(call.in[4]);
+  const Parameter weight(call.in[2]), mean(call.in[3]), variance(call.in[4]), bias(call.in[5]);
+  const bool relu = call.attrs.relu;
   visitColumns(columns, x, {g.memory, x.memory, dx.memory}, [&]<class T, int N>(TypeTag<T>, Run<N>, const Columns& c) {
     using C = Computed<T>;
     const int64_t all = c.segments * c.channels, groups = c.segments * c.groups;
@@ -326,13 +367,13 @@ void groupsGradientCuda(const Call<ops::NormalizeGroups>& call) {
         averages(size_t(groups) * sizeof(Two<C>));
     // With one segment its sums are the results.
     C *plain = c.segments == 1 ? db.as<C>() : sums.as<C>(), *along = c.segments == 1 ? dw.as<C>() : sums.as<C>() + all;
-    launch(sumsOfPieces<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance,
-           pieces.as<Two<C>>());
+    launch(sumsOfPieces<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance, weight, bias,
+           relu, pieces.as<Two<C>>());
     launch(mergeSums<C>, blocksFor(all, kThreads), kThreads, 0, stream(), pieces.as<Two<C>>(), c, plain, along);
     launch(averageGroups<C>, blocksFor(groups * kWarp, kThreads), kThreads, 0, stream(), plain, along, weight, c,
            averages.as<Two<C>>());
-    launch(applyGradient<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance, weight,
-           averages.as<Two<C>>(), dx.as<T>());
+    launch(applyGradient<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance, weight, bias,
+           relu, averages.as<Two<C>>(), dx.as<T>());
     if (c.segments == 1) return;
     sumPieces(along, c.segments, c.channels, dw.as<C>());
     sumPieces(plain, c.segments, c.channels, db.as<C>());

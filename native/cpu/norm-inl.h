@@ -7,6 +7,7 @@
 #endif
 
 #include <hwy/highway.h>
+#include <bit>
 
 #include <cmath>
 #include <vector>

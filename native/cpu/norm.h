@@ -13,12 +13,20 @@ struct NormColumns {
 
 // Parameters and statistics may be of any float dtype or absent; computing is in float32, or float64 for float64.
 
+/// What is done with normalised columns: a tensor like them is added, if it is defined, then a ReLU. Each rounds to the
+/// dtype of the columns.
+struct AfterColumns {
+  View residual;
+  bool relu = false;
+};
+
 /// y = (x - mean) / sqrt(variance + eps) * weight + bias, and the statistics [segments, groups].
 void normalizeColumns(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
-                      const View& mean, const View& variance);
-/// The gradients of x, weight and bias [channels].
+                      const View& mean, const View& variance, const AfterColumns& after);
+/// The gradients of x, weight and bias [channels]. With the bias that was added, `masked`, which may be undefined,
+/// those of what came through a ReLU.
 void columnsGradient(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-                     const View& variance, const View& dx, const View& dw, const View& db);
+                     const View& variance, const View& dx, const View& dw, const View& db, const View* masked);
 /// y = (x - mean) / sqrt(variance + eps) * weight + bias with statistics [channels] that are given.
 void applyColumns(const NormColumns& n, const View& x, const View& mean, const View& variance, const View& weight,
                   const View& bias, const View& y);

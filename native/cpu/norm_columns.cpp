@@ -99,10 +99,10 @@ void statistics(const NormColumns& n, const S* x, T* mean, T* variance) {
   });
 }
 
-/// Coefficients of every segment and channel: y = (x - mean) * scale + shift.
-template <class S, class T>
+/// Coefficients of every segment and channel: y = after((x - mean) * scale + shift, place).
+template <class S, class T, class F>
 void affine(const NormColumns& n, const S* x, const std::vector<T>& mean, const std::vector<T>& scale,
-            const std::vector<T>& shift, S* y) {
+            const std::vector<T>& shift, S* y, F&& after) {
   const Parts parts(n);
   const int64_t channels = n.channels;
   parts.each([&](int64_t, int64_t segment, int64_t from, int64_t to) {
@@ -111,9 +111,24 @@ void affine(const NormColumns& n, const S* x, const std::vector<T>& mean, const 
     for (int64_t r = from; r < to; ++r) {
       const S* HWY_RESTRICT in = x + r * channels;
       S* HWY_RESTRICT out = y + r * channels;
-      for (int64_t c = 0; c < channels; ++c) out[c] = convertTo<S>((convertTo<T>(in[c]) - m[c]) * a[c] + b[c]);
+      for (int64_t c = 0; c < channels; ++c)
+        out[c] = after(convertTo<S>((convertTo<T>(in[c]) - m[c]) * a[c] + b[c]), r * channels + c);
     }
   });
+}
+
+/// The columns with what is done with them.
+template <class S, class T>
+void affineThen(const NormColumns& n, const S* x, const std::vector<T>& mean, const std::vector<T>& scale,
+                const std::vector<T>& shift, S* y, const AfterColumns& then) {
+  const S* HWY_RESTRICT residual = then.residual.defined ? then.residual.as<S>() : nullptr;
+  const auto sum = [=](S v, int64_t at) { return convertTo<S>(convertTo<T>(v) + convertTo<T>(residual[at])); };
+  const auto relu = [](S v) { return convertTo<T>(v) < T(0) ? convertTo<S>(T(0)) : v; };
+  const auto make = [&](auto&& after) { affine<S, T>(n, x, mean, scale, shift, y, after); };
+  if (residual && then.relu) make([=](S v, int64_t at) { return relu(sum(v, at)); });
+  else if (residual) make(sum);
+  else if (then.relu) make([=](S v, int64_t) { return relu(v); });
+  else make([](S v, int64_t) { return v; });
 }
 
 /// Means and reciprocal deviations [segments, groups] spread over the channels.
@@ -132,12 +147,12 @@ struct Spread {
 
 template <class S, class T>
 void normalize(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
-               const View& mean, const View& variance) {
+               const View& mean, const View& variance, const AfterColumns& then) {
   statistics<S, T>(n, x.as<S>(), mean.as<T>(), variance.as<T>());
   Spread<T> spread(n, mean.as<T>(), variance.as<T>());
   const std::vector<T> w = parameter<T>(weight, n.channels, T(1)), b = parameter<T>(bias, n.channels, T(0));
   for (int64_t i = 0; i < n.segments * n.channels; ++i) spread.scale[size_t(i)] *= w[size_t(i % n.channels)];
-  affine<S, T>(n, x.as<S>(), spread.mean, spread.scale, b, y.as<S>());
+  affineThen<S, T>(n, x.as<S>(), spread.mean, spread.scale, b, y.as<S>(), then);
 }
 
 template <class S, class T>
@@ -147,25 +162,43 @@ void apply(const NormColumns& n, const View& x, const View& mean, const View& va
                        b = parameter<T>(bias, n.channels, T(0));
   std::vector<T> scale = parameter<T>(variance, n.channels, T(1));
   for (size_t c = 0; c < scale.size(); ++c) scale[c] = w[c] / std::sqrt(scale[c] + T(n.eps));
-  affine<S, T>(n, x.as<S>(), m, scale, b, y.as<S>());
+  affineThen<S, T>(n, x.as<S>(), m, scale, b, y.as<S>(), {.residual = {.defined = false}});
+}
+
+/// Where what comes back has come through a ReLU: (x - mean) * scale + shift went there, with `scale` [segments,
+/// channels] and `shift` [channels]. Else both are empty.
+template <class T>
+struct Mask {
+  std::vector<T> scale, shift;
+};
+/// What comes back. By bits: the compiler would make a jump of a choice, and no vectors of that.
+template <bool Masked, class S, class T>
+HWY_INLINE T through(T grad, T fromMean, T scale, T shift) {
+  if constexpr (!Masked) return grad;
+  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+  const bool passes = convertTo<T>(convertTo<S>(fromMean * scale + shift)) > T(0);
+  return std::bit_cast<T>(std::bit_cast<Bits>(grad) & (Bits(0) - Bits(passes)));
 }
 
 /// Sums of grad and of grad * (x - mean) over the rows of each segment: [segments, channels].
-template <class S, class T>
-void gradientSums(const NormColumns& n, const S* grad, const S* x, const std::vector<T>& mean, std::vector<T>& plain,
-                  std::vector<T>& product) {
+template <bool Masked, class S, class T>
+void gradientSums(const NormColumns& n, const S* grad, const S* x, const std::vector<T>& mean, const Mask<T>& mask,
+                  std::vector<T>& plain, std::vector<T>& product) {
   const Parts parts(n);
   const int64_t channels = n.channels;
   std::vector<T> sums(size_t(parts.count() * channels)), products(sums.size());
   parts.each([&](int64_t part, int64_t segment, int64_t from, int64_t to) {
     const T* HWY_RESTRICT m = &mean[size_t(segment * channels)];
     T *HWY_RESTRICT s = &sums[size_t(part * channels)], *HWY_RESTRICT p = &products[size_t(part * channels)];
+    const T *HWY_RESTRICT scale = Masked ? &mask.scale[size_t(segment * channels)] : m,
+                          *HWY_RESTRICT shift = Masked ? mask.shift.data() : m;
     for (int64_t r = from; r < to; ++r) {
       const S *HWY_RESTRICT g = grad + r * channels, *HWY_RESTRICT in = x + r * channels;
       for (int64_t c = 0; c < channels; ++c) {
-        const T value = convertTo<T>(g[c]);
+        const T fromMean = convertTo<T>(in[c]) - m[c],
+                value = through<Masked, S>(convertTo<T>(g[c]), fromMean, scale[c], shift[c]);
         s[c] += value;
-        p[c] += value * (convertTo<T>(in[c]) - m[c]);
+        p[c] += value * fromMean;
       }
     }
   });
@@ -176,15 +209,13 @@ void gradientSums(const NormColumns& n, const S* grad, const S* x, const std::ve
   }
 }
 
-template <class S, class T>
-void gradient(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-              const View& variance, const View& dx, const View& dw, const View& db) {
+template <bool Masked, class S, class T>
+void gradientThrough(const NormColumns& n, const Spread<T>& spread, const std::vector<T>& w, const Mask<T>& mask,
+                     const View& grad, const View& x, const View& dx, const View& dw, const View& db) {
   const int64_t channels = n.channels, all = n.segments * channels;
-  const Spread<T> spread(n, mean.as<T>(), variance.as<T>());
-  const std::vector<T> w = parameter<T>(weight, channels, T(1));
   std::vector<T> sums(static_cast<size_t>(all)), products(static_cast<size_t>(all)), a(static_cast<size_t>(all)),
       b(static_cast<size_t>(all)), d(static_cast<size_t>(all));
-  gradientSums<S, T>(n, grad.as<S>(), x.as<S>(), spread.mean, sums, products);
+  gradientSums<Masked, S, T>(n, grad.as<S>(), x.as<S>(), spread.mean, mask, sums, products);
   std::fill_n(dw.as<T>(), channels, T(0));
   sumParts(sums.data(), n.segments, channels, db.as<T>());
   for (int64_t i = 0; i < all; ++i) dw.as<T>()[i % channels] += products[size_t(i)] * spread.scale[size_t(i)];
@@ -208,26 +239,42 @@ void gradient(const NormColumns& n, const View& grad, const View& x, const View&
     const auto at = size_t(segment * channels);
     const T *HWY_RESTRICT pa = &a[at], *HWY_RESTRICT pb = &b[at], *HWY_RESTRICT pd = &d[at],
                           *HWY_RESTRICT m = &spread.mean[at];
+    const T *HWY_RESTRICT scale = Masked ? &mask.scale[at] : m, *HWY_RESTRICT shift = Masked ? mask.shift.data() : m;
     for (int64_t r = from; r < to; ++r) {
       const S *HWY_RESTRICT g = grad.as<S>() + r * channels, *HWY_RESTRICT in = x.as<S>() + r * channels;
       S* HWY_RESTRICT out = dx.as<S>() + r * channels;
-      for (int64_t c = 0; c < channels; ++c)
-        out[c] = convertTo<S>(pa[c] * convertTo<T>(g[c]) + (pb[c] * (convertTo<T>(in[c]) - m[c]) + pd[c]));
+      for (int64_t c = 0; c < channels; ++c) {
+        const T fromMean = convertTo<T>(in[c]) - m[c];
+        out[c] = convertTo<S>(pa[c] * through<Masked, S>(convertTo<T>(g[c]), fromMean, scale[c], shift[c]) +
+                              (pb[c] * fromMean + pd[c]));
+      }
     }
   });
 }
 
+template <class S, class T>
+void gradient(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
+              const View& variance, const View& dx, const View& dw, const View& db, const View* masked) {
+  const Spread<T> spread(n, mean.as<T>(), variance.as<T>());
+  const std::vector<T> w = parameter<T>(weight, n.channels, T(1));
+  if (!masked) return gradientThrough<false, S, T>(n, spread, w, {}, grad, x, dx, dw, db);
+  Mask<T> mask{spread.scale, parameter<T>(*masked, n.channels, T(0))};
+  for (size_t i = 0; i < mask.scale.size(); ++i) mask.scale[i] *= w[i % size_t(n.channels)];
+  gradientThrough<true, S, T>(n, spread, w, mask, grad, x, dx, dw, db);
+}
+
 void normalizeAny(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
-                  const View& mean, const View& variance) {
-  visitFloats(x.dtype, [&]<class S, class T>(S, T) { normalize<S, T>(n, x, weight, bias, y, mean, variance); });
+                  const View& mean, const View& variance, const AfterColumns& then) {
+  visitFloats(x.dtype, [&]<class S, class T>(S, T) { normalize<S, T>(n, x, weight, bias, y, mean, variance, then); });
 }
 void applyAny(const NormColumns& n, const View& x, const View& mean, const View& variance, const View& weight,
               const View& bias, const View& y) {
   visitFloats(x.dtype, [&]<class S, class T>(S, T) { apply<S, T>(n, x, mean, variance, weight, bias, y); });
 }
 void gradientAny(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-                 const View& variance, const View& dx, const View& dw, const View& db) {
-  visitFloats(x.dtype, [&]<class S, class T>(S, T) { gradient<S, T>(n, grad, x, weight, mean, variance, dx, dw, db); });
+                 const View& variance, const View& dx, const View& dw, const View& db, const View* masked) {
+  visitFloats(x.dtype,
+              [&]<class S, class T>(S, T) { gradient<S, T>(n, grad, x, weight, mean, variance, dx, dw, db, masked); });
 }
 
 }  // namespace anneal::cpu::HWY_NAMESPACE
@@ -241,16 +288,16 @@ HWY_EXPORT(applyAny);
 HWY_EXPORT(gradientAny);
 
 void normalizeColumns(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
-                      const View& mean, const View& variance) {
-  HWY_DYNAMIC_DISPATCH(normalizeAny)(n, x, weight, bias, y, mean, variance);
+                      const View& mean, const View& variance, const AfterColumns& after) {
+  HWY_DYNAMIC_DISPATCH(normalizeAny)(n, x, weight, bias, y, mean, variance, after);
 }
 void applyColumns(const NormColumns& n, const View& x, const View& mean, const View& variance, const View& weight,
                   const View& bias, const View& y) {
   if (x.size()) HWY_DYNAMIC_DISPATCH(applyAny)(n, x, mean, variance, weight, bias, y);
 }
 void columnsGradient(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-                     const View& variance, const View& dx, const View& dw, const View& db) {
-  HWY_DYNAMIC_DISPATCH(gradientAny)(n, grad, x, weight, mean, variance, dx, dw, db);
+                     const View& variance, const View& dx, const View& dw, const View& db, const View* masked) {
+  HWY_DYNAMIC_DISPATCH(gradientAny)(n, grad, x, weight, mean, variance, dx, dw, db, masked);
 }
 
 }  // namespace anneal::cpu

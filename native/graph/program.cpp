@@ -48,6 +48,7 @@ void optimize(Graph& graph) {
   passes::fuseConvolutions(graph);
   passes::fuseQuantized(graph);
   passes::hoist(graph);
+  passes::fuseChannelNorms(graph);
   passes::fuseElementwise(graph);
   // A GPU's products add a residual on their way to memory: norms get what these leave.
   const bool onGpu = graph.device->type() != DeviceType::Cpu;

@@ -57,8 +57,12 @@ Tensor statisticsGradient(const Vjp<NormalizeGroups>& v, const cpu::NormColumns&
 
 Tensors normalizeGroupsVjp(const Vjp<NormalizeGroups>& v) {
   const cpu::NormColumns n = columnsOf(v.attrs, v.in(0).shape());
-  Tensors grads(3);
-  if (v.grad(0)) grads = normalizeGroupsGradient.all(Tensors{v.grad(0), v.in(0), v.in(1), v.out(1), v.out(2)}, v.attrs);
+  Tensors grads(v.inputs());
+  if (v.grad(0)) {
+    const Tensors found =
+        normalizeGroupsGradient.all(Tensors{v.grad(0), v.in(0), v.in(1), v.out(1), v.out(2)}, v.attrs);
+    std::copy_n(found.begin(), std::min(found.size(), grads.size()), grads.begin());
+  }
   if (v.need(0) && (v.grad(1) || v.grad(2))) {
     Tensor g = statisticsGradient(v, n);
     grads[0] = grads[0] ? add(grads[0], g) : g;
@@ -96,20 +100,23 @@ Tensors lowerGroupsGradient(const Args<NormalizeGroups>& c) {
 }
 
 const Implement<NormalizeGroups> groupsOnCpu("normalizeGroups", DeviceType::Cpu, [](const Call<NormalizeGroups>& c) {
-  cpu::normalizeColumns(columnsOf(c.attrs, c.in[0].shape), c.in[0], c.in[1], c.in[2], c.out[0], c.out[1], c.out[2]);
+  cpu::normalizeColumns(columnsOf(c.attrs, c.in[0].shape), c.in[0], c.in[1], c.in[2], c.out[0], c.out[1], c.out[2],
+                        {.residual = c.in[3], .relu = c.attrs.relu});
 });
 const Implement<NormalizeGroups> groupsGradientOnCpu("normalizeGroupsGradient", DeviceType::Cpu,
                                                      [](const Call<NormalizeGroups>& c) {
                                                        cpu::columnsGradient(columnsOf(c.attrs, c.in[1].shape), c.in[0],
                                                                             c.in[1], c.in[2], c.in[3], c.in[4],
-                                                                            c.out[0], c.out[1], c.out[2]);
+                                                                            c.out[0], c.out[1], c.out[2],
+                                                                            c.attrs.relu ? &c.in[5] : nullptr);
                                                      });
 
 std::vector<Field> groupFields() {
   return {
       required<&NormalizeGroups::groups>("groups", "the number of groups of channels"),
       required<&NormalizeGroups::eps>("eps", "added to the variance"),
-      required<&NormalizeGroups::wholeBatch>("wholeBatch", "statistics over the whole batch instead of each element")};
+      required<&NormalizeGroups::wholeBatch>("wholeBatch", "statistics over the whole batch instead of each element"),
+      field<&NormalizeGroups::relu>("relu", "whether a ReLU follows; set in captured graphs")};
 }
 
 }  // namespace
@@ -117,7 +124,7 @@ std::vector<Field> groupFields() {
 const Op<NormalizeGroups> normalizeGroups({.name = "normalizeGroups",
                                            .doc = "`x` [batch, spatial axes, channels] normalised over groups of "
                                                   "channels and all spatial axes, and the statistics.",
-                                           .inputs = {"x", "weight?", "bias?"},
+                                           .inputs = {"x", "weight?", "bias?", "residual?"},
                                            .attrs = groupFields(),
                                            .outputs = {"result", "mean", "variance"},
                                            .infer = inferNormalizeGroups,
@@ -128,7 +135,7 @@ const Op<NormalizeGroups> normalizeGroups({.name = "normalizeGroups",
 const Op<NormalizeGroups> normalizeGroupsGradient(
     {.name = "normalizeGroupsGradient",
      .doc = "The gradients of `normalizeGroups` with respect to input, weight and bias.",
-     .inputs = {"grad", "x", "weight?", "mean", "variance"},
+     .inputs = {"grad", "x", "weight?", "mean", "variance", "bias?"},
      .attrs = groupFields(),
      .outputs = {"x", "weight", "bias"},
      .infer = inferGroupsGradient,

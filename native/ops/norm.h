@@ -19,11 +19,13 @@ struct GroupNorm {
 extern const Op<GroupNorm> groupNorm;
 extern const Op<BatchNorm> instanceNorm;
 
-/// Over groups of channels and all spatial axes, within each batch element or over the whole batch.
+/// Over groups of channels and all spatial axes, within each batch element or over the whole batch. In captured graphs
+/// a residual that is added, and then a ReLU, are done with it; the gradient masks what comes back through such a ReLU.
 struct NormalizeGroups {
   int64_t groups = 1;
   double eps = 1e-5;
   bool wholeBatch = false;
+  bool relu = false;
 };
 extern const Op<NormalizeGroups> normalizeGroups, normalizeGroupsGradient;
 

@@ -32,6 +32,8 @@ void fuseEpilogues(Graph& graph);
 /// Takes totals of rows of elementwise operations' results while they are in cache.
 void fuseReductions(Graph& graph);
 
+/// Gives norms of channels in training the addition and the ReLU that follow, and their gradients that of the ReLU.
+void fuseChannelNorms(Graph& graph);
 /// Folds batch norms with given statistics into the convolutions before them, and joins these with additions and ReLUs.
 void fuseConvolutions(Graph& graph);
 /// Folds batch norms into the scales of quantised layers before them, joins these with additions and activations, and
