@@ -7,8 +7,8 @@
 #endif
 
 #include <hwy/highway.h>
-#include <bit>
 
+#include <bit>
 #include <cmath>
 #include <vector>
 
