@@ -61,8 +61,8 @@ class Loaded {
     check(cudaFuncGetAttributes(&attributes, kernel_), "loading a kernel");
   }
   void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const {
-    check(cudaLaunchKernel(static_cast<const void*>(kernel_), dim3(blocks), threads, arguments.pointers().data(),
-                           0, stream()),
+    check(cudaLaunchKernel(static_cast<const void*>(kernel_), dim3(blocks), threads, arguments.pointers().data(), 0,
+                           stream()),
           "launch");
   }
 
