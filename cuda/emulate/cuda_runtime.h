@@ -120,8 +120,16 @@ inline unsigned __activemask() { return 0xffffffffu; }
 
 // Blocks run on several threads of the host: atomics are atomic there.
 namespace anneal::emulate {
+#if defined(ANNEAL_EMULATE_RACES)
+void touchAtomically(const void* at, size_t bytes);
+#define ANNEAL_UNWATCHED __attribute__((no_sanitize("thread"), noinline))
+#else
+inline void touchAtomically(const void*, size_t) {}
+#define ANNEAL_UNWATCHED
+#endif
 template <class T, class F>
-T update(T* at, F&& f) {
+ANNEAL_UNWATCHED T update(T* at, F&& f) {
+  touchAtomically(at, sizeof(T));
   T before;
   __atomic_load(at, &before, __ATOMIC_RELAXED);
   for (;;) {
@@ -151,7 +159,8 @@ T atomicExch(T* at, std::type_identity_t<T> v) {
   return anneal::emulate::update(at, [v](T) { return v; });
 }
 template <class T>
-T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> v) {
+ANNEAL_UNWATCHED T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> v) {
+  anneal::emulate::touchAtomically(at, sizeof(T));
   __atomic_compare_exchange(at, &expected, &v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
   return expected;
 }
