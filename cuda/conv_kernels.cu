@@ -50,7 +50,7 @@ __device__ __forceinline__ void readRows(Row (&rows)[4], F&& row) {
 }
 
 template <class P>
-__global__ void __launch_bounds__(kThreads) productTiles(P p, int groups) {
+__global__ void __launch_bounds__(kThreads, sizeof(typename P::C) == 8 ? 2 : 3) productTiles(P p, int groups) {
   using C = typename P::C;
   __shared__ Pack<C, 4> left[kDepth][kTile / 4 + 1], right[kDepth][kTile / 4 + 1];
   const int64_t m0 = int64_t(blockIdx.x) * kTile;

@@ -7,6 +7,11 @@
 
 namespace anneal::cuda {
 
+/// Blocks of kRowThreads that a multiprocessor is to hold at least: exponentials of doubles take more registers than
+/// the compiler allows of itself, and then some are spilt.
+template <class T>
+constexpr int kLeastBlocks = std::is_same_v<T, double> ? 1 : 0;
+
 /// The largest so far, and the sum of exponentials relative to it.
 template <class C>
 struct Exponentials {

@@ -44,9 +44,15 @@ Sources<T, Arity> sourcesOf(std::span<const View> in) {
   return s;
 }
 
+/// Blocks that a multiprocessor is to hold at least: functions of doubles take more registers than the compiler allows
+/// of itself, and then some are spilt.
+template <class T>
+constexpr int kLeastBlocks = std::is_same_v<T, double> ? 2 : 0;
+
 /// Inputs and output are runs of elements stored as S (the output as bool where F gives one), or one value.
 template <class F, class T, class S, int Arity, int N>
-__global__ void __launch_bounds__(kThreads) mapRuns(Params params, Sources<T, Arity> in, void* out, int64_t n) {
+__global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
+    mapRuns(Params params, Sources<T, Arity> in, void* out, int64_t n) {
   using R = typename ResultOf<F, T, Arity>::type;
   using O = std::conditional_t<std::is_same_v<R, bool>, bool, S>;
   const F f = make<F>(params.v);
@@ -82,7 +88,7 @@ __global__ void __launch_bounds__(kThreads) mapRuns(Params params, Sources<T, Ar
 
 /// Any strides and dtypes.
 template <class F, class T, int Arity>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
     mapAny(Params params, Sources<T, Arity> in, Walk<Arity + 1> walk, void* out, DType outType, uint32_t n) {
   const F f = make<F>(params.v);
   const auto i = uint32_t(threadNumber());

@@ -19,6 +19,22 @@ inline constexpr int kPack = 16 / int(sizeof(T));
 constexpr int kRowThreads = 512;  // for a row, at most
 constexpr int kWarpRows = 8;      // of a block, where a warp has a row: always if its threads hold one pack each
 
+/// Stores a pack at once; `to` is aligned for it. Packs that are assigned are sometimes taken apart by the compiler and
+/// stay so: then each element is a store of its own.
+template <class T, int N>
+__device__ __forceinline__ void storePack(T* to, const Pack<T, N>& pack) {
+#if defined(__CUDA_ARCH__) && !defined(__CUDACC_RTC__)
+  using Bits = std::conditional_t<sizeof pack == 16, uint4, uint2>;
+  if constexpr (sizeof(Bits) == sizeof pack) {
+    Bits bits;
+    memcpy(&bits, &pack, sizeof bits);
+    __stwb(reinterpret_cast<Bits*>(to), bits);
+    return;
+  }
+#endif
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
 struct Add {
   template <class T>
   __device__ T operator()(T a, T b) const {
@@ -91,9 +107,7 @@ __device__ __forceinline__ void eachPack(int n, F&& f, G&& take) {
 /// Stores f(p, i, place) as the elements of a row.
 template <class T, int P, class F>
 __device__ __forceinline__ void storeHeld(T* row, int n, F&& f) {
-  eachPack<T, P>(n, f, [&](int place, const Pack<T, kPack<T>>& pack) {
-    *reinterpret_cast<Pack<T, kPack<T>>*>(row + place) = pack;
-  });
+  eachPack<T, P>(n, f, [&](int place, const Pack<T, kPack<T>>& pack) { storePack(row + place, pack); });
 }
 
 template <int N>
@@ -101,15 +115,19 @@ struct Run {
   static constexpr int size = N;
 };
 
+/// Packs of a row that are under way at once where it is looped over: wide types need the registers.
+template <class T>
+inline constexpr int kPacksAtOnce = sizeof(T) == 8 ? 1 : 2;
+
 /// Calls f(Run<N>, place) for runs of neighbours in a row: packs where `row` is aligned for them, single elements
 /// before and after.
-template <class T, class F>
+template <class T, int AtOnce = kPacksAtOnce<T>, class F>
 __device__ __forceinline__ void eachRun(const T* row, int64_t n, F&& f) {
   constexpr int N = kPack<T>;
   const int64_t lead = (N - int64_t(reinterpret_cast<uintptr_t>(row) / sizeof(T)) % N) % N, head = lead < n ? lead : n,
                 packs = (n - head) / N, tail = head + packs * N + threadIdx.x;
   if (int64_t(threadIdx.x) < head) f(Run<1>{}, int64_t(threadIdx.x));
-#pragma unroll 2
+#pragma unroll AtOnce
   for (int64_t i = threadIdx.x; i < packs; i += blockDim.x) f(Run<N>{}, head + i * N);
   if (tail < n) f(Run<1>{}, tail);
 }
@@ -133,7 +151,7 @@ __device__ __forceinline__ void storeRun(T* to, const Computed<T> (&from)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) pack.v[i] = cpu::convertTo<T>(from[i]);
   if (N == kPack<T> && reinterpret_cast<uintptr_t>(to) % 16 == 0) {
-    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+    storePack(to, pack);
   } else {
 #pragma unroll
     for (int i = 0; i < N; ++i) to[i] = pack.v[i];

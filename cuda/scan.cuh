@@ -38,7 +38,8 @@ struct Merging {
 /// Lines without gaps: a group of threads, a warp or a block, for each strip. With `Store` it writes results, starting
 /// from what came before (totals, where there are several strips); else the strip's total.
 template <class Op, int Group, bool Store>
-__global__ void __launch_bounds__(kScanThreads) scanRows(Op op, ScanPlan plan, typename Op::State* totals) {
+__global__ void __launch_bounds__(kScanThreads, Group == kWarp ? 0 : 2)
+    scanRows(const __grid_constant__ Op op, ScanPlan plan, typename Op::State* totals) {
   using State = typename Op::State;
   __shared__ State shared[kWarp];
   const int64_t group = threadNumber() / Group;
@@ -72,7 +73,8 @@ __global__ void __launch_bounds__(kScanThreads) scanRows(Op op, ScanPlan plan, t
 
 /// Lines whose elements lie apart, with the next line beside them: a thread for each strip.
 template <class Op, bool Store>
-__global__ void __launch_bounds__(kScanThreads) scanColumns(Op op, ScanPlan plan, typename Op::State* totals) {
+__global__ void __launch_bounds__(kScanThreads)
+    scanColumns(const __grid_constant__ Op op, ScanPlan plan, typename Op::State* totals) {
   const int64_t line = threadNumber();
   if (line >= plan.lines) return;
   const Strip s = plan.strip(line, blockIdx.y);

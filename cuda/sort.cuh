@@ -143,7 +143,7 @@ __device__ __forceinline__ unsigned countDigits(int64_t begin, int64_t end, F&& 
 
 /// counts[row][digit][strip]
 template <class From>
-__global__ void __launch_bounds__(kSortThreads) countStrips(From from, Strips s, int shift, unsigned* counts) {
+__global__ void __launch_bounds__(kSortThreads, 4) countStrips(From from, Strips s, int shift, unsigned* counts) {
   const int64_t row = s.row();
   const unsigned sum = countDigits(s.begin(), s.end(), [&](int64_t i) {
     typename From::Key key;
@@ -185,7 +185,7 @@ inline constexpr int kSortTile = kSortItems<K>* kSortThreads;
 /// Puts a strip's items where their digit's places begin for it, tile by tile: a tile is put in order in shared memory
 /// first, so that runs of a digit are written side by side.
 template <class From, class To>
-__global__ void __launch_bounds__(kSortThreads)
+__global__ void __launch_bounds__(kSortThreads, sizeof(typename From::Key) == 8 ? 2 : 0)
     moveStrips(From from, To to, Strips s, int shift, const unsigned* counts, const unsigned* totals) {
   using K = typename From::Key;
   constexpr int kItems = kSortItems<K>, kTile = kSortTile<K>;

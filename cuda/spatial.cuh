@@ -209,7 +209,8 @@ Spatial<Axis> spatialOf(const char* op, const Attrs& attrs, const View& x, const
 }
 
 template <class T, class C, class Axis>
-__global__ void __launch_bounds__(kSpatialThreads) weightedSums(Spatial<Axis> s, const T* x, T* y, int64_t n) {
+__global__ void __launch_bounds__(kSpatialThreads, std::is_same_v<C, double> ? 2 : 0)
+    weightedSums(Spatial<Axis> s, const T* x, T* y, int64_t n) {
   const int64_t i = threadNumber();
   if (i >= n) return;
   int at[3];

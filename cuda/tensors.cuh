@@ -87,7 +87,7 @@ __device__ __forceinline__ void storePacked(void* memory, int64_t at, const Comp
   Pack<T, N> pack;
 #pragma unroll
   for (int i = 0; i < N; ++i) pack.v[i] = cpu::convertTo<T>(from[i]);
-  *reinterpret_cast<Pack<T, N>*>(static_cast<T*>(memory) + at) = pack;
+  storePack(static_cast<T*>(memory) + at, pack);
 }
 
 }  // namespace anneal::cuda

@@ -11,7 +11,8 @@ namespace {
 const FaultSite outOfRange([](const FaultRecord& r) { return badTarget("crossEntropy", r); });
 
 template <class T, bool Soft>
-__global__ void __launch_bounds__(kRowThreads) lossOfRows(const T* x, Targets t, RowResults<Computed<T>> out) {
+__global__ void __launch_bounds__(kRowThreads, sizeof(T) == 2 ? 0 : 1)
+    lossOfRows(const T* x, Targets t, RowResults<Computed<T>> out) {
   using C = Computed<T>;
   __shared__ Exponentials<C> shared[kWarp];
   __shared__ Two<C> sharedTwo[kWarp];
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(256) storeLosses(const double* loss, T* out, i
 
 /// gradient / divisor * (weight * softmax(x) - target).
 template <class T, bool Soft>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T>)
     gradientOfRows(const T* x, Targets t, const Computed<T>* logSumExp, const Computed<T>* weight,
                    const Computed<T>* divisor, const T* gradient, bool oneGradient, T* out) {
   using C = Computed<T>;

@@ -96,7 +96,7 @@ __device__ T logSumExp(T a, T b, T c) {
 
 /// alpha [batch, frames, padding + states]: the log-probability of each state with all that leads to it.
 template <class T>
-__global__ void __launch_bounds__(kThreads) forward(Samples<T> all, T* losses, T* alpha) {
+__global__ void __launch_bounds__(kThreads, 1) forward(Samples<T> all, T* losses, T* alpha) {
   Sample s;
   if (!s.check(all, blockIdx.x)) {
     if (threadIdx.x == 0) losses[blockIdx.x] = std::numeric_limits<T>::quiet_NaN();
@@ -171,7 +171,7 @@ __device__ void collect(const Samples<T>& all, const Sample& s, const Work<T>& w
 
 /// `out` is zero before.
 template <class T>
-__global__ void __launch_bounds__(kThreads) backward(Samples<T> all, Gradient<T> g) {
+__global__ void __launch_bounds__(kThreads, 1) backward(Samples<T> all, Gradient<T> g) {
   __shared__ Two<double> sums[kWarp];
   Sample s;
   if (!s.check(all, blockIdx.x)) return;

@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kThreads) momentsOfPieces(const T* x, Columns 
 
 /// A warp for each group of each segment.
 template <class C>
-__global__ void __launch_bounds__(kThreads) mergeMoments(const Moments<C>* pieces, Columns c, C* mean, C* variance) {
+__global__ void __launch_bounds__(kThreads, 4) mergeMoments(const Moments<C>* pieces, Columns c, C* mean, C* variance) {
   const int64_t group = threadNumber() / kWarp;
   if (group >= c.segments * c.groups) return;
   const int64_t wide = c.perGroup(), count = c.pieces * wide;

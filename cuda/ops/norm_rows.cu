@@ -11,7 +11,7 @@ constexpr int64_t kThreadsPerProcessor = 768;  // of the gradient's groups, each
 constexpr int kSumRows = 16, kPieceRows = 64;
 
 template <class T, int P>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, P > 0 ? 0 : 1)
     normalizeRows(const T* x, Parameter weight, Parameter bias, T* y, Rows r) {
   const int64_t row = rowNumber();
   if (row >= r.rows) return;
@@ -27,10 +27,10 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <class T, int P>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, 1)
     rowsGradient(const T* g, const T* x, Parameter weight, T* dx, Rows r, Computed<T>* toWeight, Computed<T>* toBias) {
   gradientOfHeld<T, P>(g, x, weight, r, toWeight, toBias, [&](int64_t row, int place, const Pack<T, kPack<T>>& pack) {
-    *reinterpret_cast<Pack<T, kPack<T>>*>(dx + row * r.size + place) = pack;
+    storePack(dx + row * r.size + place, pack);
   });
 }
 

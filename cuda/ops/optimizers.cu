@@ -84,8 +84,12 @@ inline constexpr int kArrays = 3 + 2 * R::states;
 template <class R>
 inline constexpr bool kDirection = std::is_same_v<R, rules::LambDirection>;
 
+/// Blocks that a multiprocessor is to hold at least: as many as leave a rule the registers that it takes.
 template <class R, class T>
-__global__ void __launch_bounds__(kChunkThreads)
+constexpr int kLeastBlocks = sizeof(Computed<T>) == 8 ? 2 : (R::states > 2 || kDirection<R> ? 3 : 4);
+
+template <class R, class T>
+__global__ void __launch_bounds__(kChunkThreads, kLeastBlocks<R, T>)
     updateChunks(TensorTable<kArrays<R>> table, Given<R> given, Two<double>* squares) {
   using C = Computed<T>;
   constexpr int S = R::states;

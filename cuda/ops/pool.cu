@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kSpatialThreads) pick(Spatial<Window> s, const
 
 /// The sum of the gradients of the windows whose largest element a position is.
 template <class T, class C>
-__global__ void __launch_bounds__(kSpatialThreads)
+__global__ void __launch_bounds__(kSpatialThreads, 4)
     spread(Spatial<WindowBack> s, const T* grad, Taps taps, T* dx, int64_t n) {
   const int64_t i = threadNumber();
   if (i >= n) return;
