@@ -16,6 +16,14 @@ struct HeadMatrix {
   int rows, columns;
 
   __device__ float at(int i, int j) const { return i < rows && j < columns ? data[i * row + j * column] : 0.0f; }
+  /// Calls f(k, element) for those at (i + k step, j), 0 <= k < Count: one address goes from each to the next, instead
+  /// of as many being kept.
+  template <int Count, class F>
+  __device__ __forceinline__ void down(int i, int j, int step, F&& f) const {
+    const float* from = data + i * row + j * column;
+#pragma unroll
+    for (int k = 0; k < Count; ++k, i += step, from += step * row) f(k, i < rows && j < columns ? *from : 0.0f);
+  }
 };
 
 /// [batch, heads, time, depth] of any strides.
@@ -41,6 +49,14 @@ struct FlashSizes {
   int group = 1;  // heads of q that share one of k and v
 };
 
+/// The same number; what follows from it is worked out where it is needed, instead of being held throughout a loop.
+__device__ __forceinline__ int anew(int value) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
 /// What the threads of a block share. A thread's part of a tile is 4 rows by 4 columns: 4 y + i, 4 x + j.
 struct AttentionShared {
   Pack<float, 4> left[kAttentionDepth][kAttentionTile / 4 + 1], right[kAttentionDepth][kAttentionTile / 4 + 1];
@@ -49,12 +65,12 @@ struct AttentionShared {
 
 __device__ __forceinline__ void loadDepth(Pack<float, 4> (&tile)[kAttentionDepth][kAttentionTile / 4 + 1],
                                           const HeadMatrix& from, int row, int depth) {
-  const int t = int(threadIdx.x), k = t % kAttentionDepth;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int m = t / kAttentionDepth + i * (kAttentionThreads / kAttentionDepth);
-    tile[k][m / 4].v[m % 4] = from.at(row + m, depth + k);
-  }
+  constexpr int kStep = kAttentionThreads / kAttentionDepth;
+  const int k = int(threadIdx.x) % kAttentionDepth, first = int(threadIdx.x) / kAttentionDepth;
+  from.down<kAttentionTile / kStep>(row + first, depth + k, kStep, [&](int i, float value) {
+    const int m = first + i * kStep;
+    tile[k][m / 4].v[m % 4] = value;
+  });
 }
 
 /// The products of the rows of `a` from `row` on with those of `b` from `column` on.
@@ -95,12 +111,13 @@ template <int N>
 __device__ __forceinline__ void addRows(AttentionShared& shared, const HeadMatrix& values, int row, int column,
                                         float (&sum)[4][N]) {
   __shared__ float tile[kAttentionDepth][16 * N];
+  constexpr int kStep = kAttentionThreads / (16 * N);
   const int t = int(threadIdx.x), x = t % 16, y = t / 16;
   for (int k0 = 0; k0 < kAttentionTile && row + k0 < values.rows; k0 += kAttentionDepth) {
     __syncthreads();
-#pragma unroll
-    for (int i = t; i < kAttentionDepth * 16 * N; i += kAttentionThreads)
-      tile[i / (16 * N)][i % (16 * N)] = values.at(row + k0 + i / (16 * N), column + i % (16 * N));
+    values.down<kAttentionDepth / kStep>(
+        row + k0 + t / (16 * N), column + t % (16 * N), kStep,
+        [&](int i, float value) { tile[t / (16 * N) + i * kStep][t % (16 * N)] = value; });
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < kAttentionDepth; ++k) {

@@ -40,11 +40,10 @@ struct Targets {
   __device__ __forceinline__ void share(int64_t row, int64_t at, C (&to)[N]) const {
     const C hard = C(1 - smoothing), even = C(smoothing / double(classes));
     weight.load(at, to, C(1));
+    C named[N] = {};
+    if constexpr (Soft) Parameter(memory, dtype).load(row * classes + at, named, C(0));
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      if constexpr (Soft) to[i] *= hard * loadAs<C>(memory, dtype, row * classes + at + i) + even;
-      else to[i] *= even;
-    }
+    for (int i = 0; i < N; ++i) to[i] *= hard * named[i] + even;
   }
 };
 
@@ -79,7 +78,7 @@ __device__ __forceinline__ RowLoss<Computed<T>> lossOfRow(const T* x, const Targ
   const C logSumExp = state.top + std::log(state.sum);
   Two<C> sums{0, 0};  // of shares, and of those times the loss of their class
   if (Soft || t.smoothing != 0) {
-    eachRun(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
+    eachRun<T, 1>(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
       C values[N], part[N];
       loadRun<N>(x + at, values);
       t.share<Soft>(row, at, part);
@@ -120,18 +119,26 @@ __device__ __forceinline__ void gradientOfRow(const T* x, const Targets& t, int6
     return;
   }
   const C factor = scale * weight, least = Soft ? C(0) : scale * C(1 - t.smoothing) * t.weightOf<C>(wanted);
-  const bool shares = Soft || t.smoothing != 0;
-  eachRun(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
-    C values[N], part[N] = {};
-    loadRun<N>(x + at, values);
-    if (shares) t.share<Soft>(row, at, part);
+  const auto write = [&]<bool Shares>(std::bool_constant<Shares>) {
+    eachRun<T, Shares ? 1 : kPacksAtOnce<T>>(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
+      C values[N];
+      loadRun<N>(x + at, values);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      values[i] = factor * exponential<T>(values[i] - logSumExp) - scale * part[i];
-      if (!Soft && at + i == wanted) values[i] -= least;
-    }
-    storeRun<N>(out + at, values);
-  });
+      for (int i = 0; i < N; ++i) {
+        values[i] = factor * exponential<T>(values[i] - logSumExp);
+        if (!Soft && at + i == wanted) values[i] -= least;
+      }
+      if constexpr (Shares) {
+        C part[N];
+        t.share<Soft>(row, at, part);
+#pragma unroll
+        for (int i = 0; i < N; ++i) values[i] -= scale * part[i];
+      }
+      storeRun<N>(out + at, values);
+    });
+  };
+  if (Soft || t.smoothing != 0) write(std::true_type{});
+  else write(std::false_type{});
 }
 
 /// The sum or mean of the rows' losses, and what the mean divides by: one block.

@@ -15,7 +15,7 @@ constexpr int kTile = kAttentionTile, kThreads = kAttentionThreads;
 
 /// A tile of 64 queries of one head, for 16 N columns of the result.
 template <int N>
-__global__ void __launch_bounds__(kThreads) flashForward(FlashSizes s, ResultHeads<float> out, float* logSumExp) {
+__global__ void __launch_bounds__(kThreads, 2) flashForward(FlashSizes s, ResultHeads<float> out, float* logSumExp) {
   __shared__ AttentionShared shared;
   const int tiles = (s.q.rows + kTile - 1) / kTile, index = int(blockIdx.x) / tiles;
   // With a causal mask the last tiles take longest: they come first.
@@ -91,7 +91,7 @@ enum class Of { Query, Key, Value };
 /// A tile of 64 rows of the gradient of q, k or v, which is a product of the weights, or their gradients, with k, q or
 /// the result's gradient. Rows are queries for q's, else keys.
 template <Of Which, int N>
-__global__ void __launch_bounds__(kThreads) flashBackward(FlashGrad s, ResultHeads<float> to) {
+__global__ void __launch_bounds__(kThreads, 2) flashBackward(FlashGrad s, ResultHeads<float> to) {
   __shared__ AttentionShared shared;
   constexpr bool kByQuery = Which == Of::Query;
   const HeadTensor& own = kByQuery ? s.q : (Which == Of::Key ? s.k : s.v);
@@ -111,15 +111,17 @@ __global__ void __launch_bounds__(kThreads) flashBackward(FlashGrad s, ResultHea
       float w[4][4], change[4][4] = {};
       rowProducts(shared, kByQuery ? q : k, row, kByQuery ? k : q, other, w);
       if (Which != Of::Value) rowProducts(shared, kByQuery ? grad : v, row, kByQuery ? v : grad, other, change);
+      const float *const logSumExp = s.logSumExp + first, *const means = s.means + first;
+      const int mine = anew(row + y * 4);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-          const int m = row + y * 4 + i, n = other + x * 4 + j, query = kByQuery ? m : n, key = kByQuery ? n : m;
+          const int m = mine + i, n = other + x * 4 + j, query = kByQuery ? m : n, key = kByQuery ? n : m;
           const bool inside = query < q.rows && key < k.rows;
           const float score = inside ? s.mask.apply(w[i][j] * s.scale, batch, head, query, key) : -INFINITY;
-          w[i][j] = inside ? expf(score - s.logSumExp[first + query]) : 0;
-          if (Which != Of::Value && inside) w[i][j] *= (change[i][j] - s.means[first + query]) * s.scale;
+          w[i][j] = inside ? expf(score - logSumExp[query]) : 0;
+          if (Which != Of::Value && inside) w[i][j] *= (change[i][j] - means[query]) * s.scale;
         }
       shareWeights(shared, w);
       addRows<N>(shared, kByQuery ? k : (Which == Of::Key ? q : grad), other, column, sum);

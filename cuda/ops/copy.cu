@@ -139,14 +139,42 @@ bool fitsGrid(const Nest& nest, const Transposition& t) {
   return batch <= 65535 && nest.shape[t.column] <= int64_t(65535) * kTile;
 }
 
+struct Wide {
+  uint4 v;
+};
+
+/// The nest in elements of 16 bytes instead of `item`, where whole runs of them lie along the last axis of both sides.
+std::optional<Nest> widened(const Nest& nest, int64_t item, const void* from, const void* to) {
+  const int64_t each = int64_t(sizeof(Wide)) / item;
+  const int last = nest.shape.rank() - 1;
+  if (!aligned(from) || !aligned(to) || nest.shape[last] % each != 0) return std::nullopt;
+  Nest wide = nest;
+  wide.shape[last] /= each;
+  for (size_t k = 0; k < 2; ++k) {
+    if (nest.strides[k][last] != 1) return std::nullopt;
+    for (int i = 0; i < last; ++i) {
+      if (nest.strides[k][i] % each != 0) return std::nullopt;
+      wide.strides[k][i] /= each;
+    }
+  }
+  return wide;
+}
+
+template <class T>
+void copyNest(const Nest& nest, const T* from, T* to) {
+  const int64_t n = nest.shape.product();
+  launch(copyAny<T>, blocksFor(n, kThreads), kThreads, 0, stream(), from, Walk<2>(nest), to, uint32_t(n));
+}
+
 template <class T>
 void copyStrided(const View& in, const View& out) {
   split(Nest({&in, 1}, out), {}, [&](const Nest& nest, const auto& offsets) {
     const T* from = reinterpret_cast<const T*>(in.memory) + offsets[0];
     T* to = reinterpret_cast<T*>(out.memory) + offsets[1];
     if (const Transposition t(nest); t.worthwhile(nest) && fitsGrid(nest, t)) return transpose<T>(nest, t, from, to);
-    const int64_t n = nest.shape.product();
-    launch(copyAny<T>, blocksFor(n, kThreads), kThreads, 0, stream(), from, Walk<2>(nest), to, uint32_t(n));
+    if (const auto wide = widened(nest, sizeof(T), from, to))
+      return copyNest(*wide, reinterpret_cast<const Wide*>(from), reinterpret_cast<Wide*>(to));
+    copyNest(nest, from, to);
   });
 }
 

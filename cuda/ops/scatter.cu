@@ -106,9 +106,11 @@ struct Part {
 };
 
 template <class T, int N>
-struct Sums {
+struct alignas(N > 1 ? 16 : alignof(Sum<T>)) Sums {
   Sum<T> v[N] = {};
-  __device__ void add(const Pack<T, N>& x) {
+  /// Adds N neighbours in memory.
+  __device__ void addFrom(const T* from) {
+    const auto x = *reinterpret_cast<const Pack<T, N>*>(from);
 #pragma unroll
     for (int i = 0; i < N; ++i) v[i] += cpu::convertTo<Sum<T>>(x.v[i]);
   }
@@ -116,9 +118,11 @@ struct Sums {
 #pragma unroll
     for (int i = 0; i < N; ++i) v[i] += o.v[i];
   }
-  __device__ void addTo(Pack<T, N>& to) const {
+  __device__ void addTo(T* to) const {
+    auto x = *reinterpret_cast<const Pack<T, N>*>(to);
 #pragma unroll
-    for (int i = 0; i < N; ++i) to.v[i] = cpu::convertTo<T>(Sum<T>(cpu::convertTo<Sum<T>>(to.v[i]) + v[i]));
+    for (int i = 0; i < N; ++i) x.v[i] = cpu::convertTo<T>(Sum<T>(cpu::convertTo<Sum<T>>(x.v[i]) + v[i]));
+    storePack(to, x);
   }
 };
 
@@ -126,13 +130,12 @@ struct Sums {
 /// `shares`.
 template <class T, int N, class L>
 __global__ void __launch_bounds__(kThreads) addPieces(L layout, Sorted s, const T* source, T* out, Sums<T, N>* shares) {
-  using P = Pack<T, N>;
   const Part part(layout, s);
   if (!part.any) return;
   const auto leave = [&](int64_t first, int64_t last, const Sums<T, N>& sum) {
     const bool begun = s.same(part.row, first - 1, first), goesOn = s.same(part.row, last, last + 1);
     if (begun || goesOn) shares[part.share(layout, s, 0, begun ? 0 : 1)] = sum;
-    else sum.addTo(*reinterpret_cast<P*>(out + layout.to(part.row, part.column, s.key(part.row, first))));
+    else sum.addTo(out + layout.to(part.row, part.column, s.key(part.row, first)));
   };
   Sums<T, N> sum;
   int64_t first = part.begin;
@@ -145,7 +148,7 @@ __global__ void __launch_bounds__(kThreads) addPieces(L layout, Sorted s, const 
     }
     if (key == s.out) return;
     const int64_t j = s.items.places[part.row * s.items.n + i];
-    sum.add(*reinterpret_cast<const P*>(source + layout.from(part.row, part.column, j)));
+    sum.addFrom(source + layout.from(part.row, part.column, j));
   }
   leave(first, part.end - 1, sum);
 }
@@ -161,7 +164,7 @@ __global__ void __launch_bounds__(kThreads) addShares(L layout, Sorted s, T* out
   Sums<T, N> sum = shares[part.share(layout, s, 0, 1)];
   for (int64_t ahead = 1; s.same(part.row, part.end - 1, part.begin + ahead * kPiece); ++ahead)
     sum.add(shares[part.share(layout, s, ahead, 0)]);
-  sum.addTo(*reinterpret_cast<Pack<T, N>*>(out + layout.to(part.row, part.column, key)));
+  sum.addTo(out + layout.to(part.row, part.column, key));
 }
 
 /// The last value of each place is the one that stays.
