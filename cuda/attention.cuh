@@ -49,14 +49,6 @@ struct FlashSizes {
   int group = 1;  // heads of q that share one of k and v
 };
 
-/// The same number; what follows from it is worked out where it is needed, instead of being held throughout a loop.
-__device__ __forceinline__ int anew(int value) {
-#if defined(__CUDA_ARCH__)
-  asm volatile("" : "+r"(value));
-#endif
-  return value;
-}
-
 /// What the threads of a block share. A thread's part of a tile is 4 rows by 4 columns: 4 y + i, 4 x + j.
 struct AttentionShared {
   Pack<float, 4> left[kAttentionDepth][kAttentionTile / 4 + 1], right[kAttentionDepth][kAttentionTile / 4 + 1];

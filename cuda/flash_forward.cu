@@ -58,9 +58,7 @@ __global__ void __launch_bounds__(kFlashThreads, 2)
   const int64_t base = int64_t(index) * s.q.rows;
   softmax.finish(scores.factor(), factor, logSumExp + base, query + own, s.q.rows);
   // Where the result goes is computed again: there are no registers to keep it in meanwhile.
-  int block = int(blockIdx.x);
-  asm volatile("" : "+r"(block));
-  const int from = block / tiles;
+  const int from = anew(int(blockIdx.x)) / tiles;
   storeRows(q.from(own), sum, factor, out.at(from / s.q.heads, from % s.q.heads), out.row, query + own, s.q.rows,
             s.v.columns);
 }

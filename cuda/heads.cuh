@@ -14,4 +14,12 @@ struct ResultHeads {
   __device__ __forceinline__ T* at(int b, int h) const { return data + b * batch + h * head; }
 };
 
+/// The same number; what follows from it is worked out where it is needed, instead of being held throughout a loop.
+__device__ __forceinline__ int anew(int value) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
 }  // namespace anneal::cuda
