@@ -6,7 +6,7 @@
 #include "cpu/scalar.h"
 #include "device.h"
 #include "index.h"
-#include "runtime/philox.h"
+#include "random.cuh"
 #include "sort.cuh"
 #include "value.h"
 
@@ -15,40 +15,31 @@ namespace {
 
 constexpr int kThreads = 256;
 
-/// The key of a random op: a scalar that came with the call. Of one that is in the device's memory only the place is
-/// known.
-struct Key {
-  int64_t seed = 0, offset = 0;
-  const int64_t* memory = nullptr;
-  explicit Key(const View& v) : memory(reinterpret_cast<const int64_t*>(v.memory)) {
-    if (memory) return;
-    std::memcpy(&seed, v.scalar.data(), sizeof seed);
-    std::memcpy(&offset, v.scalar.data() + sizeof seed, sizeof offset);
-  }
-  /// The words of elements 4 i to 4 i + 3 in a stream.
-  __device__ void words(int64_t i, uint32_t stream, uint32_t (&out)[4]) const {
-    const int64_t s = memory ? memory[0] : seed, o = memory ? memory[1] : offset;
-    philox::block(s, uint64_t(o) + uint64_t(i), stream, out);
-  }
-};
-
-/// out[i] = make(word, further word, i) for four elements at a time; the further words are drawn if `Wide`.
+/// out[i] = make(word, further word); the further words are drawn if `Wide`.
 template <class T, bool Wide, class Make>
 __global__ void __launch_bounds__(kThreads) eachWord(Key key, Make make, T* out, int64_t n) {
-  const int64_t i = threadNumber();
-  if (4 * i >= n) return;
-  uint32_t words[4], more[4] = {};
-  key.words(i, 0, words);
-  if constexpr (Wide) key.words(i, 1, more);
-  for (int k = 0; k < 4 && 4 * i + k < n; ++k) out[4 * i + k] = make(words[k], more[k], 4 * i + k);
+  constexpr int N = kEach<T>;
+  const int64_t thread = threadNumber(), first = thread * N;
+  if (first >= n) return;
+  Words<N> words, more;
+  words.draw(key, thread, 0);
+  if constexpr (Wide) more.draw(key, thread, 1);
+  T made[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) made[i] = make(words[i], more[i]);
+  storeNeighbours(out + first, n - first, made);
+}
+
+/// Starts `kernel` with threads that make the elements of `out`, kEach<T> each.
+template <class T, class... P>
+void launchEach(void (*kernel)(P...), const View& out, const std::type_identity_t<P>&... arguments) {
+  if (out.size() > 0)
+    launch(kernel, blocksFor(out.size(), int64_t(kThreads) * kEach<T>), kThreads, 0, stream(), arguments...);
 }
 
 template <class T, bool Wide, class Make>
 void fillWords(const View& key, const View& out, const Make& make) {
-  const int64_t n = out.size();
-  if (n > 0)
-    launch(eachWord<T, Wide, Make>, blocksFor((n + 3) / 4, kThreads), kThreads, 0, stream(), Key(key), make,
-           out.as<T>(), n);
+  launchEach<T>(eachWord<T, Wide, Make>, out, Key(key), make, out.as<T>(), out.size());
 }
 
 /// Calls `f` with the type of a floating-point dtype and whether it takes two words.
@@ -69,58 +60,60 @@ constexpr int kDigits = std::is_same_v<T, Half> ? 11 : (std::is_same_v<T, BFloat
 /// The product is rounded before it is added to, as on the CPU.
 template <class T>
 struct Uniform {
-  double low, high;
-  __device__ T operator()(uint32_t word, uint32_t more, int64_t) const {
+  Computed<T> low, high;
+  __device__ T operator()(uint32_t word, uint32_t more) const {
     if constexpr (std::is_same_v<T, double>) {
       const double x = __dadd_rn(low, __dmul_rn(philox::uniform(word, more), high - low));
       return x < high ? x : low;
     } else {
-      const auto from = float(low), to = float(high);
-      const float x = __fadd_rn(from, __fmul_rn(philox::uniform(word, kDigits<T>), to - from));
-      return cpu::convertTo<T>(x < to ? x : from);
+      const float x = __fadd_rn(low, __fmul_rn(philox::uniform(word, kDigits<T>), high - low));
+      return cpu::convertTo<T>(x < high ? x : low);
     }
   }
 };
 
 void uniformCuda(const Call<ops::RandomUniform>& call) {
   visitFloat(call.out[0].dtype, [&]<class T, bool W>(TypeTag<T>, std::bool_constant<W>) {
-    fillWords<T, W>(call.in[0], call.out[0], Uniform<T>{call.attrs.low, call.attrs.high});
+    fillWords<T, W>(call.in[0], call.out[0], Uniform<T>{Computed<T>(call.attrs.low), Computed<T>(call.attrs.high)});
   });
 }
 
-/// Pairs of uniform numbers make pairs of normal ones: a thread makes four.
+/// Pairs of uniform numbers make pairs of normal ones.
 template <class T, bool Wide>
-__global__ void __launch_bounds__(kThreads) normals(Key key, double mean, double std, T* out, int64_t n) {
-  using C = std::conditional_t<Wide, double, float>;
-  const int64_t i = threadNumber();
-  if (4 * i >= n) return;
-  uint32_t words[4], more[4] = {};
-  key.words(i, 0, words);
-  if constexpr (Wide) key.words(i, 1, more);
-  C values[4];
-  for (int k = 0; k < 4; k += 2) {
-    if constexpr (Wide)
-      philox::normals(philox::uniform(words[k], more[k]), philox::uniform(words[k + 1], more[k + 1]), values[k],
-                      values[k + 1]);
-    else philox::normals(philox::uniform(words[k], 24), philox::uniform(words[k + 1], 24), values[k], values[k + 1]);
+__global__ void __launch_bounds__(kThreads) normals(Key key, Computed<T> mean, Computed<T> std, T* out, int64_t n) {
+  constexpr int N = kEach<T>;
+  const int64_t thread = threadNumber(), first = thread * N;
+  if (first >= n) return;
+  Words<N> words, more;
+  words.draw(key, thread, 0);
+  if constexpr (Wide) more.draw(key, thread, 1);
+  const auto uniform = [&](int i) {
+    if constexpr (Wide) return philox::uniform(words[i], more[i]);
+    else return philox::uniform(words[i], 24);
+  };
+  T made[N];
+#pragma unroll
+  for (int i = 0; i < N; i += 2) {
+    Computed<T> pair[2];
+    philox::normals(uniform(i), uniform(i + 1), pair[0], pair[1]);
+#pragma unroll
+    for (int k = 0; k < 2; ++k) made[i + k] = cpu::convertTo<T>(mean + std * pair[k]);
   }
-  for (int k = 0; k < 4 && 4 * i + k < n; ++k) out[4 * i + k] = cpu::convertTo<T>(C(mean) + C(std) * values[k]);
+  storeNeighbours(out + first, n - first, made);
 }
 
 void normalCuda(const Call<ops::RandomNormal>& call) {
   const View& out = call.out[0];
-  const int64_t n = out.size();
-  if (n == 0) return;
   visitFloat(out.dtype, [&]<class T, bool W>(TypeTag<T>, std::bool_constant<W>) {
-    launch(normals<T, W>, blocksFor((n + 3) / 4, kThreads), kThreads, 0, stream(), Key(call.in[0]), call.attrs.mean,
-           call.attrs.std, out.as<T>(), n);
+    launchEach<T>(normals<T, W>, out, Key(call.in[0]), Computed<T>(call.attrs.mean), Computed<T>(call.attrs.std),
+                  out.as<T>(), out.size());
   });
 }
 
 template <class T>
 struct Truncated {
   double from, to, mean, std, low, high;  // from and to: probabilities
-  __device__ T operator()(uint32_t word, uint32_t more, int64_t) const {
+  __device__ T operator()(uint32_t word, uint32_t more) const {
     double p;
     if constexpr (std::is_same_v<T, double>) p = from + philox::uniform(word, more) * (to - from);
     else p = from + (double(word) + 0.5) * 0x1p-32 * (to - from);
@@ -142,7 +135,7 @@ void truncatedCuda(const Call<ops::TruncatedNormal>& call) {
 template <class T>
 struct Below {
   uint64_t bound;
-  __device__ T operator()(uint32_t word, uint32_t, int64_t) const { return cpu::convertTo<T>(int32_t(word < bound)); }
+  __device__ T operator()(uint32_t word, uint32_t) const { return cpu::convertTo<T>(int32_t(word < bound)); }
 };
 
 void bernoulliCuda(const Call<ops::Bernoulli>& call) {
@@ -154,7 +147,7 @@ void bernoulliCuda(const Call<ops::Bernoulli>& call) {
 template <class T>
 struct Integer {
   uint64_t low, range;
-  __device__ T operator()(uint32_t word, uint32_t more, int64_t) const {
+  __device__ T operator()(uint32_t word, uint32_t more) const {
     return cpu::convertTo<T>(int64_t(low + philox::below(word, more, range)));
   }
 };
@@ -167,7 +160,7 @@ void integerCuda(const Call<ops::RandomInt>& call) {
 }
 
 struct Bits {
-  __device__ uint64_t operator()(uint32_t word, uint32_t more, int64_t) const { return uint64_t(word) << 32 | more; }
+  __device__ uint64_t operator()(uint32_t word, uint32_t more) const { return uint64_t(word) << 32 | more; }
 };
 
 struct BitKeys {
@@ -197,16 +190,24 @@ void permutationCuda(const Call<ops::Permutation>& call) {
   sortRows(BitKeys{memory.as<uint64_t>()}, Numbers{out.memory, out.dtype}, 1, n, 64);
 }
 
+/// What has words from `bound` on, times `scale`; else 0.
 template <class T>
-struct Kept {
-  const T* x;
-  uint32_t bound;
-  double scale;
-  __device__ T operator()(uint32_t word, uint32_t, int64_t i) const {
-    using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
-    return cpu::convertTo<T>(word >= bound ? cpu::convertTo<C>(x[i]) * C(scale) : C(0));
+__global__ void __launch_bounds__(kThreads)
+    keepSome(Key key, const T* x, uint32_t bound, Computed<T> scale, T* out, int64_t n) {
+  constexpr int N = kEach<T>;
+  const int64_t thread = threadNumber(), first = thread * N;
+  if (first >= n) return;
+  T values[N];
+  loadNeighbours(x + first, n - first, values);
+  Words<N> words;
+  words.draw(key, thread, 0);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const Computed<T> kept = cpu::convertTo<Computed<T>>(values[i]) * scale;
+    values[i] = cpu::convertTo<T>(words[i] >= bound ? kept : 0);
   }
-};
+  storeNeighbours(out + first, n - first, values);
+}
 
 void dropoutCuda(const Call<ops::DropoutMask>& call) {
   const View& out = call.out[0];
@@ -214,7 +215,8 @@ void dropoutCuda(const Call<ops::DropoutMask>& call) {
   if (dropped >> 32) return fill(out, 0);
   const Prepared x(call.in[0], call.in[0].dtype);
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    fillWords<T, false>(call.in[1], out, Kept<T>{x.view().as<T>(), uint32_t(dropped), 1 / (1 - call.attrs.p)});
+    launchEach<T>(keepSome<T>, out, Key(call.in[1]), x.view().as<T>(), uint32_t(dropped),
+                  Computed<T>(1 / (1 - call.attrs.p)), out.as<T>(), out.size());
   });
 }
 

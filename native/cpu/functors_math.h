@@ -219,10 +219,15 @@ struct Erfinv {
                                   -0.00125372503, -0.00417768164, 0.246640727,    1.50140941};
     constexpr double tail[] = {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
                                -0.0076224613,   0.00943887047,  1.00167406,    2.83297682};
-    const double* p = w < 5 ? central : tail;
+#if defined(__CUDA_ARCH__)
+    // A table that is chosen has to lie in memory, of each thread.
+    const auto p = [&](int i) { return w < 5 ? central[i] : tail[i]; };
+#else
+    const auto p = [table = w < 5 ? central : tail](int i) { return table[i]; };
+#endif
     double v = w < 5 ? w - 2.5 : std::sqrt(w) - 3;
-    x = p[0];
-    for (int i = 1; i < 9; ++i) x = x * v + p[i];
+    x = p(0);
+    for (int i = 1; i < 9; ++i) x = x * v + p(i);
     x *= y;
     for (int i = 0; i < 2; ++i) {
       double error = std::erf(x) - y, u = error / (1.1283791670955126 * std::exp(-x * x));

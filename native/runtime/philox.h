@@ -40,12 +40,27 @@ ANNEAL_HD inline double uniform(uint32_t high, uint32_t low) {
   return double((uint64_t(high) << 21) | (low >> 11)) * 0x1p-53;
 }
 
+/// The cosine and the sine of `turns` whole turns, 0 <= turns < 1. A GPU has functions for just that; those of an angle
+/// have to divide it by pi first, and reckon with large ones.
+template <class T>
+ANNEAL_HD inline void direction(T turns, T& cosine, T& sine) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(T) == sizeof(float)) sincospif(2 * turns, &sine, &cosine);
+  else sincospi(2 * turns, &sine, &cosine);
+#else
+  const T angle = T(6.283185307179586476925) * turns;
+  cosine = std::cos(angle);
+  sine = std::sin(angle);
+#endif
+}
+
 /// Two independent standard normal numbers from two uniform ones in [0, 1) (Box and Muller 1958).
 template <class T>
 ANNEAL_HD inline void normals(T u, T v, T& first, T& second) {
-  T radius = std::sqrt(T(-2) * std::log(T(1) - u)), angle = T(6.283185307179586476925) * v;
-  first = radius * std::cos(angle);
-  second = radius * std::sin(angle);
+  const T radius = std::sqrt(T(-2) * std::log(T(1) - u));
+  direction(v, first, second);
+  first *= radius;
+  second *= radius;
 }
 
 /// The place that 64 random bits choose among `range`: their product's upper half, whose bias is below range / 2^64.

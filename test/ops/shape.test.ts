@@ -28,6 +28,17 @@ describe('views', () => {
     expect(list(x.index('...', 0).reshape([-1]).flip())).toEqual([20, 16, 12, 8, 4, 0])
   })
 
+  test('that begin and end anywhere are copied right, in every width', () => {
+    for (const dtype of ['float64', 'float32', 'bfloat16', 'uint8'] as const) {
+      const x = arange(256, { dtype: 'int32' }).cast(dtype).reshape([4, 64])
+      for (const from of [0, 1, 4, 8, 16])
+        for (const size of [1, 4, 8, 15, 16, 32, 47]) {
+          const part = list(x.narrow(1, from, size).contiguous())
+          expect(part).toEqual([0, 64, 128, 192].flatMap(row => Array.from({ length: size }, (_, i) => row + from + i)))
+        }
+    }
+  })
+
   test('of large tensors are copied right, in every width', () => {
     for (const dtype of ['float32', 'float64', 'uint8', 'bfloat16'] as const) {
       const rows = 131
