@@ -101,14 +101,20 @@ abstract class ChannelNorm extends Norm {
         const ofAll = this.countsBatches ? numBatchesTracked.cast(runningMean.dtype).pow(-1) : 0
         const factor = this.#momentum ?? ofAll
         const follow = (running: Buffer, value: Tensor) => {
-          // Instances have moments of their own, of which the mean counts.
-          const batch = reshape(value.detach(), [-1, this.channels]).mean({ axis: 0 }).cast(running.dtype)
+          const batch = value.dtype === running.dtype ? value : value.cast(running.dtype)
           running.assign(running.add(batch.sub(running).mul(factor)))
         }
-        follow(runningMean, mean)
-        follow(runningVar, variance.mul(count / (count - 1)))
+        follow(runningMean, this.#ofChannels(mean))
+        follow(runningVar, this.#ofChannels(variance).mul(count / (count - 1)))
       }),
     )
+  }
+
+  /** One moment for each channel. Instances have moments of their own, of which the mean counts. */
+  #ofChannels(moments: Tensor): Tensor {
+    const instances = moments.size / this.channels
+    if (instances === 1) return reshape(moments, [this.channels])
+    return reshape(moments, [instances, this.channels]).mean({ axis: 0 })
   }
 }
 

@@ -1,5 +1,15 @@
 // Norms of channels in training take over the addition and the ReLU that follow, and their gradients the ReLU's.
-import { autocast, batchNormTrain, compile, groupNorm, manualSeed, Parameter, randomNormal, type Tensor } from 'anneal'
+import {
+  autocast,
+  batchNormTrain,
+  compile,
+  groupNorm,
+  manualSeed,
+  nn,
+  Parameter,
+  randomNormal,
+  type Tensor,
+} from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { flat } from '../support/values'
 import { distance } from './fused'
@@ -87,4 +97,52 @@ test('what is not a number stays that, and has no gradient', async () => {
   }
   const [wanted, found] = [await Promise.all(step().map(flat)), await Promise.all(compile(step)().map(flat))]
   expect(found).toEqual(wanted)
+})
+
+describe('running averages', () => {
+  const layers: [string, number, () => nn.BatchNorm2d | nn.InstanceNorm2d][] = [
+    ['of batches', 4, () => new nn.BatchNorm2d(8)],
+    ['of all batches alike', 4, () => new nn.BatchNorm2d(8, { momentum: null })],
+    ['of instances', 4, () => new nn.InstanceNorm2d(8, { trackRunningStats: true })],
+    ['of one instance', 1, () => new nn.InstanceNorm2d(8, { trackRunningStats: true })],
+  ]
+
+  test.each(layers)('%s are a chain each', async (_, batch, make) => {
+    manualSeed(8)
+    const [captured, called] = [make(), make()]
+    const run = compile((x: Tensor) => captured.forward(x))
+    for (let i = 0; i < 3; i++) {
+      const x = randomNormal([batch, 3, 5, 8]).mul(3).add(1)
+      run(x)
+      called.forward(x)
+    }
+    for (const name of ['runningMean', 'runningVar', 'numBatchesTracked'] as const)
+      expect(await flat(captured[name]!)).toEqual(await flat(called[name]!))
+    const { operations } = await run.explain(randomNormal([batch, 3, 5, 8]))
+    const joined = operations.filter(({ name }) => name === 'fusedElementwise').map(({ attributes }) => attributes)
+    expect(joined.filter(operations => operations.includes('sub'))).toEqual(['sub mul add', 'mul sub mul add'])
+    const means = operations.filter(({ name }) => name === 'mean')
+    expect(means).toHaveLength(captured instanceof nn.BatchNorm2d ? 0 : batch === 1 ? 1 : 3)
+  })
+
+  test('follow the mean of instances, and its unbiased variance', async () => {
+    manualSeed(9)
+    const norm = new nn.InstanceNorm2d(2, { trackRunningStats: true, momentum: 0.25 })
+    const x = randomNormal([3, 4, 5, 2])
+    norm.forward(x)
+    const mean = await flat(x.mean({ axis: [1, 2] }).mean({ axis: 0 }))
+    const variance = await flat(x.var({ axis: [1, 2] }).mean({ axis: 0 }))
+    expect(
+      distance(
+        await flat(norm.runningMean!),
+        mean.map(v => 0.25 * v),
+      ),
+    ).toBeLessThan(1e-6)
+    expect(
+      distance(
+        await flat(norm.runningVar!),
+        variance.map(v => 0.75 + 0.25 * v),
+      ),
+    ).toBeLessThan(1e-6)
+  })
 })
