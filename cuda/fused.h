@@ -9,7 +9,7 @@ namespace anneal::cuda {
 void prepareFused(CudaDevice& device, const Row& row, const void* attrs, std::span<const View> in,
                   std::span<const View> out);
 
-/// The gradient of a norm with a chain of elementwise operations after it.
+/// A norm, or the gradient of one, with a chain of elementwise operations after it.
 void normEpilogueCuda(const Call<passes::WithEpilogue>& call);
 /// The part of prepareFused() for norms.
 void prepareNorms(CudaDevice& device, const Row& row, const void* attrs, std::span<const View> in,

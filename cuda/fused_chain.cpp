@@ -4,14 +4,13 @@
 
 namespace anneal::cuda {
 
-PreparedChain::PreparedChain(const CudaDevice& device, const cpu::Chain& chain, Arrangement a,
-                             const std::string& source)
-    : arrangement(std::move(a)), numbers(numbersOf(chain)), kernel(runtimeKernel(device, source)) {
+ChainOperands::ChainOperands(const cpu::Chain& chain, Arrangement a)
+    : arrangement(std::move(a)), numbers(numbersOf(chain)) {
   numbers.resize(std::max<size_t>(1, numbers.size()));
 }
 
 /// Bits of the operands whose memory is aligned for packs.
-uint32_t PreparedChain::alignedOf(std::span<const View> in, std::span<const View> out) const {
+uint32_t ChainOperands::alignedOf(std::span<const View> in, std::span<const View> out) const {
   uint32_t bits = 0;
   for (size_t k = 0; k < in.size() + out.size(); ++k) {
     const View& v = k < in.size() ? in[k] : out[k - in.size()];
@@ -20,7 +19,7 @@ uint32_t PreparedChain::alignedOf(std::span<const View> in, std::span<const View
   return bits & arrangement.aligned;
 }
 
-KernelArguments PreparedChain::argumentsFor(std::span<const View> in, std::span<const View> out) const {
+void ChainOperands::addTo(KernelArguments& arguments, std::span<const View> in, std::span<const View> out) const {
   std::vector<const void*> sources, values;
   std::vector<void*> targets;
   for (const View& v : in) {
@@ -31,13 +30,11 @@ KernelArguments PreparedChain::argumentsFor(std::span<const View> in, std::span<
   for (auto* operands : {&sources, &values}) operands->resize(std::max<size_t>(1, operands->size()));
   targets.resize(std::max<size_t>(1, targets.size()));
   sources.insert(sources.end(), values.begin(), values.end());
-  KernelArguments arguments;
   arguments.add(sources.data(), sources.size());
   arguments.add(targets.data(), targets.size());
   arguments.add(numbers.data(), numbers.size());
   if (arrangement.strided) arguments.add(arrangement.axes.data(), arrangement.axes.size());
   arguments.add(alignedOf(in, out));
-  return arguments;
 }
 
 }  // namespace anneal::cuda

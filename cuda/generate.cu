@@ -165,11 +165,12 @@ void writeFunctors(std::ostream& to, const cpu::Chain& chain) {
   }
 }
 
-void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
-  to << text("Sources<", std::max<size_t>(1, a.ways.size()), "> in, Targets<", std::max<size_t>(1, a.outputs.size()),
-             "> out, Numbers<", std::max<size_t>(1, numbersOf(chain).size()), "> numbers, ");
-  if (a.strided) to << text("Axes<", a.rank, ", ", a.strided, "> axes, ");
-  to << "uint32_t aligned, ";
+void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& suffix) {
+  to << text("Sources<", std::max<size_t>(1, a.ways.size()), "> in", suffix, ", Targets<",
+             std::max<size_t>(1, a.outputs.size()), "> out", suffix, ", Numbers<",
+             std::max<size_t>(1, numbersOf(chain).size()), "> numbers", suffix, ", ");
+  if (a.strided) to << text("Axes<", a.rank, ", ", a.strided, "> axes", suffix, ", ");
+  to << text("uint32_t aligned", suffix, ", ");
 }
 
 void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each,

@@ -53,20 +53,30 @@ std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const To
 /// Norms of rows, or their gradients, as kernels make them, but for sizes.
 struct NormKind {
   DType dtype;                        // of the rows
+  bool gradient = false;              // of a norm
   int held = 0;                       // packs that a thread holds of a row; 0: rows are looped over
   std::optional<DType> weight, bias;  // none: there is none
+};
+
+/// A chain with how its operands are moved.
+struct ChainPart {
+  const cpu::Chain& chain;
+  const Arrangement& arrangement;
+};
+
+/// What is computed around a norm, or its gradient.
+struct NormChains {
+  const ChainPart* before = nullptr;  // computes what it gets, in the register `of`
+  int of = 0;
+  const ChainPart* after = nullptr;  // goes on with what it gives, its register 0
 };
 
 /// The most elements that a thread may take at a time of rows of that width, for a chain of so many inputs.
 int mostOfRows(DType dtype, int64_t width, size_t inputs);
 
-/// The source of the kernel `fused` that computes a chain and normalises the rows of its register `of`. Where these are
-/// looped over the chain's output `stored` is that register.
-std::string normSource(const cpu::Chain& chain, const Arrangement& a, const NormKind& kind, int of, size_t stored);
-
-/// The source of the kernel `fused` that makes a norm's gradient and computes a chain from it, which is its register 0.
-/// Where rows are looped over the gradient lies for a while where the chain's first output does.
-std::string normGradientSource(const cpu::Chain& chain, const Arrangement& a, const NormKind& kind);
+/// The source of the kernel `fused` that computes rows, a norm or its gradient of them, and what goes on with that.
+/// Where rows are looped over, what is between these lies in memory.
+std::string normSource(const NormKind& kind, const NormChains& chains);
 
 /// The numbers that its functors are made of, in the order of the instructions.
 std::vector<double> numbersOf(const cpu::Chain& chain);

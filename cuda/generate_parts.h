@@ -11,8 +11,8 @@ inline constexpr const char* kKernelBegins =
 
 const char* typeName(DType dtype);
 
-/// The parameters that all kernels have. There is no array of nothing.
-void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a);
+/// The parameters that kernels have for a chain, whose names end with `suffix`. There is no array of nothing.
+void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& suffix = "");
 /// Makes the functors of a chain's instructions.
 void writeFunctors(std::ostream& to, const cpu::Chain& chain);
 /// Computes `count` of N elements from `begin` on; `each` is said with each. Where the chain has one input more than

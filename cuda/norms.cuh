@@ -54,17 +54,20 @@ __device__ __forceinline__ Statistics<Computed<T>> statisticsOf(const Rows& r, c
   });
 }
 
-/// Normalises a row that the threads hold into `y`.
-template <class T, int P>
+/// Normalises a row that the threads hold: take(place, pack) gets it.
+template <class T, int P, class F>
 __device__ __forceinline__ void normalizeHeld(const Held<T, P>& row, const Parameter& weight, const Parameter& bias,
-                                              T* y, const Rows& r) {
+                                              const Rows& r, F&& take) {
   using C = Computed<T>;
   const auto s = statisticsOf(r, row);
   C w[kPack<T>], b[kPack<T>];
-  storeHeld<T, P>(y, int(r.size), [&](int p, int i, int place) {
-    if (i == 0) weight.load(place, w, C(1)), bias.load(place, b, C(0));
-    return (row.at(p, i) - s.mean) * s.scale * w[i] + b[i];
-  });
+  eachPack<T, P>(
+      int(r.size),
+      [&](int p, int i, int place) {
+        if (i == 0) weight.load(place, w, C(1)), bias.load(place, b, C(0));
+        return (row.at(p, i) - s.mean) * s.scale * w[i] + b[i];
+      },
+      take);
 }
 
 /// Normalises a row of any size from `x` into `y`, which may be the same.
@@ -97,12 +100,12 @@ __device__ __forceinline__ Averages<C> averagesOf(Two<C> sums, const Rows& r) {
   return {r.centered ? sums.first / C(r.size) : C(0), sums.second / C(r.size)};
 }
 
-/// The gradients of rows that threads hold: take(row, place, pack) gets them. Each group of threads has every
-/// gridDim-th row, and keeps the sums for weight and bias of its rows in registers: `toWeight` and `toBias`
-/// [groups, size].
-template <class T, int P, class F>
-__device__ __forceinline__ void gradientOfHeld(const T* g, const T* x, const Parameter& weight, const Rows& r,
-                                               Computed<T>* toWeight, Computed<T>* toBias, F&& take) {
+/// The gradients of rows of x that threads hold: take(row, place, pack) gets them, come(row, held) brings those that
+/// come back. Each group of threads has every gridDim-th row, and keeps the sums for weight and bias of its rows in
+/// registers: `toWeight` and `toBias` [groups, size].
+template <class T, int P, class G, class F>
+__device__ __forceinline__ void gradientOfHeld(const T* x, const Parameter& weight, const Rows& r,
+                                               Computed<T>* toWeight, Computed<T>* toBias, G&& come, F&& take) {
   using C = Computed<T>;
   constexpr int N = kPack<T>;
   const auto n = int(r.size);
@@ -113,7 +116,7 @@ __device__ __forceinline__ void gradientOfHeld(const T* g, const T* x, const Par
   for (int64_t row = rowNumber(); row < r.rows; row += int64_t(gridDim.x) * blockDim.y) {
     Held<T, P> in, grad;
     in.load(x + row * n, n);
-    grad.load(g + row * n, n);
+    come(row, grad);
     const auto s = statisticsOf(r, in);
     Two<C> sums{0, 0};
     eachHeld<T, P>(n, [&](int p, int i, int) {

@@ -16,7 +16,8 @@ PreparedRef preparedFor(const CudaDevice& device, const passes::Joined& attrs, s
                         std::span<const View> out) {
   Arrangement arrangement(in, out);
   const std::string source = elementwiseSource(attrs.chain, arrangement);
-  return std::make_shared<const PreparedChain>(device, attrs.chain, std::move(arrangement), source);
+  return std::make_shared<const PreparedChain>(
+      PreparedChain{{attrs.chain, std::move(arrangement)}, runtimeKernel(device, source)});
 }
 
 PreparedRef preparedFor(const CudaDevice& device, const passes::ChainTotals& attrs, std::span<const View> in,
@@ -28,7 +29,8 @@ PreparedRef preparedFor(const CudaDevice& device, const passes::ChainTotals& att
                           mostTogether(attrs.totals, attrs.shape.product() / attrs.totals.width));
   const std::string source =
       totalsSource(attrs.chain, arrangement, TotalsKind(attrs.chain, attrs.totals, out.back().dtype));
-  return std::make_shared<const PreparedChain>(device, attrs.chain, std::move(arrangement), source);
+  return std::make_shared<const PreparedChain>(
+      PreparedChain{{attrs.chain, std::move(arrangement)}, runtimeKernel(device, source)});
 }
 
 template <class A>
@@ -41,7 +43,8 @@ void joinedCuda(const Call<passes::Joined>& call) {
   const int64_t n = call.out[0].size();
   if (n == 0) return;
   const PreparedRef p = prepared(call);
-  KernelArguments arguments = p->argumentsFor(call.in, call.out);
+  KernelArguments arguments;
+  p->addTo(arguments, call.in, call.out);
   arguments.add(n);
   p->kernel->launch(blocksFor(n, int64_t(kFusedThreads) * p->arrangement.width), kFusedThreads, arguments);
 }
@@ -68,7 +71,8 @@ void totalsCuda(const Call<passes::ChainTotals>& call) {
   visitReducer(TotalsKind(call.attrs.chain, totals, result.dtype), totals.number, [&]<class R>(const R& reducer) {
     using State = typename R::State;
     const Scratch memory(shares.pieces > 1 ? size_t(shares.results * shares.pieces) * sizeof(State) : 1);
-    KernelArguments arguments = p->argumentsFor(call.in, call.out.first(call.out.size() - 1));
+    KernelArguments arguments;
+    p->addTo(arguments, call.in, call.out.first(call.out.size() - 1));
     arguments.add(shares);
     arguments.add(totals.number);
     arguments.add(static_cast<const void*>(result.memory));

@@ -1,5 +1,7 @@
-// Norms of rows that a chain of elementwise operations computes, and gradients of norms that a chain goes on with, by
-// kernels that are written for them and compiled at run time.
+// Norms of rows, and their gradients, with chains of elementwise operations before and after them, by kernels that are
+// written for them and compiled at run time.
+#include <optional>
+
 #include "fused.h"
 #include "fused_chain.h"
 #include "graph/passes/norms.h"
@@ -11,131 +13,215 @@ namespace {
 using passes::NormAfter;
 using passes::WithEpilogue;
 
-/// A kernel for rows of which threads hold so many packs, or that are looped over.
-struct PreparedRows : PreparedChain {
-  int held;
-};
-using PreparedRef = std::shared_ptr<const PreparedRows>;
+/// What the two operations that graphs have for this are alike.
+struct ChainedNorm {
+  const cpu::Chain *before = nullptr, *after = nullptr;
+  size_t from = 0;  // the output of the first that is normalised
+  ops::NormalizeRows attrs;
+  int64_t width = 0;
+  DType dtype;
+  bool gradient;
+  std::vector<View> beforeIn, beforeOut, afterIn, afterOut;
+  bool stored = true;  // whether others read what is normalised
+  View given, x, weight, bias, result, dw, db;
 
-RowPlan planOf(const View& rows, int64_t width, int most, std::initializer_list<const void*> memory) {
-  RowPlan plan;
-  visitFloat(rows.dtype, [&]<class T>(TypeTag<T>) { plan = planRows<T>(width, most, memory); });
-  return plan;
+  ChainedNorm(const NormAfter& a, std::span<const View> in, std::span<const View> out);
+  ChainedNorm(const WithEpilogue& a, std::span<const View> in, std::span<const View> out);
+
+  const View& whole() const { return after ? afterOut[0] : result; }
+  int most() const { return gradient ? kNormGradientPacks : kNormPacks; }
+  /// Whether the norm's result is stored by what goes on with it.
+  bool storedAfter() const { return after && after->outputs[0] == 0; }
+
+ private:
+  void takeInputs(const Row* row, std::span<const View> others);
+};
+
+const View& absent() {
+  static const View view = [] {
+    View v;
+    v.defined = false;
+    return v;
+  }();
+  return view;
+}
+
+/// Those beside the first.
+void ChainedNorm::takeInputs(const Row* row, std::span<const View> others) {
+  gradient = row == &ops::normalizeRowsGradient.row();
+  const View &first = others[0], &second = others.size() > 1 ? others[1] : absent();
+  x = gradient ? first : absent();
+  weight = gradient ? second : first;
+  bias = gradient ? absent() : second;
+}
+
+std::vector<View> viewsOf(std::span<const View> views) { return {views.begin(), views.end()}; }
+
+ChainedNorm::ChainedNorm(const NormAfter& a, std::span<const View> in, std::span<const View> out)
+    : before(&a.chain),
+      from(a.from),
+      attrs(a.rows),
+      width(a.width),
+      dtype(a.dtype),
+      beforeIn(viewsOf(in.subspan(passes::kNormInputs))),
+      beforeOut(viewsOf(out.first(a.chain.outputs.size()))),
+      stored(a.result != a.from),
+      given(absent()),
+      result(out[a.result]) {
+  beforeOut[from].dtype = dtype;
+  takeInputs(a.row, in.first(passes::kNormInputs));
+  if (gradient) dw = out[out.size() - 2], db = out.back();
+}
+
+ChainedNorm::ChainedNorm(const WithEpilogue& a, std::span<const View> in, std::span<const View> out)
+    : width(a.width), gradient(false) {
+  const size_t chained = a.chain.outputs.size();
+  const std::span<const View> own = in.first(a.inputs);
+  std::vector<View> others = viewsOf(out.subspan(chained));
+  if (a.row == &passes::normAfter.row()) {
+    const auto& inner = *static_cast<const NormAfter*>(a.attrs.get());
+    others.insert(others.begin() + int64_t(inner.result), absent());
+    *this = ChainedNorm(inner, own, others);
+  } else {
+    dtype = own[0].dtype;
+    attrs = passes::rowsOf(a.row, a.attrs.get(), dtype);
+    given = own[0];
+    takeInputs(a.row, own.subspan(1));
+    if (gradient) dw = others[0], db = others[1];
+  }
+  result = absent();
+  after = &a.chain;
+  afterIn = viewsOf(in.subspan(a.inputs));
+  afterOut = viewsOf(out.first(chained));
 }
 
 std::optional<DType> dtypeOf(const View& v) { return v.defined ? std::optional(v.dtype) : std::nullopt; }
 
-/// Where a chain with a norm after it writes.
-struct NormOutputs {
-  bool alone;  // whether nobody else reads what is normalised, which then lies in y if it has to lie somewhere
-  const View& y;
-  const View& x;
-  NormOutputs(const NormAfter& a, std::span<const View> out)
-      : alone(out.size() == a.chain.outputs.size()), y(alone ? out[a.from] : out.back()), x(out[a.from]) {}
+RowPlan planOf(const ChainedNorm& c, std::initializer_list<const void*> memory) {
+  RowPlan plan;
+  visitFloat(c.dtype, [&]<class T>(TypeTag<T>) { plan = planRows<T>(c.width, c.most(), memory); });
+  return plan;
+}
+
+/// What the first chain stores: not what is only normalised where that stays in registers.
+template <class T>
+std::vector<T> storedOf(const ChainedNorm& c, std::vector<T> outputs, bool held) {
+  if (held && !c.stored) outputs.erase(outputs.begin() + int64_t(c.from));
+  return outputs;
+}
+
+/// A kernel for rows of which threads hold so many packs, or that are looped over.
+struct PreparedNorm {
+  int held;
+  std::optional<ChainOperands> before, after;
+  std::shared_ptr<const RuntimeKernel> kernel;
+};
+using PreparedRef = std::shared_ptr<const PreparedNorm>;
+
+PreparedRef preparedFor(const CudaDevice& device, const ChainedNorm& c, int held) {
+  PreparedNorm p{.held = held, .before = {}, .after = {}, .kernel = {}};
+  const int most = mostOfRows(c.dtype, c.width, c.beforeIn.size() + c.afterIn.size());
+  cpu::Chain before;
+  std::optional<ChainPart> first, second;
+  NormChains chains;
+  if (c.before) {
+    before = *c.before;
+    before.outputs = storedOf(c, c.before->outputs, held > 0);
+    p.before.emplace(before, Arrangement(c.beforeIn, storedOf(c, c.beforeOut, held > 0), c.whole(), most));
+    chains.before = &first.emplace(ChainPart{before, p.before->arrangement});
+    chains.of = c.before->outputs[c.from];
+  }
+  if (c.after) {
+    p.after.emplace(*c.after, Arrangement(c.afterIn, c.afterOut, c.whole(), most));
+    chains.after = &second.emplace(ChainPart{*c.after, p.after->arrangement});
+  }
+  const NormKind kind{
+      .dtype = c.dtype, .gradient = c.gradient, .held = held, .weight = dtypeOf(c.weight), .bias = dtypeOf(c.bias)};
+  p.kernel = runtimeKernel(device, normSource(kind, chains));
+  return std::make_shared<const PreparedNorm>(std::move(p));
+}
+
+/// Memory for what lies between a norm and the chains around it where rows are looped over, if it has no place.
+struct Between {
+  std::optional<Scratch> given, result;
+  Between(const ChainedNorm& c, size_t bytes) {
+    if (c.after && !c.storedAfter()) result.emplace(bytes);
+    if (c.before && !c.stored && c.gradient) given.emplace(bytes);
+  }
 };
 
-/// The chain's outputs, but for what is only normalised where it stays in registers.
-template <class T>
-std::vector<T> stored(const NormAfter& a, const NormOutputs& to, std::span<const T> outputs, bool held) {
-  std::vector<T> out(outputs.begin(), outputs.begin() + int64_t(a.chain.outputs.size()));
-  if (held && to.alone) out.erase(out.begin() + int64_t(a.from));
-  return out;
+/// A norm is made in the place of what it is made of, a gradient is not: sums for weight and bias are made of that,
+/// too.
+void setPlaces(ChainedNorm& c, const Between& between) {
+  const auto put = [&](View& v, std::byte* memory) { v.memory = memory, v.dtype = c.dtype, v.defined = true; };
+  if (c.storedAfter()) put(c.result, c.afterOut[0].memory);
+  else if (between.result) put(c.result, between.result->as<std::byte>());
+  if (!c.before) return;
+  if (c.stored) put(c.given, c.beforeOut[c.from].memory);
+  else put(c.given, between.given ? between.given->as<std::byte>() : c.result.memory);
+  c.beforeOut[c.from].memory = c.given.memory;
 }
 
-PreparedRef preparedFor(const CudaDevice& device, const NormAfter& a, std::span<const View> in,
-                        std::span<const View> out, int held) {
-  const NormOutputs to(a, out);
-  const View& y = to.y;
-  cpu::Chain chain = a.chain;
-  chain.outputs = stored<int>(a, to, a.chain.outputs, held > 0);
-  Arrangement arrangement(in.subspan(2), stored<View>(a, to, out, held > 0), y,
-                          mostOfRows(y.dtype, a.width, in.size() - 2));
-  const NormKind kind{.dtype = y.dtype, .held = held, .weight = dtypeOf(in[0]), .bias = dtypeOf(in[1])};
-  const std::string source = normSource(chain, arrangement, kind, a.chain.outputs[a.from], a.from);
-  return std::make_shared<const PreparedRows>(PreparedRows{{device, chain, std::move(arrangement), source}, held});
-}
-
-PreparedRef preparedFor(const CudaDevice& device, const WithEpilogue& a, std::span<const View> in,
-                        std::span<const View> out, int held) {
-  const View& dx = out[0];
-  Arrangement arrangement(in.subspan(a.inputs), out.first(a.chain.outputs.size()), dx,
-                          mostOfRows(dx.dtype, a.width, in.size() - a.inputs));
-  const NormKind kind{.dtype = dx.dtype, .held = held, .weight = dtypeOf(in[2]), .bias = {}};
-  const std::string source = normGradientSource(a.chain, arrangement, kind);
-  return std::make_shared<const PreparedRows>(PreparedRows{{device, a.chain, std::move(arrangement), source}, held});
-}
-
-/// The kernel that suits the plan for the operands' memory: it is there already unless something is not aligned.
-template <class A>
-PreparedRef prepared(const Call<A>& call, const RowPlan& plan) {
-  auto known = std::static_pointer_cast<const PreparedRows>(call.attrs.prepared);
-  if (known && known->held == plan.held) return known;
-  known = preparedFor(current(), call.attrs, call.in, call.out, plan.held);
-  call.attrs.prepared = known;
-  return known;
-}
-
-void normAfterCuda(const Call<NormAfter>& call) {
-  const NormAfter& a = call.attrs;
-  const NormOutputs to(a, call.out);
-  const RowPlan plan = planOf(to.y, a.width, kNormPacks, {to.x.memory, to.y.memory});
-  const Rows rows = rowsOf(a.rows, to.y.shape);
-  const PreparedRef p = prepared(call, plan);
-  KernelArguments arguments = p->argumentsFor(call.in.subspan(2), stored<View>(a, to, call.out, plan.held > 0));
-  for (size_t k : {0, 1}) arguments.add(Parameter(call.in[k]).memory);
-  arguments.add(static_cast<const void*>(to.y.memory));
-  arguments.add(rows);
-  p->kernel->launch(plan.blocksFor(rows.rows), plan.block, arguments);
-}
-
-const Implement<NormAfter> normAfterOnCuda("fusedNorm", DeviceType::Cuda, normAfterCuda);
-
-/// Starts the kernel of a gradient with a chain after it. Where rows are looped over the gradient lies for a while
-/// where the chain's first result does.
-void startGradient(const Call<WithEpilogue>& call, const PreparedRows& p, unsigned blocks, const RowPlan& plan,
-                   const Rows& rows, const void* statistics, const void* toWeight, const void* toBias) {
-  const WithEpilogue& a = call.attrs;
-  KernelArguments arguments = p.argumentsFor(call.in.subspan(a.inputs), call.out.first(a.chain.outputs.size()));
-  for (size_t k : {0, 1}) arguments.add(static_cast<const void*>(call.in[k].memory));
-  arguments.add(Parameter(call.in[2]).memory);
-  for (const void* memory : {static_cast<const void*>(call.out[0].memory), statistics, toWeight, toBias})
-    arguments.add(memory);
+/// Starts the kernel; `sums` are the further arguments of gradients.
+void start(const ChainedNorm& c, const PreparedNorm& p, unsigned blocks, const RowPlan& plan, const Rows& rows,
+           std::initializer_list<const void*> sums) {
+  KernelArguments arguments;
+  if (p.before) p.before->addTo(arguments, c.beforeIn, storedOf(c, c.beforeOut, plan.held > 0));
+  if (p.after) p.after->addTo(arguments, c.afterIn, c.afterOut);
+  for (const View* v : {&c.given, &c.x, &c.weight, &c.bias, &c.result}) arguments.add(Parameter(*v).memory);
+  for (const void* memory : sums) arguments.add(memory);
   arguments.add(rows);
   p.kernel->launch(blocks, plan.block, arguments);
 }
 
-}  // namespace
-
-void normEpilogueCuda(const Call<WithEpilogue>& call) {
-  const WithEpilogue& a = call.attrs;
-  const View &g = call.in[0], &x = call.in[1], &dw = call.out[a.chain.outputs.size()], &db = call.out.back();
-  const Rows rows = rowsOf(*static_cast<const ops::NormalizeRows*>(a.attrs.get()), x.shape);
-  const RowPlan plan = planOf(x, a.width, kNormGradientPacks, {g.memory, x.memory, call.out[0].memory});
-  const PreparedRef p = prepared(call, plan);
-  visitFloat(x.dtype, [&]<class T>(TypeTag<T>) {
+void startGradient(const ChainedNorm& c, const PreparedNorm& p, const RowPlan& plan, const Rows& rows) {
+  visitFloat(c.dtype, [&]<class T>(TypeTag<T>) {
     using C = Computed<T>;
     if (plan.held > 0) {
       const GroupSums<C> sums(plan, rows);
-      startGradient(call, *p, sums.blocks(), plan, rows, nullptr, sums.toWeight(), sums.toBias());
-      sums.finish(dw.as<C>(), db.as<C>());
+      start(c, p, sums.blocks(), plan, rows, {nullptr, sums.toWeight(), sums.toBias()});
+      sums.finish(c.dw.as<C>(), c.db.as<C>());
     } else {
       const Scratch memory(size_t(rows.rows) * sizeof(Statistics<C>));
       auto* statistics = memory.as<Statistics<C>>();
-      startGradient(call, *p, plan.blocksFor(rows.rows), plan, rows, statistics, nullptr, nullptr);
-      sumParameters(g.as<T>(), x.as<T>(), statistics, rows, dw.as<C>(), db.as<C>());
+      start(c, p, plan.blocksFor(rows.rows), plan, rows, {statistics, nullptr, nullptr});
+      sumParameters(c.given.as<T>(), c.x.as<T>(), statistics, rows, c.dw.as<C>(), c.db.as<C>());
     }
   });
 }
 
+/// `prepared` is a kernel for operands that are aligned; another takes its place for those that are not.
+void compute(ChainedNorm c, std::shared_ptr<const void>& prepared) {
+  const RowPlan plan = planOf(c, {c.given.memory, c.x.memory, c.result.memory});
+  const Rows rows = rowsOf(c.attrs, c.whole().shape);
+  auto p = std::static_pointer_cast<const PreparedNorm>(prepared);
+  if (!p || p->held != plan.held) prepared = p = preparedFor(current(), c, plan.held);
+  std::optional<Between> between;
+  if (plan.held == 0) setPlaces(c, between.emplace(c, size_t(rows.rows * rows.size) * itemSize(c.dtype)));
+  if (c.gradient) startGradient(c, *p, plan, rows);
+  else start(c, *p, plan.blocksFor(rows.rows), plan, rows, {});
+}
+
+void normAfterCuda(const Call<NormAfter>& call) { compute({call.attrs, call.in, call.out}, call.attrs.prepared); }
+
+const Implement<NormAfter> normAfterOnCuda("fusedNorm", DeviceType::Cuda, normAfterCuda);
+
+template <class A>
+void prepare(const CudaDevice& device, const A& attrs, std::span<const View> in, std::span<const View> out) {
+  const ChainedNorm c(attrs, in, out);
+  attrs.prepared = preparedFor(device, c, planOf(c, {}).held);
+}
+
+}  // namespace
+
+void normEpilogueCuda(const Call<WithEpilogue>& call) { compute({call.attrs, call.in, call.out}, call.attrs.prepared); }
+
 void prepareNorms(CudaDevice& device, const Row& row, const void* attrs, std::span<const View> in,
                   std::span<const View> out) {
-  if (&row == &passes::normAfter.row()) {
-    const auto& a = *static_cast<const NormAfter*>(attrs);
-    a.prepared = preparedFor(device, a, in, out, planOf(NormOutputs(a, out).y, a.width, kNormPacks, {}).held);
-  } else if (&row == &passes::withEpilogue.row()) {
-    const auto& a = *static_cast<const WithEpilogue*>(attrs);
-    if (!a.form) a.prepared = preparedFor(device, a, in, out, planOf(out[0], a.width, kNormGradientPacks, {}).held);
-  }
+  if (&row == &passes::normAfter.row()) prepare(device, *static_cast<const NormAfter*>(attrs), in, out);
+  if (&row != &passes::withEpilogue.row()) return;
+  const auto& a = *static_cast<const WithEpilogue*>(attrs);
+  if (!a.form) prepare(device, a, in, out);
 }
 
 }  // namespace anneal::cuda

@@ -92,8 +92,8 @@ void addTotals(std::vector<Case>& cases, const Builder& builder, const std::stri
   }
 }
 
-/// Norms of the last register, which is among the outputs, and gradients of norms that the chain goes on with from what
-/// would be its first input: of rows that threads hold, and of rows that are looped over.
+/// Norms and their gradients, of rows that threads hold and of rows that are looped over: of the last register, which
+/// is among the outputs; with the chain going on from what would be its first input; and with it on both sides.
 void addNorms(std::vector<Case>& cases, const Builder& builder, const std::string& title,
               const std::vector<View>& out) {
   const View& whole = out[0];
@@ -102,16 +102,26 @@ void addNorms(std::vector<Case>& cases, const Builder& builder, const std::strin
   cpu::Chain chain = builder.chain;
   chain.outputs.clear();
   for (size_t k = 0; k < out.size(); ++k) chain.outputs.push_back(chain.registers - 1 - int(k));
-  const auto arrangementOf = [&](std::span<const View> in) {
-    return Arrangement(in, out, whole, mostOfRows(dtype, whole.shape.back(), in.size()));
-  };
-  for (const int packs : held ? std::vector<int>{0, 1, 4} : std::vector<int>{0})
-    cases.push_back({text("norms in ", packs, " packs: ", title, builder.name),
-                     normSource(chain, arrangementOf(builder.in), {dtype, packs, dtype, dtype}, chain.outputs[0], 0)});
-  for (const int packs : held ? std::vector<int>{0, 1, 2} : std::vector<int>{0})
-    cases.push_back(
-        {text("gradients of norms in ", packs, " packs: ", title, builder.name),
-         normGradientSource(chain, arrangementOf(std::span(builder.in).subspan(1)), {dtype, packs, dtype, {}})});
+  const std::span<const View> in(builder.in), others = in.subspan(1);
+  for (const bool gradient : {false, true}) {
+    for (const int packs : held ? std::vector<int>{0, 1, gradient ? 2 : 4} : std::vector<int>{0}) {
+      const NormKind kind{.dtype = dtype, .gradient = gradient, .held = packs, .weight = dtype, .bias = DType::Float32};
+      const auto add = [&](bool before, bool after) {
+        const size_t inputs = (before ? in.size() : 0) + (after ? others.size() : 0);
+        if (inputs > passes::kMostNormInputs || (gradient && before && in.size() > passes::kMostGradientInputs)) return;
+        const int most = mostOfRows(dtype, whole.shape.back(), inputs);
+        const Arrangement first(in, out, whole, most), second(others, out, whole, most);
+        const ChainPart parts[] = {{chain, first}, {chain, second}};
+        const NormChains chains{before ? &parts[0] : nullptr, chain.outputs[0], after ? &parts[1] : nullptr};
+        const char* what = gradient ? "gradients of norms" : "norms";
+        cases.push_back({text(what, " in ", packs, " packs, ", before, after, ": ", title, builder.name),
+                         normSource(kind, chains)});
+      };
+      add(true, false);
+      add(false, true);
+      add(true, true);
+    }
+  }
 }
 
 /// Norms of what is most often there: a sum with a bias and a mask; and of a long chain.

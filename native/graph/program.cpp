@@ -52,9 +52,9 @@ void optimize(Graph& graph) {
   passes::fuseElementwise(graph);
   // A GPU's products add a residual on their way to memory: norms get what these leave.
   const bool onGpu = graph.device->type() != DeviceType::Cpu;
-  if (onGpu) passes::fuseEpilogues(graph);
+  if (onGpu) passes::fuseEpilogues(graph, passes::Producers::Products);
   passes::fuseNorms(graph);
-  if (!onGpu) passes::fuseEpilogues(graph);
+  passes::fuseEpilogues(graph, onGpu ? passes::Producers::Norms : passes::Producers::All);
   passes::fuseReductions(graph);
   passes::schedule(graph);
 }

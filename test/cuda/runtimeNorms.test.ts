@@ -145,6 +145,56 @@ describe.skipIf(testDevice === 'cpu')('norms of what joined operations compute, 
   })
 })
 
+describe.skipIf(testDevice === 'cpu')('norms with what goes on with them, on a GPU', () => {
+  test.each(floats)(
+    'of all widths, in %s',
+    async dtype => {
+      const other = dtype === 'float32' ? 'bfloat16' : 'float32'
+      for (const [name, norm] of norms) {
+        for (const [width, rows] of sizes) {
+          const [weight, bias] = [2, 3].map(turn => matrix('float32', 1, width, turn).reshape([width]))
+          const inputs = [matrix(dtype, rows, width), matrix(dtype, rows, width, 5), matrix(other, rows, width, 6)]
+          // By itself, and after a chain that nobody else reads, or somebody does; and what nobody else reads in turn.
+          const fn: Fn = (a, b, c) => {
+            const [sum, read] = [a!.add(b!), norm(b!, weight)]
+            return [
+              norm(a!, weight, bias).cast(other),
+              read.mul(c!),
+              read.cumsum(0),
+              norm(a!.mul(b!), weight, bias).cast(other).mul(c!),
+              norm(sum).add(b!).mul(0.5),
+              sum.cumsum(0),
+            ]
+          }
+          const found = await noGrad(() => joined(fn, inputs))
+          const expected = [`${name} cast`, `${name} mul`, `mul ${name} cast mul`, `add ${name} add mul`]
+          expect(found.sort(), `${name} of ${width}`).toEqual(expected.sort())
+        }
+      }
+    },
+    900_000,
+  )
+
+  test('of memory that is not aligned, of what broadcasts, and over several axes', async () => {
+    const fn: Fn = (a, row, column) => {
+      const part = a!.slice([1], [481]).reshape([6, 80])
+      const axes = { axes: 2 }
+      return [
+        part.layerNorm().mul(row!).cast('float16'),
+        part.mul(column!).rmsNorm().add(column!).relu(),
+        part.add(1).reshape([3, 2, 80]).mul(2).layerNorm(undefined, undefined, axes).tanh(),
+      ]
+    }
+    const inputs = [matrix('float32', 1, 482).reshape([482]), matrix('float32', 1, 80), matrix('float32', 6, 1)]
+    const found = await noGrad(() => joined(fn, inputs))
+    expect(found.filter(note => /Norm/.test(note))).toEqual([
+      'layerNorm mul cast',
+      'mul rmsNorm add relu',
+      'mul layerNorm tanh',
+    ])
+  })
+})
+
 describe.skipIf(testDevice === 'cpu')('gradients of norms with what goes on with them, on a GPU', () => {
   /** The gradients of parameters of which `fn` computes something. */
   const gradientsOf =
@@ -177,7 +227,7 @@ describe.skipIf(testDevice === 'cpu')('gradients of norms with what goes on with
           for (const fn of width === 64 ? [plain, whole] : [whole]) {
             const found = await joined(fn, [scale])
             expect(
-              found.filter(note => note.startsWith('normalizeRows')),
+              found.filter(note => /normalizeRowsGradient/.test(note)),
               `${name} of ${width}`,
             ).toEqual([expect.stringMatching(/^normalizeRowsGradient (add|mul)/)])
           }
@@ -191,6 +241,23 @@ describe.skipIf(testDevice === 'cpu')('gradients of norms with what goes on with
     const given = new Parameter(matrix('float32', 6, 40))
     const fn = gradientsOf([given], (row, column) => [given.mul(row!).add(column!).layerNorm().tanh().add(given)])
     const found = await joined(fn, [matrix('float32', 1, 40), matrix('float32', 6, 1)])
-    expect(found.filter(note => note.startsWith('normalizeRows'))).toHaveLength(1)
+    expect(found.filter(note => /normalizeRowsGradient/.test(note))).toHaveLength(1)
+  })
+
+  test('that come back in 16 bits, as under autocast', async () => {
+    for (const width of [72, 1030]) {
+      const given = new Parameter(matrix('float32', 6, width))
+      const weight = new Parameter(matrix('float32', 1, width, 2).reshape([width]))
+      const fn = gradientsOf([given, weight], (projection, scale) => {
+        const x = given.mul(scale!)
+        return [x.layerNorm(weight).cast('bfloat16').matmul(projection!).cast('float32').add(x)]
+      })
+      const found = await joined(fn, [matrix('bfloat16', width, width, 3).mul(0.01), matrix('float32', 6, width, 5)])
+      const norms = found.filter(note => /layerNorm|normalizeRowsGradient/.test(note))
+      expect(norms, `width ${width}`).toEqual([
+        'mul layerNorm cast',
+        expect.stringMatching(/^cast normalizeRowsGradient add/),
+      ])
+    }
   })
 })

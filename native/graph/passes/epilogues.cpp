@@ -34,14 +34,19 @@ Producer producerOf(const Row* row) {
 }
 
 bool isProduct(const Operation& op) { return op.row == &ops::linear.row() || op.row == &ops::matmul.row(); }
+bool isNorm(const Operation& op) { return op.row == &normAfter.row() || isRowNorm(op.row); }
+
+/// The output that a chain may go on with.
+const Operand& resultOf(const Operation& op) {
+  return op.out()[op.row == &normAfter.row() ? static_cast<const NormAfter*>(op.attrs.get())->result : 0];
+}
 
 /// The columns of the matrix that the result is for the kernel.
 int64_t widthOf(const Operation& op) {
   const Shape& shape = op.out()[0].view.shape;
   if (op.row == &ops::linear.row()) return shape.back();
   if (op.row == &ops::matmul.row()) return op.in()[1].view.shape.rank() > 1 ? shape.back() : 1;
-  const auto axes = static_cast<const ops::NormalizeRows*>(op.attrs.get())->axes;
-  return shape.slice(shape.rank() - int(axes), shape.rank()).product();
+  return op.row == &normAfter.row() ? static_cast<const NormAfter*>(op.attrs.get())->width : normWidth(op);
 }
 
 void withEpilogueCpu(const Call<WithEpilogue>& call) {
@@ -60,8 +65,12 @@ const Implement<WithEpilogue> withEpilogueOnCpu("fusedEpilogue", DeviceType::Cpu
 
 class Epilogues {
  public:
-  explicit Epilogues(Graph& graph)
-      : graph_(graph), uses_(graph), chainOf_(graph.operations.size(), -1), producerOf_(graph.operations.size(), -1) {
+  Epilogues(Graph& graph, Producers producers)
+      : graph_(graph),
+        producers_(producers),
+        uses_(graph),
+        chainOf_(graph.operations.size(), -1),
+        producerOf_(graph.operations.size(), -1) {
     place_.resize(graph.operations.size());
     std::iota(place_.begin(), place_.end(), 0);
   }
@@ -90,9 +99,16 @@ class Epilogues {
     return op.row == &joined.row() || (op.row->pointwise && op.out().size() == 1);
   }
 
+  /// Whether an operation takes chains over.
+  bool takes(const Operation& op) const {
+    if (isProduct(op)) return producers_ != Producers::Norms;
+    return producers_ != Producers::Products && (onGpu() ? isNorm(op) : producerOf(op.row) != nullptr);
+  }
+
   /// The last operation among those that a chain reads from which it may take over; or -1.
   int findProducer(int i) const {
-    if (!(onGpu() ? isElementwise(at(i)) : isChain(graph_, at(i)))) return -1;
+    const bool products = onGpu() && producers_ == Producers::Products;
+    if (!(products ? isElementwise(at(i)) : isChain(graph_, at(i)))) return -1;
     int found = -1;
     for (const Operand& o : at(i).in()) {
       const int writer = o.value < 0 ? -1 : uses_.writer[size_t(o.value)];
@@ -102,18 +118,19 @@ class Epilogues {
   }
 
   bool suits(int producer, int chain) const {
-    if (chain - producer > kReach || chainOf_[size_t(producer)] >= 0 || !producerOf(at(producer).row)) return false;
+    if (chain - producer > kReach || chainOf_[size_t(producer)] >= 0 || !takes(at(producer))) return false;
     const bool atProducer = early(producer, chain);
     if (!atProducer && updatedBetween(producer, chain)) return false;
-    const int value = at(producer).out()[0].value;
-    const Value& v = graph_.values[size_t(value)];
-    if (v.spec != graph_.values[size_t(at(chain).out()[0].value)].spec || v.spec.shape.rank() == 0) return false;
+    const int value = resultOf(at(producer)).value;
+    const Spec &made = graph_.values[size_t(value)].spec, &next = graph_.values[size_t(at(chain).out()[0].value)].spec;
+    if (made.shape != next.shape || (made != next && !(onGpu() && isNorm(at(producer)))) || made.shape.rank() == 0)
+      return false;
     if (at(producer).row->anyStrides == false)  // its kernel gets inputs as they are
       for (const Operand& o : at(producer).in())
         if (o.view.defined && !o.view.contiguous()) return false;
     bool read = false;
     for (const Operand& o : at(chain).in()) {
-      if (o.value == value && !o.whole(v)) return false;
+      if (o.value == value && !o.whole(graph_.values[size_t(value)])) return false;
       read |= o.value == value;
     }
     for (const Operand& o : at(producer).out())
@@ -147,7 +164,9 @@ class Epilogues {
   bool takesOnGpu(int producer, int chain) const {
     std::vector<Operand> others;
     if (isProduct(at(producer))) return attrsOf(at(producer), at(chain), chain, others).form.has_value();
-    return isChain(graph_, at(chain)) && at(chain).inputs <= kMostNormInputs && at(producer).out()[0].view.size() > 0;
+    const bool after = at(producer).row == &normAfter.row();
+    const size_t chained = after ? at(producer).inputs - kNormInputs : 0;
+    return chained + at(chain).inputs <= kMostNormInputs && resultOf(at(producer)).view.size() > 0;
   }
 
   bool escapes(int value, int chain) const {
@@ -159,7 +178,7 @@ class Epilogues {
   /// What both are as one; `others` gets the inputs of the chain beside the result.
   WithEpilogue attrsOf(const Operation& producer, const Operation& chained, int at,
                        std::vector<Operand>& others) const {
-    const int made = producer.out()[0].value;
+    const int made = resultOf(producer).value;
     WithEpilogue all{
         .row = producer.row, .attrs = producer.attrs, .inputs = producer.inputs, .width = widthOf(producer)};
     all.chain = after(made, asChain(chained), others);
@@ -181,7 +200,7 @@ class Epilogues {
   }
 
   Operation join(const Operation& producer, const Operation& chained, int at) const {
-    const Operand& made = producer.out()[0];
+    const Operand& made = resultOf(producer);
     std::vector<Operand> others;
     auto attrs = std::make_shared<WithEpilogue>(attrsOf(producer, chained, at, others));
     Operation all{.row = &withEpilogue.row(), .attrs = attrs, .region = chained.region};
@@ -190,11 +209,15 @@ class Epilogues {
     all.inputs = all.operands.size();
     if (escapes(made.value, at)) all.operands.push_back(made);
     all.operands.insert(all.operands.end(), chained.out().begin(), chained.out().end());
-    all.operands.insert(all.operands.end(), producer.out().begin() + 1, producer.out().end());
+    for (const Operand& o : producer.out())
+      if (o.value != made.value) all.operands.push_back(o);
     all.cost = producer.cost + chained.cost;
-    all.note = producer.row->name + " " + (chained.row == &joined.row() ? chained.note : chained.row->name);
+    all.note = noteOf(producer) + " " + noteOf(chained);
     return all;
   }
+
+  /// What a joined operation stands for.
+  static std::string noteOf(const Operation& op) { return op.note.empty() ? op.row->name : op.note; }
 
   /// The chain with `value` in register 0; adds its other inputs to `operands`.
   static cpu::Chain after(int value, const Operation& chained, std::vector<Operand>& operands) {
@@ -219,6 +242,7 @@ class Epilogues {
   }
 
   Graph& graph_;
+  const Producers producers_;
   const Uses uses_;
   std::vector<int> chainOf_, producerOf_;  // what an operation is joined with; -1: nothing
   std::vector<int> place_;                 // where it will stand
@@ -236,6 +260,6 @@ const Op<WithEpilogue> withEpilogue({.name = "fusedEpilogue",
                                      .internal = true,
                                      .anyStrides = true});
 
-void fuseEpilogues(Graph& graph) { Epilogues(graph).run(); }
+void fuseEpilogues(Graph& graph, Producers producers) { Epilogues(graph, producers).run(); }
 
 }  // namespace anneal::passes

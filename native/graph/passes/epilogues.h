@@ -4,8 +4,8 @@
 
 namespace anneal::passes {
 
-/// An operation and the chain of elementwise ones that reads its first result. Inputs: those of the operation, then the
-/// others of the chain. Outputs: those of the chain, then the others of the operation.
+/// An operation and the chain of elementwise ones that reads its (a NormAfter's: its norm's) first result. Inputs:
+/// those of the operation, then the others of the chain. Outputs: those of the chain, then the others of the operation.
 struct WithEpilogue {
   const Row* row = nullptr;  // the operation
   AttrsRef attrs;

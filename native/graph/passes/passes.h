@@ -27,8 +27,10 @@ void recompute(Graph& graph);
 void schedule(Graph& graph);
 /// Has rows of elementwise operations' results normalised while they are in cache.
 void fuseNorms(Graph& graph);
-/// Gives matrix products and gradients of norms the elementwise operations that follow them.
-void fuseEpilogues(Graph& graph);
+/// Gives matrix products and gradients of norms (on a GPU all norms of rows) the elementwise operations that follow
+/// them.
+enum class Producers { Products, Norms, All };
+void fuseEpilogues(Graph& graph, Producers producers);
 /// Takes totals of rows of elementwise operations' results while they are in cache.
 void fuseReductions(Graph& graph);
 
