@@ -2,6 +2,7 @@
 #include "ops/linear_crossentropy.h"
 
 #include "blas.h"
+#include "columns.h"
 #include "copy.h"
 #include "crossentropy.cuh"
 
@@ -30,24 +31,6 @@ __global__ void __launch_bounds__(kRowThreads)
   if (!gradients) return;
   __syncwarp();  // the wanted logit has been read by all: blocks have met, single warps need not have
   gradientOfRow<T, false>(x, t, row, wanted, known, C(1), found.weight, found.logSumExp, x);
-}
-
-/// to[j] (+)= the sum of column j over the rows.
-template <class T>
-__global__ void __launch_bounds__(1024)
-    sumColumns(const T* from, int64_t rows, int64_t columns, int64_t pitch, bool add, float* to) {
-  __shared__ float shared[kWarp][kWarp];
-  const int64_t column = int64_t(blockIdx.x) * kWarp + threadIdx.x;
-  float sum = 0;
-  if (column < columns) {
-#pragma unroll 8
-    for (int64_t i = threadIdx.y; i < rows; i += kWarp) sum += cpu::convertTo<float>(from[i * pitch + column]);
-  }
-  shared[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y > 0 || column >= columns) return;
-  for (int y = 1; y < kWarp; ++y) sum += shared[y][threadIdx.x];
-  to[column] = add ? to[column] + sum : sum;
 }
 
 /// In the dtype T of x and weight; sums over many logits are of float32.
@@ -149,9 +132,7 @@ class LinearChunks {
                 .ldc = features_,
                 .beta = begin > 0 ? 1.0 : 0.0});
     });
-    if (call_.in[3].defined)
-      launch(sumColumns<T>, blocksFor(classes_, kWarp), dim3(kWarp, kWarp), 0, stream(), g, n, classes_, pitch_,
-             begin > 0, call_.out[3].as<float>());
+    if (call_.in[3].defined) sumColumns(g, n, classes_, pitch_, begin > 0, call_.out[3].as<float>());
   }
 
   const Call<ops::LinearCrossEntropy>& call_;

@@ -64,22 +64,6 @@ __global__ void __launch_bounds__(kWarp* kSumRows)
   toBias[blockIdx.y * r.size + column] = sums.second;
 }
 
-template <class C>
-__global__ void __launch_bounds__(1024) sumPiecesKernel(const C* pieces, int64_t count, int64_t columns, C* out) {
-  __shared__ C shared[kWarp][kWarp];
-  const int64_t column = int64_t(blockIdx.x) * kWarp + threadIdx.x;
-  C sum = 0;
-  if (column < columns) {
-#pragma unroll 8
-    for (int64_t i = threadIdx.y; i < count; i += kWarp) sum += pieces[i * columns + column];
-  }
-  shared[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y > 0 || column >= columns) return;
-  for (int y = 1; y < kWarp; ++y) sum += shared[y][threadIdx.x];
-  out[column] = sum;
-}
-
 void normalize(const ops::NormalizeRows& a, std::span<const View> in, const View& y) {
   if (y.size() == 0) return;
   const Rows r = rowsOf(a, y.shape);
@@ -187,13 +171,5 @@ template void sumParameters(const float*, const float*, const Statistics<float>*
 template void sumParameters(const double*, const double*, const Statistics<double>*, const Rows&, double*, double*);
 template void sumParameters(const Half*, const Half*, const Statistics<float>*, const Rows&, float*, float*);
 template void sumParameters(const BFloat16*, const BFloat16*, const Statistics<float>*, const Rows&, float*, float*);
-
-template <class C>
-void sumPieces(const C* pieces, int64_t count, int64_t columns, C* out) {
-  if (columns == 0) return;
-  launch(sumPiecesKernel<C>, blocksFor(columns, kWarp), dim3(kWarp, kWarp), 0, stream(), pieces, count, columns, out);
-}
-template void sumPieces(const float*, int64_t, int64_t, float*);
-template void sumPieces(const double*, int64_t, int64_t, double*);
 
 }  // namespace anneal::cuda

@@ -2,35 +2,10 @@
 #define HWY_TARGET_INCLUDE "cpu/norm_columns.cpp"
 #include <hwy/foreach_target.h>
 //
-#include "cpu/norm-inl.h"
+#include "cpu/norm_columns-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
-
-/// Rows in parts that do not depend on the number of threads, so that results do not either.
-struct Parts {
-  int64_t segments, rows, perSegment, step;
-  explicit Parts(const NormColumns& n) : segments(n.segments), rows(n.rows) {
-    const int64_t least = std::max<int64_t>(16, 16384 / std::max<int64_t>(1, n.channels));
-    const int64_t wanted = std::max<int64_t>(1, 64 / std::max<int64_t>(1, segments));
-    step = std::max(least, (rows + wanted - 1) / wanted);
-    perSegment = (rows + step - 1) / step;
-  }
-  int64_t count() const { return segments * perSegment; }
-  int64_t begin(int64_t part) const { return part % perSegment * step; }
-  int64_t end(int64_t part) const { return std::min(begin(part) + step, rows); }
-
-  /// Calls f(part, segment, first row, last row) in parallel; rows count over all segments.
-  template <class F>
-  void each(F&& f) const {
-    parallelFor(count(), 1, [&](int64_t from, int64_t to) {
-      for (int64_t p = from; p < to; ++p) {
-        const int64_t segment = p / perSegment;
-        f(p, segment, segment * rows + begin(p), segment * rows + end(p));
-      }
-    });
-  }
-};
 
 /// A mean with the sum of squares about it, of `count` values; merged as by Chan, Golub and LeVeque (1983).
 template <class T>
@@ -131,20 +106,6 @@ void affineThen(const NormColumns& n, const S* x, const std::vector<T>& mean, co
   else make([](S v, int64_t) { return v; });
 }
 
-/// Means and reciprocal deviations [segments, groups] spread over the channels.
-template <class T>
-struct Spread {
-  std::vector<T> mean, scale;
-  Spread(const NormColumns& n, const T* means, const T* variances)
-      : mean(size_t(n.segments * n.channels)), scale(mean.size()) {
-    for (int64_t i = 0; i < n.segments * n.channels; ++i) {
-      const int64_t group = i / n.channels * n.groups + i % n.channels / n.perGroup();
-      mean[size_t(i)] = means[group];
-      scale[size_t(i)] = T(1) / std::sqrt(variances[group] + T(n.eps));
-    }
-  }
-};
-
 template <class S, class T>
 void normalize(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
                const View& mean, const View& variance, const AfterColumns& then) {
@@ -165,104 +126,6 @@ void apply(const NormColumns& n, const View& x, const View& mean, const View& va
   affineThen<S, T>(n, x.as<S>(), m, scale, b, y.as<S>(), {.residual = {.defined = false}});
 }
 
-/// Where what comes back has come through a ReLU: (x - mean) * scale + shift went there, with `scale` [segments,
-/// channels] and `shift` [channels]. Else both are empty.
-template <class T>
-struct Mask {
-  std::vector<T> scale, shift;
-};
-/// What comes back. By bits: the compiler would make a jump of a choice, and no vectors of that.
-template <bool Masked, class S, class T>
-HWY_INLINE T through(T grad, T fromMean, T scale, T shift) {
-  if constexpr (!Masked) return grad;
-  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-  const bool passes = convertTo<T>(convertTo<S>(fromMean * scale + shift)) > T(0);
-  return std::bit_cast<T>(std::bit_cast<Bits>(grad) & (Bits(0) - Bits(passes)));
-}
-
-/// Sums of grad and of grad * (x - mean) over the rows of each segment: [segments, channels].
-template <bool Masked, class S, class T>
-void gradientSums(const NormColumns& n, const S* grad, const S* x, const std::vector<T>& mean, const Mask<T>& mask,
-                  std::vector<T>& plain, std::vector<T>& product) {
-  const Parts parts(n);
-  const int64_t channels = n.channels;
-  std::vector<T> sums(size_t(parts.count() * channels)), products(sums.size());
-  parts.each([&](int64_t part, int64_t segment, int64_t from, int64_t to) {
-    const T* HWY_RESTRICT m = &mean[size_t(segment * channels)];
-    T *HWY_RESTRICT s = &sums[size_t(part * channels)], *HWY_RESTRICT p = &products[size_t(part * channels)];
-    const T *HWY_RESTRICT scale = Masked ? &mask.scale[size_t(segment * channels)] : m,
-                          *HWY_RESTRICT shift = Masked ? mask.shift.data() : m;
-    for (int64_t r = from; r < to; ++r) {
-      const S *HWY_RESTRICT g = grad + r * channels, *HWY_RESTRICT in = x + r * channels;
-      for (int64_t c = 0; c < channels; ++c) {
-        const T fromMean = convertTo<T>(in[c]) - m[c],
-                value = through<Masked, S>(convertTo<T>(g[c]), fromMean, scale[c], shift[c]);
-        s[c] += value;
-        p[c] += value * fromMean;
-      }
-    }
-  });
-  for (int64_t segment = 0; segment < n.segments; ++segment) {
-    const auto at = size_t(segment * parts.perSegment * channels), to = size_t(segment * channels);
-    sumParts(sums.data() + at, parts.perSegment, channels, plain.data() + to);
-    sumParts(products.data() + at, parts.perSegment, channels, product.data() + to);
-  }
-}
-
-template <bool Masked, class S, class T>
-void gradientThrough(const NormColumns& n, const Spread<T>& spread, const std::vector<T>& w, const Mask<T>& mask,
-                     const View& grad, const View& x, const View& dx, const View& dw, const View& db) {
-  const int64_t channels = n.channels, all = n.segments * channels;
-  std::vector<T> sums(static_cast<size_t>(all)), products(static_cast<size_t>(all)), a(static_cast<size_t>(all)),
-      b(static_cast<size_t>(all)), d(static_cast<size_t>(all));
-  gradientSums<Masked, S, T>(n, grad.as<S>(), x.as<S>(), spread.mean, mask, sums, products);
-  std::fill_n(dw.as<T>(), channels, T(0));
-  sumParts(sums.data(), n.segments, channels, db.as<T>());
-  for (int64_t i = 0; i < all; ++i) dw.as<T>()[i % channels] += products[size_t(i)] * spread.scale[size_t(i)];
-  // dx = scale * (w * grad - average of that - normalised x * average of (w * grad * normalised x)), averages over a
-  // group.
-  const T count = T(n.rows) * T(n.perGroup());
-  for (int64_t first = 0; first < all; first += n.perGroup()) {
-    T plain = 0, product = 0;
-    for (int64_t i = first; i < first + n.perGroup(); ++i) {
-      plain += w[size_t(i % channels)] * sums[size_t(i)];
-      product += w[size_t(i % channels)] * products[size_t(i)];
-    }
-    for (int64_t i = first; i < first + n.perGroup(); ++i) {
-      const T scale = spread.scale[size_t(i)];
-      a[size_t(i)] = scale * w[size_t(i % channels)];
-      b[size_t(i)] = -scale * scale * scale * product / count;
-      d[size_t(i)] = -scale * plain / count;
-    }
-  }
-  Parts(n).each([&](int64_t, int64_t segment, int64_t from, int64_t to) {
-    const auto at = size_t(segment * channels);
-    const T *HWY_RESTRICT pa = &a[at], *HWY_RESTRICT pb = &b[at], *HWY_RESTRICT pd = &d[at],
-                          *HWY_RESTRICT m = &spread.mean[at];
-    const T *HWY_RESTRICT scale = Masked ? &mask.scale[at] : m, *HWY_RESTRICT shift = Masked ? mask.shift.data() : m;
-    for (int64_t r = from; r < to; ++r) {
-      const S *HWY_RESTRICT g = grad.as<S>() + r * channels, *HWY_RESTRICT in = x.as<S>() + r * channels;
-      S* HWY_RESTRICT out = dx.as<S>() + r * channels;
-      for (int64_t c = 0; c < channels; ++c) {
-        const T fromMean = convertTo<T>(in[c]) - m[c];
-        out[c] = convertTo<S>(pa[c] * through<Masked, S>(convertTo<T>(g[c]), fromMean, scale[c], shift[c]) +
-                              (pb[c] * fromMean + pd[c]));
-      }
-    }
-  });
-}
-
-template <class S, class T>
-void gradient(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-              const View& variance, const View& dx, const View& dw, const View& db, const View* masked) {
-  const Spread<T> spread(n, mean.as<T>(), variance.as<T>());
-  const std::vector<T> w = parameter<T>(weight, n.channels, T(1));
-  if (!masked) return gradientThrough<false, S, T>(n, spread, w, {}, grad, x, dx, dw, db);
-  Mask<T> mask{spread.scale, parameter<T>(*masked, n.channels, T(0))};
-  for (size_t i = 0; i < mask.scale.size(); ++i) mask.scale[i] *= w[i % size_t(n.channels)];
-  gradientThrough<true, S, T>(n, spread, w, mask, grad, x, dx, dw, db);
-}
-
 void normalizeAny(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
                   const View& mean, const View& variance, const AfterColumns& then) {
   visitFloats(x.dtype, [&]<class S, class T>(S, T) { normalize<S, T>(n, x, weight, bias, y, mean, variance, then); });
@@ -270,11 +133,6 @@ void normalizeAny(const NormColumns& n, const View& x, const View& weight, const
 void applyAny(const NormColumns& n, const View& x, const View& mean, const View& variance, const View& weight,
               const View& bias, const View& y) {
   visitFloats(x.dtype, [&]<class S, class T>(S, T) { apply<S, T>(n, x, mean, variance, weight, bias, y); });
-}
-void gradientAny(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-                 const View& variance, const View& dx, const View& dw, const View& db, const View* masked) {
-  visitFloats(x.dtype,
-              [&]<class S, class T>(S, T) { gradient<S, T>(n, grad, x, weight, mean, variance, dx, dw, db, masked); });
 }
 
 }  // namespace anneal::cpu::HWY_NAMESPACE
@@ -285,7 +143,6 @@ namespace anneal::cpu {
 
 HWY_EXPORT(normalizeAny);
 HWY_EXPORT(applyAny);
-HWY_EXPORT(gradientAny);
 
 void normalizeColumns(const NormColumns& n, const View& x, const View& weight, const View& bias, const View& y,
                       const View& mean, const View& variance, const AfterColumns& after) {
@@ -294,10 +151,6 @@ void normalizeColumns(const NormColumns& n, const View& x, const View& weight, c
 void applyColumns(const NormColumns& n, const View& x, const View& mean, const View& variance, const View& weight,
                   const View& bias, const View& y) {
   if (x.size()) HWY_DYNAMIC_DISPATCH(applyAny)(n, x, mean, variance, weight, bias, y);
-}
-void columnsGradient(const NormColumns& n, const View& grad, const View& x, const View& weight, const View& mean,
-                     const View& variance, const View& dx, const View& dw, const View& db, const View* masked) {
-  HWY_DYNAMIC_DISPATCH(gradientAny)(n, grad, x, weight, mean, variance, dx, dw, db, masked);
 }
 
 }  // namespace anneal::cpu

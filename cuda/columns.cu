@@ -1,0 +1,39 @@
+#include "columns.h"
+
+#include "device.h"
+
+namespace anneal::cuda {
+namespace {
+
+template <class T>
+__global__ void __launch_bounds__(kWarp* kWarp)
+    sumOfColumns(const T* from, int64_t rows, int64_t columns, int64_t pitch, bool add, Computed<T>* to) {
+  using C = Computed<T>;
+  __shared__ C shared[kWarp][kWarp];
+  const int64_t column = int64_t(blockIdx.x) * kWarp + threadIdx.x;
+  C sum = 0;
+  if (column < columns) {
+#pragma unroll 8
+    for (int64_t i = threadIdx.y; i < rows; i += kWarp) sum += cpu::convertTo<C>(from[i * pitch + column]);
+  }
+  shared[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0 || column >= columns) return;
+  for (int y = 1; y < kWarp; ++y) sum += shared[y][threadIdx.x];
+  to[column] = add ? to[column] + sum : sum;
+}
+
+}  // namespace
+
+template <class T>
+void sumColumns(const T* from, int64_t rows, int64_t columns, int64_t pitch, bool add, Computed<T>* to) {
+  if (columns == 0) return;
+  launch(sumOfColumns<T>, blocksFor(columns, kWarp), dim3(kWarp, kWarp), 0, stream(), from, rows, columns, pitch, add,
+         to);
+}
+template void sumColumns(const float*, int64_t, int64_t, int64_t, bool, float*);
+template void sumColumns(const double*, int64_t, int64_t, int64_t, bool, double*);
+template void sumColumns(const Half*, int64_t, int64_t, int64_t, bool, float*);
+template void sumColumns(const BFloat16*, int64_t, int64_t, int64_t, bool, float*);
+
+}  // namespace anneal::cuda

@@ -1,0 +1,123 @@
+#pragma once
+// What kernels of channels share: batch, group and instance norm and their gradients. x is seen as
+// [segments, rows, channels]; statistics are over the rows and a group's channels of a segment.
+#include <algorithm>
+#include <cmath>
+
+#include "index.h"
+#include "ops/norm.h"
+#include "rows.cuh"
+
+namespace anneal::cuda {
+
+constexpr int kColumnThreads = 256;
+constexpr int kColumnBlocks = 8;   // of a processor
+constexpr int64_t kLeastRows = 8;  // of a thread
+
+/// How threads share x: a block has neighbouring channels along x and rows along y; blocks have tiles of channels, then
+/// pieces of a segment's rows, then segments.
+struct Columns {
+  int64_t segments = 1, rows = 0, channels = 0, groups = 1;
+  double eps = 0;
+  dim3 block;
+  int64_t tiles = 1, pieces = 1, piece = 0;
+
+  ANNEAL_HD int64_t perGroup() const { return channels / groups; }
+  unsigned blocks() const { return unsigned(segments * pieces * tiles); }
+};
+
+/// Gives each thread `N` neighbouring channels.
+inline void share(Columns& c, int N) {
+  const int64_t runs = (c.channels + N - 1) / N;
+  unsigned across = 1;
+  while (across < kWarp && across < runs) across *= 2;
+  c.block = dim3(across, kColumnThreads / across);
+  c.tiles = (runs + across - 1) / across;
+  const int64_t others = c.tiles * c.segments, wanted = kColumnBlocks * current().multiprocessors(),
+                least = kLeastRows * int64_t(c.block.y);
+  c.pieces =
+      std::clamp<int64_t>(wanted / std::max<int64_t>(1, others), 1, std::max<int64_t>(1, (c.rows + least - 1) / least));
+  c.piece = (c.rows + c.pieces - 1) / c.pieces;
+}
+
+/// Where a thread stands.
+struct Stand {
+  int64_t channel, segment, piece, begin, end;
+  __device__ Stand(const Columns& c, int N) {
+    const int64_t rest = blockIdx.x / c.tiles;
+    channel = (blockIdx.x % c.tiles * blockDim.x + threadIdx.x) * N;
+    segment = rest / c.pieces;
+    piece = rest % c.pieces;
+    begin = piece * c.piece;
+    end = begin + c.piece < c.rows ? begin + c.piece : c.rows;
+  }
+};
+
+/// Calls f(offset) for the rows of a thread.
+template <class F>
+__device__ __forceinline__ void eachRow(const Columns& c, const Stand& at, F&& f) {
+  const int64_t base = at.segment * c.rows * c.channels + at.channel;
+  if (at.channel >= c.channels) return;
+#pragma unroll 4
+  for (int64_t row = at.begin + threadIdx.y; row < at.end; row += blockDim.y) f(base + row * c.channels);
+}
+
+/// `merge` over the rows of threads, in the threads of the first; `shared` has room for a value of every thread.
+template <class S, class M>
+__device__ __forceinline__ S mergeRows(S state, S* shared, M merge) {
+  const unsigned place = threadIdx.y * blockDim.x + threadIdx.x;
+  __syncthreads();
+  shared[place] = state;
+  for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.y < half) shared[place] = state = merge(state, shared[place + half * blockDim.x]);
+  }
+  return state;
+}
+
+/// The statistics of N channels of a segment, and 1 / standard deviation.
+template <int N, class C>
+__device__ __forceinline__ void loadStatistics(const Columns& c, const Stand& at, const Parameter& mean,
+                                               const Parameter& variance, C (&middle)[N], C (&scale)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const int64_t group = at.segment * c.groups + (at.channel + i) / c.perGroup();
+    C m[1], v[1];
+    mean.load(group, m, C(0));
+    variance.load(group, v, C(1));
+    middle[i] = m[0];
+    scale[i] = C(1) / std::sqrt(v[0] + C(c.eps));
+  }
+}
+
+inline Columns columnsOf(const Shape& x, int64_t groups, double eps, bool wholeBatch) {
+  Columns c;
+  c.segments = wholeBatch ? 1 : x[0];
+  c.channels = x.back();
+  c.rows = c.segments ? x.slice(0, x.rank() - 1).product() / c.segments : 0;
+  c.groups = groups;
+  c.eps = eps;
+  return c;
+}
+inline Columns columnsOf(const ops::NormalizeGroups& a, const Shape& x) {
+  return columnsOf(x, a.groups, a.eps, a.wholeBatch);
+}
+
+/// Calls f(TypeTag<T>, N, columns) with the type of x and the number of channels that a thread has.
+template <class F>
+void visitColumns(const Columns& given, const View& x, std::initializer_list<const void*> memory, F&& f) {
+  visitFloat(x.dtype, [&]<class T>(TypeTag<T> tag) {
+    Columns c = given;
+    if constexpr (!std::is_same_v<T, double>) {
+      constexpr int N = kPack<T>;
+      if (c.channels % N == 0 && std::all_of(memory.begin(), memory.end(), aligned)) {
+        share(c, N);
+        return f(tag, Run<N>{}, c);
+      }
+    }
+    share(c, 1);
+    f(tag, Run<1>{}, c);
+  });
+}
+
+}  // namespace anneal::cuda
