@@ -56,6 +56,7 @@ void optimize(Graph& graph) {
   passes::fuseNorms(graph);
   passes::fuseEpilogues(graph, onGpu ? passes::Producers::Norms : passes::Producers::All);
   passes::fuseReductions(graph);
+  if (onGpu) passes::joinCasts(graph);
   passes::schedule(graph);
 }
 

@@ -12,6 +12,7 @@ import {
   tensor,
 } from 'anneal'
 import { describe, expect, test } from 'vitest'
+import { testDevice } from '../support/device'
 import { codeOf } from '../support/thrown'
 import { flat } from '../support/values'
 
@@ -140,6 +141,23 @@ test('a captured step does the same, and knows the mode that it is called in', a
   const [plain, captured] = [await trained(false), await trained(true)]
   for (const [i, [value]] of plain.entries()) expect(captured[i]![0]).toBeCloseTo(value!, 3)
 })
+
+test.skipIf(testDevice === 'cpu').each([['bfloat16'], ['float16']] as const)(
+  'a captured function rounds parameters to %s all at once on a GPU',
+  async dtype => {
+    manualSeed(6)
+    const sizes = Array.from({ length: 100 }, (_, i) => (i % 9 === 4 ? 4096 + i : i % 13))
+    const parameters = sizes.map(size => new Parameter(randomNormal([size]).mul(100)))
+    const special = new Parameter(tensor([Number.NaN, Infinity, -Infinity, -0, 65520, 1e-8, 3e38, 1.00390625]))
+    const run = compile(() => [...parameters, special].map(p => p.cast(dtype)))
+    for (let i = 0; i < 2; i++) {
+      const [found, expected] = [run(), [...parameters, special].map(p => p.detach().cast(dtype))]
+      for (const [k, values] of expected.entries()) expect(await found[k]!.data()).toEqual(await values.data())
+    }
+    const { operations } = await run.explain()
+    expect(operations.map(({ name }) => name)).toEqual(['castAll'])
+  },
+)
 
 test.each([['bfloat16'], [{ fp8: true }]] as const)('fit, evaluate and predict do so when asked: %j', async low => {
   manualSeed(1)

@@ -41,6 +41,8 @@ void fuseConvolutions(Graph& graph);
 /// Folds batch norms into the scales of quantised layers before them, joins these with additions and activations, and
 /// plans their products.
 void fuseQuantized(Graph& graph);
+/// Rounds parameters to 16 bits all at once: most of them are small, and a GPU takes microseconds to start a kernel.
+void joinCasts(Graph& graph);
 /// Moves what depends on unchanging cells only to the prologue.
 void hoist(Graph& graph);
 
