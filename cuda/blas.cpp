@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "blas_plan.h"
 #include "cpu/convert.h"
@@ -118,29 +119,56 @@ class Engine {
     const bool free = !capturing();
     int kept = 0;
     for (int i = 0; i < found; ++i)
-      if (p.epilogue.after != Epilogue::After::Relu || (free && keepsNaN(plan, p, results[size_t(i)].algo)))
+      if (!doubtful(p) || (free && proven(plan, p, results[size_t(i)].algo)))
         results[size_t(kept++)] = results[size_t(i)];
     plan.known = kept > 0;
     if (!plan.known) return;
     plan.algorithm = results[0].algo;
     const double work = 2.0 * double(p.m) * double(p.n) * double(p.k) * double(p.batch);
     // C is written, so that only products that overwrite it are run.
-    if (!free || work < kWorthTiming || p.beta != 0) return;
-    const float joined = kept > 1 || !p.epilogue.empty() ? fastest(plan, p, {results.data(), size_t(kept)}) : 0.0f;
-    if (!p.epilogue.empty()) plan.known = joined <= timeApart(p);
+    if (!free || (work < kWorthTiming && !p.sums.to) || p.beta != 0) return;
+    const float joined = kept > 1 || p.joined() ? fastest(plan, p, {results.data(), size_t(kept)}) : 0.0f;
+    if (p.joined()) plan.known = joined <= timeApart(p);
+  }
+
+  /// Whether NVIDIA's documentation leaves open what an epilogue does where that matters.
+  static bool doubtful(const Product& p) { return p.sums.to || p.epilogue.after == Epilogue::After::Relu; }
+  bool proven(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {
+    return p.sums.to ? addsUp(plan, p, algorithm) : keepsNaN(plan, p, algorithm);
   }
 
   /// Whether what is not a number stays that: a ReLU may be the larger of it and 0.
   bool keepsNaN(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {
     Product probe = p;
     probe.alpha = std::numeric_limits<double>::quiet_NaN();
-    if (run(plan, probe, algorithm) != CUBLAS_STATUS_SUCCESS) return false;
-    alignas(8) std::byte first[8];
-    check(cudaMemcpyAsync(first, p.c, itemSize(p.dtype), cudaMemcpyDeviceToHost, stream()), "a copy");
+    return run(plan, probe, algorithm) == CUBLAS_STATUS_SUCCESS && std::isnan(read(p.c, p.dtype, 1)[0]);
+  }
+
+  /// Whether the sums are those of a pass of its own, which adds up in float32, to the last place of the largest.
+  bool addsUp(const Plan& plan, const Product& p, const cublasLtMatmulAlgo_t& algorithm) {
+    if (run(plan, p, algorithm) != CUBLAS_STATUS_SUCCESS) return false;
+    const View& to = *p.sums.to;
+    const std::vector<double> found = read(to.data(), to.dtype, to.size());
+    p.finish();
+    const std::vector<double> wanted = read(to.data(), to.dtype, to.size());
+    double largest = 0;
+    for (const double v : wanted) largest = std::max(largest, std::isfinite(v) ? std::abs(v) : 0);
+    const double most = largest * (to.dtype == DType::BFloat16 ? 0x1p-7 : to.dtype == DType::Float16 ? 0x1p-10 : 1e-4);
+    return std::equal(found.begin(), found.end(), wanted.begin(),
+                      [&](double a, double b) { return !std::isfinite(b) || std::abs(a - b) <= most; });
+  }
+
+  /// Numbers from the GPU, once it has computed them.
+  static std::vector<double> read(const void* at, DType dtype, int64_t n) {
+    std::vector<std::byte> bytes(size_t(n) * itemSize(dtype));
+    check(cudaMemcpyAsync(bytes.data(), at, bytes.size(), cudaMemcpyDeviceToHost, stream()), "a copy");
     check(cudaStreamSynchronize(stream()), "a product");
-    return visitType(p.dtype, [&]<class T>(TypeTag<T>) {
-      return std::isnan(cpu::convertTo<double>(*reinterpret_cast<const T*>(first)));
+    std::vector<double> out(static_cast<size_t>(n));
+    visitType(dtype, [&]<class T>(TypeTag<T>) {
+      const T* values = reinterpret_cast<const T*>(bytes.data());
+      std::transform(values, values + n, out.begin(), [](T v) { return cpu::convertTo<double>(v); });
     });
+    return out;
   }
 
   /// Runs the candidates, the first time that such a product is asked for, and keeps the fastest. Its time.
@@ -166,7 +194,7 @@ class Engine {
   }
 
   static void bind(Plan& plan, const Product& p) {
-    if (p.bias) set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    if (const void* at = biasOf(p)) set(plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, at);
     if (const void* at = auxiliaryOf(p.epilogue)) set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, at);
     if (!p.scaleA) return;
     set(plan, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.scaleB);  // factors change places

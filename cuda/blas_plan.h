@@ -64,6 +64,9 @@ inline cudaDataType_t blasTypeOf(DType dtype) {
   }
 }
 
+/// What cuBLASLt is told of as a bias: what it adds, or where the sums of a factor go.
+inline const void* biasOf(const Product& p) { return p.sums.to ? p.sums.to->data() : p.bias; }
+
 /// What distinguishes products from each other that one plan serves.
 using BlasKey = std::array<int64_t, 17>;
 
@@ -72,7 +75,8 @@ inline BlasKey keyOf(const Product& p) {
   const Epilogue& e = p.epilogue;
   return {
       int64_t(p.dtype) | int64_t(fastFloat32Here()) << 8 | int64_t(p.scaleA != nullptr) << 9 | int64_t(e.after) << 10 |
-          int64_t(e.residual != nullptr) << 14 | int64_t(e.before != nullptr) << 15 | int64_t(p.wide) << 16,
+          int64_t(e.residual != nullptr) << 14 | int64_t(e.before != nullptr) << 15 | int64_t(p.wide) << 16 |
+          int64_t(p.sums.to != nullptr) << 17 | int64_t(p.sums.right) << 18,
       p.m,
       p.n,
       p.k,
@@ -87,18 +91,27 @@ inline BlasKey keyOf(const Product& p) {
       alignment(p.a),
       alignment(p.b),
       alignment(p.c),
-      alignment(p.bias),
+      alignment(biasOf(p)),
       alignment(e.residual) | alignment(e.before) << 4 | alignment(e.other) << 8};
 }
 
 /// What an epilogue of cuBLASLt reads or writes beside C.
 inline const void* auxiliaryOf(const Epilogue& e) { return e.before ? e.before : e.other; }
 
+/// The epilogue of cuBLASLt that adds up a factor, or none. Factors change places (see Engine::prepare), and only one
+/// whose rows go along the inner axis is taken: A as it lies, B transposed. The sums are of the product's dtype.
+inline std::optional<cublasLtEpilogue_t> summingEpilogue(const Product& p) {
+  if (p.batch != 1) return std::nullopt;
+  if (p.sums.right) return p.transposeB ? std::nullopt : std::optional(CUBLASLT_EPILOGUE_BGRADA);
+  return p.transposeA ? std::optional(CUBLASLT_EPILOGUE_BGRADB) : std::nullopt;
+}
+
 /// The epilogue of cuBLASLt that does what follows a product, bias and all, or none. Its GELU is the one by tanh; how
 /// exact that is in float32 is not documented, so that it serves 16 bits. Its gradient of the ReLU wants bits that the
 /// forward pass would have to leave.
 inline std::optional<cublasLtEpilogue_t> epilogueOf(const Product& p) {
   using After = Epilogue::After;
+  if (p.sums.to) return summingEpilogue(p);
   const Epilogue& e = p.epilogue;
   const auto with = [&](cublasLtEpilogue_t alone, cublasLtEpilogue_t biased) { return p.bias ? biased : alone; };
   const bool narrow = p.dtype == DType::Float16 || p.dtype == DType::BFloat16;

@@ -3,6 +3,7 @@
 #include "device.h"
 #include "epilogue.cuh"
 #include "index.h"
+#include "ops/reduce.h"
 #include "value.h"
 
 namespace anneal::cuda {
@@ -175,7 +176,12 @@ bool evenBatch(const cpu::Gemm& g, Product& p) {
 
 }  // namespace
 
-void multiply(const cpu::Gemm& g, const Epilogue& epilogue) {
+void sumFactor(const FactorSums& sums) {
+  const ops::Reduce over{.axis = Ints{sums.right ? 0 : 1}};
+  ops::sum.row().kernels[size_t(DeviceType::Cuda)](&over, {sums.of, 1}, {sums.to, 1});
+}
+
+void multiply(const cpu::Gemm& g, const Epilogue& epilogue, const FactorSums& sums) {
   if (g.m == 0 || g.n == 0 || g.batch.product() == 0) return;
   Product p{.dtype = g.dtype, .wide = g.wide, .m = g.m, .n = g.n, .k = g.k, .a = g.a.data, .b = g.b.data, .c = g.c};
   p.ldc = g.ldc;
@@ -183,14 +189,15 @@ void multiply(const cpu::Gemm& g, const Epilogue& epilogue) {
   p.beta = g.beta;
   p.bias = g.bias;
   p.epilogue = epilogue;
+  p.sums = sums;
   const bool regular = g.k > 0 && isFloat(g.dtype) && layoutOf(g.a, g.m, g.k, p.lda, p.transposeA) &&
                        layoutOf(g.b, g.k, g.n, p.ldb, p.transposeB) && evenBatch(g, p);
   p.batch = g.batch.product();
-  const bool apart = !epilogue.empty() && choosesApart();
+  const bool apart = p.joined() && choosesApart();
   if (regular && !apart && multiplyByLibrary(p)) return;
-  if (epilogue.empty()) return multiplyByKernel(g, {});
+  if (!p.joined()) return multiplyByKernel(g, {});
   if (regular && multiplyByLibrary(p.plain())) return p.finish();
-  if (!apart) return multiplyByKernel(g, epilogue);
+  if (!apart && !sums.to) return multiplyByKernel(g, epilogue);
   cpu::Gemm plain = g;
   plain.c = p.plain().c;
   multiplyByKernel(plain, {});

@@ -3,6 +3,7 @@
 #include "copy.h"
 #include "fused.h"
 #include "graph/passes/epilogues.h"
+#include "graph/passes/sums.h"
 #include "op/define.h"
 #include "ops/linear.h"
 #include "ops/products.h"
@@ -21,14 +22,15 @@ struct Factor {
   }
 };
 
-void multiplyMatrices(std::span<const View> in, const View& out, const void* bias, const Epilogue& epilogue) {
+void multiplyMatrices(std::span<const View> in, const View& out, const void* bias, const Epilogue& epilogue,
+                      const FactorSums& sums = {}) {
   if (out.size() == 0) return;
   const Factor left(in[0]), right(in[1]);
   Matrices b = Matrices::of(right.view);
   if (right.view.shape.rank() == 1) b = b.transposed();
   cpu::Gemm g = ops::productOf(Matrices::of(left.view), b, out);
   g.bias = bias;
-  multiply(g, epilogue);
+  multiply(g, epilogue, sums);
 }
 
 /// `bias` stands for one that is not among the inputs.
@@ -53,10 +55,18 @@ void withEpilogueCuda(const Call<passes::WithEpilogue>& call) {
                           .residual = input(form.residual),
                           .before = form.before < 0 ? nullptr : call.out[size_t(form.before)].data(),
                           .other = input(form.other)};
-  const auto multiplyAll = a.row == &ops::linear.row() ? multiplyLinear : multiplyMatrices;
-  multiplyAll(call.in.first(a.inputs), call.out[size_t(form.result)], input(form.bias), epilogue);
+  const auto in = call.in.first(a.inputs);
+  const View& out = call.out[size_t(form.result)];
+  if (a.row == &ops::linear.row()) multiplyLinear(in, out, input(form.bias), epilogue);
+  else multiplyMatrices(in, out, input(form.bias), epilogue);
 }
 
+void withSumsCuda(const Call<passes::ProductWithSums>& call) {
+  const bool right = call.attrs.right;
+  multiplyMatrices(call.in, call.out[0], nullptr, {}, {.of = &call.in[right], .to = &call.out[1], .right = right});
+}
+
+const Implement<passes::ProductWithSums> withSumsOnCuda("fusedSums", DeviceType::Cuda, withSumsCuda);
 const Implement<passes::WithEpilogue> withEpilogueOnCuda("fusedEpilogue", DeviceType::Cuda, withEpilogueCuda);
 const Implement<None> matmulOnCuda("matmul", DeviceType::Cuda, matmulCuda);
 const Implement<None> linearOnCuda("linear", DeviceType::Cuda, linearCuda);

@@ -58,6 +58,7 @@ void optimize(Graph& graph) {
   passes::fuseReductions(graph);
   if (onGpu) passes::joinCasts(graph);
   passes::schedule(graph);
+  if (onGpu) passes::joinSums(graph);
 }
 
 /// Where a cell's value lies, in the order of its axes; null: it is a scalar that is not in memory.

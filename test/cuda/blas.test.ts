@@ -6,6 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { native } from '../../src/native'
 import { emulated } from '../support/device'
 import { flat } from '../support/values'
+import type { Fn } from './captured'
+import { inputsOf, summed, ways } from './sums'
 
 const folder = join(dirname(process.env.ANNEAL_CUDA_PATH ?? ''), 'blas')
 const there = emulated && existsSync(folder)
@@ -90,6 +92,13 @@ describe.runIf(there)('products by cuBLASLt', () => {
         for (let i = 0; i < 3; i++) for (const [k, result] of run(x).entries()) await close(result, expected[k]!, dtype)
       }
     }
+  })
+
+  test.each(['bfloat16', 'float16', 'float32'] as const)('with the sums of a factor: %s', async dtype => {
+    manualSeed(8)
+    for (const fn of Object.values(ways)) expect(await summed(fn, inputsOf(dtype))).toEqual(['matmul sum'])
+    const unaligned: Fn = (a, b) => [a.transpose(0, 1).matmul(b.slice([0, 1], [260, 18])), a.sum({ axis: 0 })]
+    expect(await summed(unaligned, inputsOf(dtype))).toEqual(['matmul sum'])
   })
 
   test('of factors in 8 bits', async () => {

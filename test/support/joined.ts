@@ -6,7 +6,7 @@ const others = /\b(linear|matmul|conv\dd|batchNorm|layerNorm|rmsNorm|normalizeRo
 const notOnGpus = /\b(linear|matmul|conv\dd|batchNorm)\b/
 
 /** What a GPU's products take over. */
-const epilogues = /^(linear|matmul)( add)*( (relu|gelu|reluGrad|geluGrad|geluTanhGrad))?$/
+const epilogues = /^(linear|matmul)( add)*( (relu|gelu|reluGrad|geluGrad|geluTanhGrad|sum))?$/
 
 /**
  * What was joined is as expected. A GPU joins elementwise operations with each other, with reductions, with norms and few with

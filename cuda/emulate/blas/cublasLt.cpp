@@ -1,28 +1,17 @@
 // A cuBLASLt for the emulated devices: the functions that cuda/blas.cpp calls, by what NVIDIA's documentation says of
 // them. It refuses attributes of a wrong size, memory that is not the device's or ends too early, pointers that are
 // less aligned than was promised when the algorithm was asked for, and formats that no GPU takes.
-#include "cublasLt.h"
-
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
-#include <map>
-#include <string>
 
-#include "core/dtype.h"
-#include "cpu/convert.h"
-#include "cpu/float8.h"
-#include "cpu/scalar.h"
-#include "launch.h"
+#include "work.h"
 
 namespace {
 
-using anneal::BFloat16;
-using anneal::Half;
 namespace emulate = anneal::emulate;
-namespace scalar = anneal::scalar;
-using anneal::cpu::convertTo;
+using emulate::Way;
+using emulate::Work;
 
 template <class T>
 bool take(T& to, const void* from, size_t bytes) {
@@ -31,67 +20,9 @@ bool take(T& to, const void* from, size_t bytes) {
   return true;
 }
 
-size_t sizeOf(cudaDataType_t type) {
-  switch (type) {
-    case CUDA_R_64F: return 8;
-    case CUDA_R_32F: return 4;
-    case CUDA_R_8F_E4M3: return 1;
-    default: return 2;
-  }
-}
-
-double load(cudaDataType_t type, const void* at, int64_t i) {
-  switch (type) {
-    case CUDA_R_64F: return static_cast<const double*>(at)[i];
-    case CUDA_R_32F: return static_cast<const float*>(at)[i];
-    case CUDA_R_16F: return convertTo<double>(static_cast<const Half*>(at)[i]);
-    case CUDA_R_16BF: return convertTo<double>(static_cast<const BFloat16*>(at)[i]);
-    default: return anneal::cpu::fromFloat8(static_cast<const uint8_t*>(at)[i]);
-  }
-}
-
-void store(cudaDataType_t type, void* at, int64_t i, double value) {
-  switch (type) {
-    case CUDA_R_64F: static_cast<double*>(at)[i] = value; break;
-    case CUDA_R_16F: static_cast<Half*>(at)[i] = convertTo<Half>(value); break;
-    case CUDA_R_16BF: static_cast<BFloat16*>(at)[i] = convertTo<BFloat16>(value); break;
-    default: static_cast<float*>(at)[i] = float(value);
-  }
-}
-
 }  // namespace
 
 struct EmulatedBlas {};
-
-struct EmulatedProduct {
-  cublasComputeType_t compute;
-  cudaDataType_t scale;
-  cublasOperation_t a = CUBLAS_OP_N, b = CUBLAS_OP_N;
-  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const void *bias = nullptr, *scaleA = nullptr, *scaleB = nullptr;
-  void* auxiliary = nullptr;
-  int64_t auxiliaryLd = 0;
-  int8_t fast = 0;
-
-  bool has(int bits) const { return (int(epilogue) & bits) == bits; }
-  bool biased() const { return has(4); }
-  bool usesAuxiliary() const { return has(128); }
-};
-
-struct EmulatedLayout {
-  cudaDataType_t type;
-  int64_t rows, columns, ld;
-  int32_t batch = 1;
-  int64_t stride = 0;
-
-  size_t item() const { return sizeOf(type); }
-  /// Whether all of it is memory of a device, aligned to so many bytes.
-  bool lies(const void* at, uint64_t alignment) const {
-    const int64_t elements = (batch - 1) * stride + (columns - 1) * ld + rows;
-    return reinterpret_cast<uintptr_t>(at) % alignment == 0 &&
-           emulate::memoryOf(at, size_t(elements) * item()) == emulate::Memory::Device;
-  }
-};
 
 struct EmulatedPreference {
   size_t workspace = 0;
@@ -100,60 +31,34 @@ struct EmulatedPreference {
 
 namespace {
 
-/// What an algorithm is for, as its data hold it.
-struct Way {
-  uint64_t number, a, b, c, d, workspace;
-};
-constexpr int kKeepsNaN = 1, kFails = 2, kWays = 3;
-
-struct Work {
-  EmulatedProduct product;
-  double alpha, beta;
-  EmulatedLayout la, lb, lc, ld;
-  const void *a, *b, *c;
-  void* d;
-  Way way;
-
-  double after(double value, int64_t i, int64_t j) const {
-    const int64_t place = i + j * product.auxiliaryLd;
-    if (product.biased()) value += load(ld.type, product.bias, i);
-    if (product.has(64)) return scalar::GeluTanhGrad()(value, load(ld.type, product.auxiliary, place));
-    if (product.usesAuxiliary()) store(ld.type, product.auxiliary, place, value);
-    if (product.has(32)) return scalar::GeluTanh()(value);
-    if (product.has(2)) return std::isnan(value) && way.number == kKeepsNaN ? value : std::fmax(value, 0.0);
-    return value;
-  }
-
-  void run() const {
-    const bool ta = product.a == CUBLAS_OP_T, tb = product.b == CUBLAS_OP_T;
-    const int64_t inner = ta ? la.rows : la.columns;
-    const double scales = (product.scaleA ? *static_cast<const float*>(product.scaleA) : 1.0) *
-                          (product.scaleB ? *static_cast<const float*>(product.scaleB) : 1.0);
-    for (int64_t n = 0; n < ld.batch; ++n)
-      for (int64_t j = 0; j < ld.columns; ++j)
-        for (int64_t i = 0; i < ld.rows; ++i) {
-          double sum = 0;
-          for (int64_t k = 0; k < inner; ++k)
-            sum += load(la.type, a, n * la.stride + (ta ? k + i * la.ld : i + k * la.ld)) *
-                   load(lb.type, b, n * lb.stride + (tb ? j + k * lb.ld : k + j * lb.ld));
-          sum *= alpha * scales;
-          if (beta != 0) sum += beta * load(lc.type, c, n * lc.stride + i + j * lc.ld);
-          store(ld.type, d, n * ld.stride + i + j * ld.ld, after(sum, i, j));
-        }
-  }
-};
-
 bool sameSizes(const EmulatedProduct& p, const EmulatedLayout& a, const EmulatedLayout& b, const EmulatedLayout& d) {
   const bool ta = p.a == CUBLAS_OP_T, tb = p.b == CUBLAS_OP_T;
   return (ta ? a.columns : a.rows) == d.rows && (tb ? b.rows : b.columns) == d.columns &&
          (ta ? a.rows : a.columns) == (tb ? b.columns : b.rows) && a.batch == d.batch && b.batch == d.batch;
 }
 
+/// Whether a factor's sums are asked for as NVIDIA's library wants it, by what it logs where it refuses: without any
+/// other epilogue, of A as it lies or of B transposed.
+bool summable(const EmulatedProduct& p, const EmulatedLayout& factor, const EmulatedLayout& d) {
+  const bool alone = p.epilogue == CUBLASLT_EPILOGUE_BGRADA || p.epilogue == CUBLASLT_EPILOGUE_BGRADB;
+  const bool lies = p.sumsA() ? p.a == CUBLAS_OP_N : p.b == CUBLAS_OP_T;
+  return alone && lies && factor.type != CUDA_R_8F_E4M3 && d.batch == 1;
+}
+
+/// Whether the vector of a bias, or of sums, is given, aligned and memory of a device.
+bool vectorLies(const EmulatedProduct& p, const EmulatedLayout& d) {
+  const int64_t length = p.sumsB() ? d.columns : d.rows;
+  return p.bias && reinterpret_cast<uintptr_t>(p.bias) % d.item() == 0 &&
+         emulate::memoryOf(p.bias, size_t(length) * d.item()) == emulate::Memory::Device;
+}
+
 /// Whether the types, and what comes after the product, are among those that are documented.
 bool known(const EmulatedProduct& p, const EmulatedLayout& a, const EmulatedLayout& b, const EmulatedLayout& d) {
   const bool wide = d.type == CUDA_R_64F, narrow = d.type == CUDA_R_16F || d.type == CUDA_R_16BF;
   if ((p.compute == CUBLAS_COMPUTE_64F) != wide || (p.scale == CUDA_R_64F) != wide || a.type != b.type) return false;
-  if (p.biased() && !p.bias) return false;
+  const bool sums = p.sumsA() || p.sumsB();
+  if ((p.biased() || sums) && !vectorLies(p, d)) return false;
+  if (sums && !summable(p, p.sumsA() ? a : b, d)) return false;
   const bool aligned = reinterpret_cast<uintptr_t>(p.auxiliary) % 16 == 0;
   if (p.usesAuxiliary() &&
       (!p.auxiliary || !aligned || p.auxiliaryLd % 8 != 0 || p.auxiliaryLd < d.rows || d.batch > 1))
@@ -246,7 +151,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   const auto& alignment = preference->alignment;
   if (a->type == CUDA_R_8F_E4M3 && *std::min_element(alignment.begin(), alignment.end()) < 16)
     return CUBLAS_STATUS_NOT_SUPPORTED;
-  for (; *found < std::min(asked, kWays); ++*found) {
+  for (; *found < std::min(asked, emulate::kWays); ++*found) {
     cublasLtMatmulHeuristicResult_t& result = results[*found];
     result = {.workspaceSize = preference->workspace / 2, .state = CUBLAS_STATUS_SUCCESS};
     const Way way{uint64_t(*found), alignment[0], alignment[1], alignment[2], alignment[3], result.workspaceSize};
@@ -262,7 +167,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t p, const vo
                               cudaStream_t stream) {
   Way way;
   std::memcpy(&way, algorithm, sizeof way);
-  if (way.number == kFails) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (way.number == emulate::kFails) return CUBLAS_STATUS_EXECUTION_FAILED;
   const auto number = [&](const void* at) {
     return p->scale == CUDA_R_64F ? *static_cast<const double*>(at) : *static_cast<const float*>(at);
   };

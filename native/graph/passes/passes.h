@@ -25,6 +25,9 @@ void splitUpdates(Graph& graph);
 void recompute(Graph& graph);
 /// Orders the operations for a lower peak of memory: what frees memory early, what takes it late.
 void schedule(Graph& graph);
+/// Has a GPU's products add up a factor that they read anyway: those that make gradients of weights, for those of
+/// biases. In the order that has been decided on.
+void joinSums(Graph& graph);
 /// Has rows of elementwise operations' results normalised while they are in cache.
 void fuseNorms(Graph& graph);
 /// Gives matrix products and gradients of norms (on a GPU all norms of rows) the elementwise operations that follow
