@@ -1,5 +1,6 @@
 #pragma once
 // Tiles of attention's products in float32, for heads of any depth.
+#include "attention_dropout.cuh"
 #include "attention_mask.cuh"
 #include "heads.cuh"
 #include "index.h"
@@ -45,6 +46,7 @@ struct HeadTensor {
 struct FlashSizes {
   HeadTensor q, k, v;
   AttentionMask<float> mask;
+  WeightDropout dropout;
   float scale = 1;
   int group = 1;  // heads of q that share one of k and v
 };
@@ -87,6 +89,23 @@ __device__ __forceinline__ void rowProducts(AttentionShared& shared, const HeadM
         for (int j = 0; j < 4; ++j) sum[i][j] += l.v[i] * r.v[j];
     }
   }
+}
+
+/// What becomes of a thread's part of the weights, or of what comes back to them, under dropout. Rows are queries and
+/// columns keys from those on, or the other way round if `Turned`.
+template <bool Turned>
+__device__ __forceinline__ void dropWeights(float (&w)[4][4], const FlashSizes& s, int batch, int head, int row,
+                                            int column) {
+  if (!s.dropout) return;
+  const uint64_t kept = s.dropout.kept<16>(batch, head, [&](int bit, int& query, int& key) {
+    const int m = row + bit / 4, n = column + bit % 4;
+    query = Turned ? n : m;
+    key = Turned ? m : n;
+  });
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) w[i][j] = kept >> (4 * i + j) & 1 ? w[i][j] * s.dropout.scale : 0;
 }
 
 /// Leaves a tile of weights for addRows.

@@ -3,6 +3,7 @@
 // tile, and all of them go through the tiles of the other side, which arrive while the ones before are worked on.
 #include <algorithm>
 
+#include "attention_dropout.cuh"
 #include "attention_mask.cuh"
 #include "flash.h"
 #include "heads.cuh"
@@ -36,6 +37,7 @@ template <class T>
 struct FlashTensors {
   Heads<T> q, k, v;
   AttentionMask<T> mask;
+  WeightDropout dropout;
   float scale = 1;
   int group = 1;  // heads of q that share one of k and v
 
@@ -43,9 +45,10 @@ struct FlashTensors {
       : q(call.q), k(call.k), v(call.v), scale(float(call.attrs.scale)), group(q.heads / k.heads) {
     mask.causal = call.attrs.causal;
     if (call.mask.defined) setMask(mask, call.mask, call.q, call.k);
+    if (call.attrs.dropoutP > 0) dropout = WeightDropout(call.attrs, call.key, call.q, call.k);
   }
-  /// Whether scores need more than a factor above 0 and the causal rule.
-  bool masked() const { return mask.allowed || mask.added || !(scale > 0); }
+  /// Whether scores need more than a factor above 0 and the causal rule, or weights are dropped.
+  bool masked() const { return mask.allowed || mask.added || !(scale > 0) || dropout.bound != 0; }
 };
 
 /// Calls f(T, depth, whether it is masked) for the kernels' parameters.
@@ -143,6 +146,30 @@ struct Scores {
     }
   }
 };
+
+/// Which weights of fragments dropout keeps: bit (m N + n) 4 + i. Rows are queries and columns keys from those on, or
+/// the other way round if `Turned`.
+template <bool Turned, int M, int N, class T>
+__device__ __forceinline__ uint64_t keptWeights(const FlashTensors<T>& s, const LanePlace& place, int batch, int head,
+                                                int query, int key) {
+  static_assert(M * N * 4 <= 64);
+  return s.dropout.template kept<M * N * 4>(batch, head, [&](int bit, int& q, int& k) {
+    const int row = place.rowOf(bit / (4 * N), bit % 4), column = place.columnOf(bit / 4 % N, bit % 4);
+    q = query + (Turned ? column : row);
+    k = key + (Turned ? row : column);
+  });
+}
+/// What is dropped of `from` becomes 0, the rest grows by `factor`.
+template <int M, int N>
+__device__ __forceinline__ void keepWeights(float (&to)[M][N][4], const float (&from)[M][N][4], uint64_t kept,
+                                            float factor) {
+#pragma unroll
+  for (int m = 0; m < M; ++m)
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) to[m][n][i] = kept >> ((m * N + n) * 4 + i) & 1 ? from[m][n][i] * factor : 0;
+}
 
 struct KeyRange {
   int begin, end;

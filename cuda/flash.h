@@ -6,10 +6,11 @@
 
 namespace anneal::cuda {
 
-/// Attention of float16 or bfloat16 heads by tensor cores. Masks lie in the device's memory, or are not `defined`.
+/// Attention of float16 or bfloat16 heads by tensor cores. Masks lie in the device's memory, or are not `defined`;
+/// `key` is that of dropout, where there is any.
 struct FlashCall {
   const View &q, &k, &v;
-  View mask;
+  View mask, key;
   const ops::Flash& attrs;
 };
 

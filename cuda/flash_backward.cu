@@ -78,9 +78,17 @@ __global__ void __launch_bounds__(kFlashThreads, 2)
     multiplyRows<T>(w, k.from(own), q);
     scores.applyTurned(w, place, all.queryOf(step), key + own);
     weighColumns(w, place, of, scores.factor());
-    packWeights<T>(packed, w);
+    uint64_t kept = 0;
+    if (Masked && s.dropout) {
+      kept = keptWeights<true, M, kStep / 8>(s, place, batch, scores.head, all.queryOf(step), key + own);
+      keepWeights(change, w, kept, s.dropout.scale);
+      packWeights<T>(packed, change);
+    } else {
+      packWeights<T>(packed, w);
+    }
     addWeighted<T>(toValues, packed, grad);
     multiplyRows<T>(change, v.from(own), grad);
+    if (Masked && s.dropout) keepWeights(change, change, kept, s.dropout.scale);
     changeColumns(w, change, place, of);
     packWeights<T>(packed, w);
     addWeighted<T>(toKeys, packed, q);
@@ -139,6 +147,9 @@ __global__ void __launch_bounds__(kFlashThreads, 2) queriesTile(FlashGradients<T
     multiplyRows<T>(w, q.from(own), k);
     multiplyRows<T>(change, grad.from(own), v);
     scores.apply(w, place, query + own, key);
+    if (Masked && s.dropout)
+      keepWeights(change, change, keptWeights<false, M, kStep / 8>(s, place, batch, head, query + own, key),
+                  s.dropout.scale);
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll

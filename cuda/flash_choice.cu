@@ -119,7 +119,7 @@ int othersOf(const Kind& kind, bool causal) {
   attrs.scale = kind.masked ? -0.5 : 0.5;
   View none;
   none.defined = false;
-  const FlashCall call{q.view, k.view, v.view, none, attrs};
+  const FlashCall call{q.view, k.view, v.view, none, none, attrs};
   check(cudaMemsetAsync(count.as<int>(), 0, sizeof(int), stream()), "attention");
   flashByWarps(call, warps.out.view, warps.sums.view);
   if (kind.gradients) {
@@ -160,7 +160,7 @@ Verdict judge(const Kind& kind) {
 }
 
 bool groupsServe(const FlashCall& call, bool gradients) {
-  if (!hasGroups() || chosen("mma")) return false;
+  if (!hasGroups() || chosen("mma") || call.attrs.dropoutP > 0) return false;
   if (chosen("wgmma")) return true;
   const Kind kind(call, gradients);
   auto& verdict = verdicts[size_t(current().index() * kKinds + kind.number())];

@@ -47,6 +47,8 @@ __global__ void __launch_bounds__(kFlashThreads, 2)
     commitCopies();
     scores.apply(w, place, query + own, key);
     softmax.weigh(w, scores.factor(), [&](int m, int h, float before) { rescaleRow(sum, m, h, before); });
+    if (Masked && s.dropout)
+      keepWeights(w, w, keptWeights<false, M, kKeys / 8>(s, place, batch, head, query + own, key), s.dropout.scale);
     uint32_t weights[M][kKeys / 16][4];
     packWeights<T>(weights, w);
     addWeighted<T>(sum, weights, v);

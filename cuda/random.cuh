@@ -14,6 +14,7 @@ namespace anneal::cuda {
 struct Key {
   int64_t seed = 0, offset = 0;
   const int64_t* memory = nullptr;
+  Key() = default;
   explicit Key(const View& v) : memory(reinterpret_cast<const int64_t*>(v.memory)) {
     if (memory) return;
     std::memcpy(&seed, v.scalar.data(), sizeof seed);

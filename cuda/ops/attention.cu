@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(kThreads, 2) flashForward(FlashSizes s, Result
 #pragma unroll
       for (int c = 0; c < N; ++c) sum[i][c] *= before;
     }
+    dropWeights<false>(w, s, batch, head, query + y * 4, key + x * 4);
     shareWeights(shared, w);
     addRows<N>(shared, v, key, column, sum);
   }
@@ -113,6 +114,7 @@ __global__ void __launch_bounds__(kThreads, 2) flashBackward(FlashGrad s, Result
       if (Which != Of::Value) rowProducts(shared, kByQuery ? grad : v, row, kByQuery ? v : grad, other, change);
       const float *const logSumExp = s.logSumExp + first, *const means = s.means + first;
       const int mine = anew(row + y * 4);
+      if (Which != Of::Value) dropWeights<!kByQuery>(change, s, batch, head, mine, other + x * 4);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -123,6 +125,7 @@ __global__ void __launch_bounds__(kThreads, 2) flashBackward(FlashGrad s, Result
           w[i][j] = inside ? expf(score - logSumExp[query]) : 0;
           if (Which != Of::Value && inside) w[i][j] *= (change[i][j] - means[query]) * s.scale;
         }
+      if (Which == Of::Value) dropWeights<true>(w, s, batch, head, mine, other + x * 4);
       shareWeights(shared, w);
       addRows<N>(shared, kByQuery ? k : (Which == Of::Key ? q : grad), other, column, sum);
     }
@@ -130,9 +133,12 @@ __global__ void __launch_bounds__(kThreads, 2) flashBackward(FlashGrad s, Result
   storeRows<N>(to.at(batch, ownHead), to.row, own.rows, own.columns, row, column, sum);
 }
 
-FlashSizes sizesOf(const ops::Flash& attrs, const View& q, const View& k, const View& v) {
-  FlashSizes s{HeadTensor(q), HeadTensor(k), HeadTensor(v)};
+/// `mask` is the place of the mask among the inputs, the key of dropout comes after it.
+FlashSizes sizesOf(const ops::Flash& attrs, std::span<const View> in, size_t mask) {
+  const View &q = in[0], &k = in[1];
+  FlashSizes s{HeadTensor(q), HeadTensor(k), HeadTensor(in[2])};
   s.mask.causal = attrs.causal;
+  if (attrs.dropoutP > 0) s.dropout = WeightDropout(attrs, in[mask + 1], q, k);
   s.scale = float(attrs.scale);
   s.group = int(q.shape[1] / k.shape[1]);
   return s;
@@ -152,7 +158,7 @@ dim3 gridFor(const HeadTensor& rows, int64_t batch, int64_t columns, int n) {
 
 void forwardTiles(const ops::Flash& attrs, std::span<const View> in, const View& mask, std::span<const View> to) {
   const View &q = in[0], &k = in[1], &v = in[2];
-  FlashSizes s = sizesOf(attrs, q, k, v);
+  FlashSizes s = sizesOf(attrs, in, 3);
   if (mask.defined) setMask(s.mask, mask, q, k);
   const int64_t columns = std::max<int64_t>(v.shape[3], 1);  // the log-sum-exp is wanted of heads without values too
   byWidth(columns, [&]<int N>(std::integral_constant<int, N>) {
@@ -172,8 +178,8 @@ void gradientOf(const FlashGrad& s, int64_t batch, const View& to) {
 }
 
 void backwardTiles(const ops::FlashGrad& attrs, std::span<const View> in, const View& mask, std::span<const View> to) {
-  const View &q = in[0], &k = in[1], &v = in[2], &logSumExp = in[4], grad = ops::headsOf(in[5]);
-  FlashGrad s{sizesOf(attrs, q, k, v), HeadTensor(grad), logSumExp.as<const float>(), nullptr};
+  const View &q = in[0], &k = in[1], &logSumExp = in[4], grad = ops::headsOf(in[5]);
+  FlashGrad s{sizesOf(attrs, in, 6), HeadTensor(grad), logSumExp.as<const float>(), nullptr};
   if (mask.defined) setMask(s.mask, mask, q, k);
   const int64_t rows = logSumExp.size();
   const Scratch means(std::max<size_t>(size_t(rows) * sizeof(float), 1));
@@ -192,9 +198,8 @@ class Wide {
  public:
   explicit Wide(std::span<const View> in) {
     for (const View& v : in) {
-      const DType dtype = isFloat(v.dtype) ? DType::Float32 : v.dtype;
-      const bool taken = !v.defined || (v.memory && v.dtype == dtype);
-      views_.push_back(taken ? v : prepared_.emplace_back(v, dtype).view());
+      const bool taken = !v.defined || !isFloat(v.dtype) || (v.memory && v.dtype == DType::Float32);
+      views_.push_back(taken ? v : prepared_.emplace_back(v, DType::Float32).view());
     }
   }
   std::span<const View> views() const { return views_; }
@@ -241,7 +246,7 @@ void forwardCuda(const Call<ops::Flash>& call) {
   if (call.out[1].size() == 0) return;
   if (tensorCoresTake(q, k, v)) {
     const Mask mask(call.in, 3);
-    return flashOnTensorCores({q, k, v, mask.view, call.attrs}, ops::headsOf(call.out[0]), call.out[1]);
+    return flashOnTensorCores({q, k, v, mask.view, call.in[4], call.attrs}, ops::headsOf(call.out[0]), call.out[1]);
   }
   const Wide in(call.in);
   const Narrowed out(call.out);
@@ -274,8 +279,8 @@ void backwardCuda(const Call<ops::FlashGrad>& call) {
     const Mask mask(in, 6);
     const Forward forward(in, dtype);
     const ops::HeadGradients to(call.attrs, in, call.out);
-    return flashGradOnTensorCores({q, k, v, mask.view, call.attrs}, ops::headsOf(forward.out()), forward.logSumExp(),
-                                  grad, to.q, to.k, to.v);
+    return flashGradOnTensorCores({q, k, v, mask.view, in[7], call.attrs}, ops::headsOf(forward.out()),
+                                  forward.logSumExp(), grad, to.q, to.k, to.v);
   }
   const Wide wide(in);
   const Narrowed out(call.out);

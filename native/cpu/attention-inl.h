@@ -147,6 +147,34 @@ class Masked {
   int64_t row_ = 0, column_ = 0;
 };
 
+/// Dropout of one head's weights, of up to `Most` keys at a time.
+template <int64_t Most>
+class Dropped {
+ public:
+  Dropped(const Attention& a, int64_t batch, int64_t head)
+      : dropout_(a.dropout), keys_(a.k.shape[2]), first_((batch * a.q.shape[1] + head) * a.q.shape[2] * keys_) {}
+
+  explicit operator bool() const { return dropout_.has_value(); }
+  /// To be called before keep(): what becomes of the weights of `query` with keys [key, key + count).
+  void draw(int64_t query, int64_t key, int64_t count) {
+    const int64_t at = first_ + query * keys_ + key, whole = at / 4 * 4;
+    skip_ = at - whole;
+    randomWords(dropout_->key, 0, whole, (skip_ + count + 3) / 4 * 4, words_);
+  }
+  /// Drops from what belongs to these weights.
+  void keep(float* HWY_RESTRICT x, int64_t count) const {
+    const uint32_t* HWY_RESTRICT words = words_ + skip_;
+    const uint32_t bound = dropout_->bound;
+    const float scale = dropout_->scale;
+    for (int64_t j = 0; j < count; ++j) x[j] = words[j] >= bound ? x[j] * scale : 0.0f;
+  }
+
+ private:
+  std::optional<AttentionDropout> dropout_;
+  int64_t keys_, first_, skip_ = 0;
+  uint32_t words_[Most + 8];
+};
+
 }  // namespace anneal::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif

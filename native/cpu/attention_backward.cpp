@@ -33,6 +33,7 @@ class HeadGradient {
       : range_(range),
         adds_(adds),
         masked_(t.a, batch, head),
+        dropped_(t.a, batch, head),
         depth_(t.a.q.shape[3]),
         width_(t.a.v.shape[3]),
         scale_(t.a.scale) {
@@ -111,7 +112,12 @@ class HeadGradient {
             delta = delta_[query + i - range_.queryBegin];
       masked_.apply(weights, query + i, key, seen);
       expRow(weights, seen, logSumExp_[query + i]);
+      if (dropped_) {
+        dropped_.draw(query + i, key, seen);
+        dropped_.keep(slopes, seen);
+      }
       for (int64_t j = 0; j < seen; ++j) slopes[j] = scale_ * weights[j] * (slopes[j] - delta);
+      if (dropped_) dropped_.keep(weights, seen);
     }
     if (range_.toKeys) {
       int64_t at = query - range_.queryBegin;
@@ -129,6 +135,7 @@ class HeadGradient {
   Range range_;
   bool adds_;
   Masked masked_;
+  Dropped<kKeys> dropped_;
   int64_t depth_, width_;
   float scale_;
   Head q_, k_, v_, grad_, out_;

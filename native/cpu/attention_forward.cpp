@@ -15,7 +15,12 @@ constexpr int64_t kQueries = 96, kKeys = 256;
 class Queries {
  public:
   Queries(const Attention& a, int64_t batch, int64_t head, const View& out, float* logSumExp)
-      : masked_(a, batch, head), keys_(a.k.shape[2]), depth_(a.q.shape[3]), width_(a.v.shape[3]), scale_(a.scale) {
+      : masked_(a, batch, head),
+        dropped_(a, batch, head),
+        keys_(a.k.shape[2]),
+        depth_(a.q.shape[3]),
+        width_(a.v.shape[3]),
+        scale_(a.scale) {
     int64_t shared = head / (a.q.shape[1] / a.k.shape[1]), index = (batch * a.q.shape[1] + head) * a.q.shape[2];
     q_ = headOf(a.q, batch, head);
     k_ = headOf(a.k, batch, shared);
@@ -67,6 +72,10 @@ class Queries {
     float shift = most == kNothing ? 0 : most;  // a row with nothing but masked scores, or NaN
     float before = std::exp(most_[i] - shift);
     sum_[i] = sum_[i] * before + expRow(scores, count, shift);
+    if (dropped_) {
+      dropped_.draw(query, key, count);
+      dropped_.keep(scores, count);
+    }
     if (before != 1)
       for (int64_t j = 0; j < width_; ++j) sums[j] *= before;
     most_[i] = most;
@@ -79,6 +88,7 @@ class Queries {
   }
 
   Masked masked_;
+  Dropped<kKeys> dropped_;
   int64_t keys_, depth_, width_;
   float scale_;
   Head q_, k_, v_;

@@ -2,6 +2,7 @@
 
 #include "graph/capture.h"
 #include "graph/tape.h"
+#include "op/key.h"
 #include "op/precision.h"
 #include "op/row.h"
 #include "ops/views.h"
@@ -113,6 +114,11 @@ Tensors composedWithoutGradient(const Row& row, Inputs in, const AttrsRef& attrs
 
 }  // namespace
 
+Tensor nextKey(int64_t count) {
+  Context& context = Context::current();
+  return context.capture ? context.capture->key(count) : context.generator.next(count);
+}
+
 Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   Tensors completed;  // the inputs with what was left out at the end, and a key for a random op that got none
   Inputs in = given;
@@ -152,8 +158,7 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
     for (const Spec& s : specs) checkShape(row.name, s.shape);
     if (row.random && !in.back()) {
       if (completed.empty()) completed.assign(in.begin(), in.end());
-      completed.back() =
-          context.capture ? context.capture->key(specs[0].size()) : context.generator.next(specs[0].size());
+      completed.back() = nextKey(specs[0].size());
       in = completed;
     }
     out = context.capture ? context.capture->emit(row, attrs, in, specs) : run(row, in, attrs, specs, device);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "cpu/attention.h"
+#include "op/key.h"
 #include "op/precision.h"
 #include "ops/arithmetic.h"
 #include "ops/comparison.h"
@@ -18,6 +19,7 @@
 #include "ops/triangular.h"
 #include "ops/views.h"
 #include "runtime/context.h"
+#include "runtime/philox.h"
 
 namespace anneal::ops {
 namespace {
@@ -105,6 +107,14 @@ Tensor wide(const Tensor& t) {
 
 Tensor as(const Tensor& t, DType dtype) { return t.dtype() == dtype ? t : cast(t, {.dtype = dtype}); }
 
+/// Weights, or what comes back to them, under dropout.
+Tensor dropped(const Tensor& weights, const Tensor& key, double p) {
+  return p > 0 ? dropoutMask(weights, key, {.p = p}) : weights;
+}
+
+/// Whether that leaves nothing.
+bool dropsAll(double p) { return philox::fraction(p) >> 32; }
+
 Tensors lowerAttention(const Args<AttentionOptions>& c) {
   const Tensor &q = c.in[0], &k = c.in[1], &v = c.in[2];
   Tensor mask = at(c.in, 3);
@@ -112,16 +122,17 @@ Tensors lowerAttention(const Args<AttentionOptions>& c) {
   checkMask(c.op, mask, q, k);
   double scale = c.attrs.scale.value_or(1 / std::sqrt(double(std::max<int64_t>(q.shape()[3], 1))));
   bool maskGradient = mask && mask.requiresGrad() && Context::current().gradEnabled;
-  double p = c.attrs.dropoutP;
+  const double p = c.attrs.dropoutP;
   require(p >= 0 && p <= 1, Code::Value, c.op, ": dropoutP is a probability; got ", p);
-  if (q.dtype() == DType::Float64 || maskGradient || p > 0) {
+  const Tensor key = p > 0 ? nextKey(q.shape().slice(0, 3).product() * k.size(2)) : Tensor();
+  if (q.dtype() == DType::Float64 || maskGradient || dropsAll(p)) {
     Composition made = compose(q, k, v, mask, c.attrs.causal, scale);
-    return {matmul(p > 0 ? dropout(Tensors{made.weights, Tensor()}, {.p = p}) : made.weights, made.values)};
+    return {matmul(dropped(made.weights, key, p), made.values)};
   }
   const bool narrow = takes16Bits(q);
   auto taken = [&](const Tensor& t) { return narrow ? t : wide(t); };
-  Tensor out =
-      flashAttention(Tensors{taken(q), taken(k), taken(v), taken(mask)}, {.causal = c.attrs.causal, .scale = scale});
+  Tensor out = flashAttention(Tensors{taken(q), taken(k), taken(v), taken(mask), key},
+                              {.causal = c.attrs.causal, .scale = scale, .dropoutP = p});
   return {as(transpose(out, {1, 2}), q.dtype())};
 }
 
@@ -141,7 +152,8 @@ Tensors lowerFlash(const Args<Flash>& c) {
       compose(wide(c.in[0]), wide(c.in[1]), wide(c.in[2]), wide(at(c.in, 3)), c.attrs.causal, c.attrs.scale);
   Tensor all = logSumExp(made.scores, {.axis = Ints{-1}});
   all = maskedFill(all, greater(number(kExcluded / 10), all), number(std::numeric_limits<double>::infinity()));
-  return {as(transpose(matmul(made.weights, made.values), {1, 2}), c.in[0].dtype()), all};
+  const Tensor weights = dropped(made.weights, at(c.in, 4), c.attrs.dropoutP);
+  return {as(transpose(matmul(weights, made.values), {1, 2}), c.in[0].dtype()), all};
 }
 
 Tensors flashVjp(const Vjp<Flash>& v) {
@@ -155,7 +167,8 @@ Tensors flashVjp(const Vjp<Flash>& v) {
   FlashGrad attrs{v.attrs};
   attrs.joined = q.size(2) == k.size(2) && q.size(3) == v.in(2).size(3);
   Tensors grads = flashAttentionGrad.all(
-      Tensors{laid(q), laid(k), laid(v.in(2)), laid(v.out(0)), laid(v.out(1)), laid(v.grad(0)), laid(v.in(3))}, attrs);
+      Tensors{laid(q), laid(k), laid(v.in(2)), laid(v.out(0)), laid(v.out(1)), laid(v.grad(0)), laid(v.in(3)), v.in(4)},
+      attrs);
   if (attrs.joined) grads = split.all(Tensors{grads[0]}, {.sizes = {q.size(1), k.size(1), k.size(1)}, .axis = 2});
   for (Tensor& t : grads) t = transpose(t, {1, 2});
   return grads;
@@ -165,13 +178,15 @@ Tensors flashVjp(const Vjp<Flash>& v) {
 Tensors lowerFlashGrad(const Args<FlashGrad>& c) {
   const Tensor q = wide(c.in[0]), k = wide(c.in[1]), v = wide(c.in[2]), grad = transpose(wide(c.in[5]), {1, 2});
   Composition made = compose(q, k, v, wide(at(c.in, 6)), c.attrs.causal, c.attrs.scale);
-  Tensor toWeights = matmul(grad, transposeLast(made.values));
+  const Tensor key = at(c.in, 7);
+  const double p = c.attrs.dropoutP;
+  Tensor toWeights = dropped(matmul(grad, transposeLast(made.values)), key, p);
   Tensor mean = sum(mul(toWeights, made.weights), {.axis = Ints{-1}, .keepDims = true});
   Tensor toScores = mul(mul(made.weights, sub(toWeights, mean)), number(c.attrs.scale));
   int64_t heads = k.shape()[1];
   const DType dtype = c.in[0].dtype();
   Tensors grads{matmul(toScores, repeatHeads(k, q.shape()[1])), sumHeads(matmul(transposeLast(toScores), q), heads),
-                sumHeads(matmul(transposeLast(made.weights), grad), heads)};
+                sumHeads(matmul(transposeLast(dropped(made.weights, key, p)), grad), heads)};
   for (Tensor& t : grads) t = as(transpose(t, {1, 2}), dtype);
   if (!c.attrs.joined) return grads;
   const Tensor none = full({0}, 0, dtype);
@@ -190,10 +205,17 @@ Specs inferFlashGrad(const Args<FlashGrad>& c) {
   return {all, none, none};
 }
 
+/// `mask` is the place of the mask among the inputs, the key comes after it.
 cpu::Attention attentionOf(const Flash& attrs, std::span<const View> in, size_t mask) {
-  cpu::Attention a{.q = in[0], .k = in[1], .v = in[2], .mask = {}, .causal = attrs.causal, .scale = float(attrs.scale)};
-  a.mask.defined = false;
-  if (mask < in.size()) a.mask = in[mask];
+  cpu::Attention a{.q = in[0],
+                   .k = in[1],
+                   .v = in[2],
+                   .mask = in[mask],
+                   .causal = attrs.causal,
+                   .scale = float(attrs.scale),
+                   .dropout = {}};
+  if (attrs.dropoutP > 0)
+    a.dropout = {cpu::Key(in[mask + 1]), uint32_t(philox::fraction(attrs.dropoutP)), float(1 / (1 - attrs.dropoutP))};
   return a;
 }
 
@@ -217,7 +239,8 @@ double flashCost(const A&, std::span<const View> in, std::span<const View>) {
 template <class A>
 std::vector<Field> flashFields() {
   return {field<&A::causal>("causal", "query i sees keys 0 to i only"),
-          field<&A::scale>("scale", "the factor of the scores")};
+          field<&A::scale>("scale", "the factor of the scores"),
+          field<&A::dropoutP>("dropoutP", "the share of the weights that dropout sets to 0")};
 }
 
 std::vector<Field> flashGradFields() {
@@ -250,20 +273,20 @@ const Op<Flash> flashAttention(
     {.name = "flashAttention",
      .doc = "Attention over heads of float32, on a GPU also of 16-bit floats, without keeping the scores (Dao et "
             "al., 2022), as [B, Tq, H, Dv], and the float32 log-sum-exp of each query's scores.",
-     .inputs = {"q", "k", "v", "mask?"},
+     .inputs = {"q", "k", "v", "mask?", "key?"},
      .attrs = flashFields<Flash>(),
      .outputs = {"result", "logSumExp"},
      .infer = inferFlash,
      .lower = lowerFlash,
      .vjp = flashVjp,
-     .saves = {.inputs = {0, 1, 2, 3}, .outputs = {0, 1}},
+     .saves = {.inputs = {0, 1, 2, 3, 4}, .outputs = {0, 1}},
      .internal = true,
      .anyStrides = true,
      .cost = flashCost<2, Flash>});
 
 const Op<FlashGrad> flashAttentionGrad({.name = "flashAttentionGrad",
                                         .doc = "The gradients of flashAttention's q, k and v, with heads after time.",
-                                        .inputs = {"q", "k", "v", "result", "logSumExp", "grad", "mask?"},
+                                        .inputs = {"q", "k", "v", "result", "logSumExp", "grad", "mask?", "key?"},
                                         .attrs = flashGradFields(),
                                         .outputs = {"dq", "dk", "dv"},
                                         .infer = inferFlashGrad,

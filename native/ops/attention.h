@@ -14,9 +14,10 @@ extern const Op<AttentionOptions> scaledDotProductAttention;
 struct Flash {
   bool causal = false;
   double scale = 1;
+  double dropoutP = 0;  // weights are dropped as dropout() drops elements of [B, H, Tq, Tk] under the same key
 };
-/// The same with the scale decided, and the log-sum-exp of each query's scores as a second output; its gradient needs
-/// no more. The result is [B, Tq, H, Dv], from where the projection that follows goes on.
+/// The same with the scale and the key of dropout decided, and the log-sum-exp of each query's scores as a second
+/// output; its gradient needs no more. The result is [B, Tq, H, Dv], from where the projection that follows goes on.
 extern const Op<Flash> flashAttention;
 
 struct FlashGrad : Flash {

@@ -1,19 +1,13 @@
 import { AnnealError } from '../errors'
 import {
-  dropout,
-  full,
   linear,
   logicalAnd,
-  matmul,
   quantizedLinear,
-  repeat,
   reshape,
   rotaryEmbedding,
   scaledDotProductAttention,
-  softmax,
   split,
   transpose,
-  tril,
   where,
 } from '../ops.generated'
 import { type Buffer, type Parameter, Tensor } from '../tensor'
@@ -147,23 +141,8 @@ export class MultiHeadAttention extends Layer {
   #attend(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
     const mask = combinedMask(options)
     const { causal = false } = options
-    if (this.training && this.dropout > 0) return this.#attendWithDropout(q, k, v, mask, causal)
-    return scaledDotProductAttention(q, k, v, mask, { causal })
-  }
-
-  /** Attention whose weights are dropped, which the fused op does not do. */
-  #attendWithDropout(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefined, causal: boolean): Tensor {
-    const groups = this.heads / this.kvHeads
-    const [keys, values] = groups === 1 ? [k, v] : [repeat(k, groups, { axis: 1 }), repeat(v, groups, { axis: 1 })]
-    const scores = matmul(q, transpose(keys, -1, -2)).mul(1 / Math.sqrt(this.size / this.heads))
-    const biased = mask && mask.dtype !== 'bool' ? scores.add(mask) : scores
-    const triangle = causal ? tril(full(scores.shape.slice(-2), 1, { dtype: 'bool' })) : undefined
-    const visible = [mask?.dtype === 'bool' ? mask : undefined, triangle].filter(m => m !== undefined)
-    // A finite number instead of -∞: a query that sees nothing gets zeros, not NaN.
-    const hidden = q.dtype === 'float16' ? -65504 : -1e38
-    const masked = visible.reduce((x, m) => where(m, x, hidden), biased)
-    const weights = visible.reduce((x, m) => where(m, x, 0), softmax(masked))
-    return matmul(dropout(weights, { p: this.dropout }), values)
+    const dropoutP = this.training ? this.dropout : 0
+    return scaledDotProductAttention(q, k, v, mask, { causal, dropoutP })
   }
 
   override flops({ inputs }: ForwardShapes): number {

@@ -1,4 +1,4 @@
-import { rotaryEmbedding, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
+import { manualSeed, rotaryEmbedding, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { place } from '../support/device'
 
@@ -15,11 +15,17 @@ interface Inputs {
   mask?: Tensor
 }
 
-/** The result and the gradients of its sum, weighted. */
-async function run({ q, k, v, mask }: Inputs, dtype: 'float32' | 'float64', causal: boolean): Promise<number[][]> {
+interface Options {
+  causal?: boolean
+  dropoutP?: number
+}
+
+/** The result and the gradients of its sum, weighted. The same weights are dropped each time. */
+async function run({ q, k, v, mask }: Inputs, dtype: 'float32' | 'float64', options: Options): Promise<number[][]> {
   const [a, b, c] = [q, k, v].map(t => t.cast(dtype).requireGrad()) as [Tensor, Tensor, Tensor]
   const added = mask && mask.dtype !== 'bool' ? mask.cast(dtype) : mask
-  const y = scaledDotProductAttention(a, b, c, added, { causal })
+  manualSeed(21)
+  const y = scaledDotProductAttention(a, b, c, added, options)
   y.mul(values([...y.shape], 9).cast(dtype))
     .sum()
     .backward()
@@ -28,9 +34,9 @@ async function run({ q, k, v, mask }: Inputs, dtype: 'float32' | 'float64', caus
 }
 
 /** The tiled kernel computes in float32, the plain formula serves float64. */
-async function compare(inputs: Inputs, causal = false) {
-  const tiled = await run(inputs, 'float32', causal)
-  const plain = await run(inputs, 'float64', causal)
+async function compare(inputs: Inputs, options: Options = {}) {
+  const tiled = await run(inputs, 'float32', options)
+  const plain = await run(inputs, 'float64', options)
   tiled.forEach((list, i) => {
     const scale = Math.max(1, ...plain[i]!.map(Math.abs))
     const worst = list.reduce((most, value, j) => Math.max(most, Math.abs(value - plain[i]![j]!)), 0)
@@ -46,10 +52,10 @@ describe('attention in tiles agrees with the plain formula', () => {
   })
 
   test('one head over several tiles', () => compare(make(1, 1, 1, 210, 530, 24)))
-  test('causal', () => compare(make(1, 2, 2, 300, 300, 16), true))
-  test('causal with fewer queries than keys', () => compare(make(1, 1, 1, 100, 400, 8), true))
-  test('causal with more queries than keys', () => compare(make(1, 1, 1, 400, 100, 8), true))
-  test('grouped heads in many batches', () => compare(make(3, 6, 2, 110, 140, 8, 20), true))
+  test('causal', () => compare(make(1, 2, 2, 300, 300, 16), { causal: true }))
+  test('causal with fewer queries than keys', () => compare(make(1, 1, 1, 100, 400, 8), { causal: true }))
+  test('causal with more queries than keys', () => compare(make(1, 1, 1, 400, 100, 8), { causal: true }))
+  test('grouped heads in many batches', () => compare(make(3, 6, 2, 110, 140, 8, 20), { causal: true }))
   test('one query', () => compare(make(2, 3, 3, 1, 300, 64)))
 
   test('a bool mask', () => {
@@ -58,12 +64,18 @@ describe('attention in tiles agrees with the plain formula', () => {
   })
   test('a float mask', () => {
     const inputs = make(2, 2, 1, 130, 270, 8)
-    return compare({ ...inputs, mask: values([130, 270], 4) }, true)
+    return compare({ ...inputs, mask: values([130, 270], 4) }, { causal: true })
+  })
+  test.each([[0.1], [0.5], [0.99]])('dropout of %s, with rows of keys that begin anywhere', async dropoutP => {
+    await compare(make(1, 3, 3, 210, 530, 24), { dropoutP })
+    await compare(make(2, 4, 2, 70, 139, 8, 20), { dropoutP, causal: true })
+    const inputs = make(2, 2, 1, 65, 201, 16)
+    await compare({ ...inputs, mask: values([2, 1, 65, 201], 4).greater(-0.5) }, { dropoutP })
   })
   test('heads that are views of [B, T, H, D]', async () => {
     const { q, k, v } = make(2, 50, 50, 3, 3, 8)
     const turned = [q, k, v].map(t => t.permute([0, 2, 1, 3])) as [Tensor, Tensor, Tensor]
-    await compare({ q: turned[0], k: turned[1], v: turned[2] }, true)
+    await compare({ q: turned[0], k: turned[1], v: turned[2] }, { causal: true })
   })
 })
 
@@ -90,7 +102,7 @@ test('a query that sees no key gives zeros, and no gradient', async () => {
   for (const m of [mask, added]) {
     for (const dtype of ['float32', 'float64'] as const) {
       const inputs = { q: values([1, 1, 2, 3], 1), k: values([1, 1, 2, 3], 2), v: values([1, 1, 2, 3], 3), mask: m }
-      const [y, dq] = await run(inputs, dtype, false)
+      const [y, dq] = await run(inputs, dtype, {})
       expect(y!.slice(0, 3)).toEqual([0, 0, 0])
       expect(dq!.slice(0, 3).map(Math.abs)).toEqual([0, 0, 0])
       expect(y!.slice(3).every(v => Number.isFinite(v) && v !== 0)).toBe(true)

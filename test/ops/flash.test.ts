@@ -1,4 +1,4 @@
-import { type DType, doctor, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
+import { type DType, doctor, manualSeed, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { emulated, place, testDevice } from '../support/device'
 
@@ -14,7 +14,7 @@ interface Case {
   kv: number[]
   width?: number
   mask?: Tensor
-  options?: { causal?: boolean; scale?: number }
+  options?: { causal?: boolean; scale?: number; dropoutP?: number }
   turned?: boolean // [B, T, H, D] in memory, the result's gradient too
   summed?: boolean // the result's gradient is 1 everywhere
 }
@@ -29,6 +29,7 @@ async function run(c: Case, dtype: DType): Promise<number[][]> {
   }) as [Tensor, Tensor, Tensor]
   const heads = (t: Tensor) => (c.turned ? t.permute([0, 2, 1, 3]) : t)
   const mask = c.mask && c.mask.dtype !== 'bool' ? c.mask.cast(dtype) : c.mask
+  manualSeed(21) // the same weights are dropped each time
   const y = scaledDotProductAttention(heads(q), heads(k), heads(v), mask, c.options)
   expect(y.dtype).toBe(dtype)
   const z = heads(y)
@@ -114,6 +115,14 @@ describe.each(ways)('%s', way => {
       const lengths = place(tensor([100, 37], { dtype: 'float32' })).reshape([2, 1, 1, 1])
       return compare({ ...shapes, mask: at.less(lengths).logicalAnd(at.greaterEqual(30)) })
     })
+  })
+
+  test.each([[0.1], [0.5]])('dropout of %s', async dropoutP => {
+    await compare({ q: [2, 2, 70, 64], kv: [2, 1, 150, 64], options: { dropoutP } })
+    await compare({ q: [1, 2, 70, 128], kv: [1, 2, 77, 128], options: { dropoutP, causal: true } })
+    await compare({ q: [1, 2, 33, 12], kv: [1, 2, 70, 12], options: { dropoutP } })
+    const mask = values([2, 1, 20, 70], 4).greater(-0.5)
+    await compare({ q: [2, 2, 20, 64], kv: [2, 2, 70, 64], mask, options: { dropoutP } })
   })
 
   test('a query that sees no key gives zeros, and no gradient', async () => {

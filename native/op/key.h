@@ -1,0 +1,10 @@
+#pragma once
+#include "core/tensor.h"
+
+namespace anneal {
+
+/// The next key of the calling environment for `count` random numbers; while a function is captured, one that every run
+/// of it gets anew.
+Tensor nextKey(int64_t count);
+
+}  // namespace anneal
