@@ -1,9 +1,13 @@
 #pragma once
 // Kernels over many tensors at once: a block for each chunk of each tensor, the tensors' addresses in the arguments.
+#include <list>
+
+#include "copy.h"
 #include "rows.cuh"
 
 namespace anneal::cuda {
 
+constexpr DType kFloats[] = {DType::Float32, DType::Float64, DType::Float16, DType::BFloat16};
 constexpr int kTensors = 96;  // in one launch: a kernel's arguments hold 32 KB
 constexpr int kChunkThreads = 256;
 constexpr int64_t kChunk = 4096;  // elements of a block
@@ -74,6 +78,20 @@ void eachTable(std::span<const View> like, DType dtype, A&& arrayOf, F&& run) {
   }
   flush();
 }
+
+/// Views that have memory; a value that came with the call gets some.
+class InMemory {
+ public:
+  explicit InMemory(std::span<const View> given) : views_(given.begin(), given.end()) {
+    for (View& v : views_)
+      if (!v.memory && v.size() > 0) v = made_.emplace_back(v, v.dtype).view();
+  }
+  std::span<const View> views() const { return views_; }
+
+ private:
+  std::vector<View> views_;
+  std::list<Prepared> made_;
+};
 
 /// N neighbours of type T as what they are computed in; `from` is aligned where N > 1.
 template <int N, class T>
