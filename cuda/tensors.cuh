@@ -1,5 +1,6 @@
 #pragma once
 // Kernels over many tensors at once: a block for each chunk of each tensor, the tensors' addresses in the arguments.
+#include <concepts>
 #include <list>
 
 #include "copy.h"
@@ -11,6 +12,10 @@ constexpr DType kFloats[] = {DType::Float32, DType::Float64, DType::Float16, DTy
 constexpr int kTensors = 96;  // in one launch: a kernel's arguments hold 32 KB
 constexpr int kChunkThreads = 256;
 constexpr int64_t kChunk = 4096;  // elements of a block
+
+/// Neighbours that a thread takes at a time: 16 bytes of what they are computed in.
+template <class T>
+inline constexpr int kNeighbours = kPack<Computed<T>>;
 
 /// Tensors, each with as many arrays of its size.
 template <int Arrays>
@@ -53,10 +58,11 @@ __device__ __forceinline__ void eachOfChunk(const Entry& e, F&& f) {
   }
 }
 
-/// Calls run(table) for tables of those of `count` tensors that have elements and are of `dtype`: `arraysOf(i, k)` is
-/// the k-th array of tensor i, like[i] tells its size and dtype.
-template <int Arrays, class A, class F>
-void eachTable(std::span<const View> like, DType dtype, A&& arrayOf, F&& run) {
+/// Calls run(table) for tables of those tensors that have elements and that takes(i) takes: `arrayOf(i, k)` is the k-th
+/// array of tensor i, like[i] tells its size.
+template <int Arrays, class P, class A, class F>
+requires std::predicate<P, size_t>
+void eachTable(std::span<const View> like, P&& takes, A&& arrayOf, F&& run) {
   TensorTable<Arrays> table;
   const auto flush = [&] {
     if (table.count > 0) run(table);
@@ -64,7 +70,7 @@ void eachTable(std::span<const View> like, DType dtype, A&& arrayOf, F&& run) {
     table.chunks = 0;
   };
   for (size_t i = 0; i < like.size(); ++i) {
-    if (like[i].dtype != dtype || like[i].size() == 0) continue;
+    if (like[i].size() == 0 || !takes(i)) continue;
     auto& e = table.entries[table.count++];
     e.size = like[i].size();
     e.firstChunk = table.chunks;
@@ -93,12 +99,19 @@ class InMemory {
   std::list<Prepared> made_;
 };
 
-/// N neighbours of type T as what they are computed in; `from` is aligned where N > 1.
-template <int N, class T>
-__device__ __forceinline__ void loadPacked(const void* memory, int64_t at, Computed<T> (&to)[N]) {
+/// The same for those of a dtype.
+template <int Arrays, class A, class F>
+void eachTable(std::span<const View> like, DType dtype, A&& arrayOf, F&& run) {
+  eachTable<Arrays>(
+      like, [&](size_t i) { return like[i].dtype == dtype; }, arrayOf, run);
+}
+
+/// N neighbours of type T as what is computed in; `from` is aligned where N > 1.
+template <int N, class T, class C>
+__device__ __forceinline__ void loadPacked(const void* memory, int64_t at, C (&to)[N]) {
   const auto pack = *reinterpret_cast<const Pack<T, N>*>(static_cast<const T*>(memory) + at);
 #pragma unroll
-  for (int i = 0; i < N; ++i) to[i] = cpu::convertTo<Computed<T>>(pack.v[i]);
+  for (int i = 0; i < N; ++i) to[i] = cpu::convertTo<C>(pack.v[i]);
 }
 template <int N, class T>
 __device__ __forceinline__ void storePacked(void* memory, int64_t at, const Computed<T> (&from)[N]) {

@@ -9,14 +9,14 @@ namespace {
 
 constexpr int kOneBlock = 1024;
 
-/// The sum of the squares of each chunk.
+/// The sum of the squares of each chunk, in an order that is that of float32 for 16 bits, too.
 template <class T>
 __global__ void __launch_bounds__(kChunkThreads) squaresOfChunks(TensorTable<1> table, double* out) {
   using C = Computed<T>;
   __shared__ double shared[kWarp];
   const auto& e = table.entries[table.find(blockIdx.x)];
   C sum = 0;
-  eachOfChunk<kPack<T>>(e, [&]<int N>(Run<N>, int64_t at) {
+  eachOfChunk<kNeighbours<T>>(e, [&]<int N>(Run<N>, int64_t at) {
     C v[N];
     loadPacked<N, T>(e.arrays[0], at, v);
 #pragma unroll

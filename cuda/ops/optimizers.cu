@@ -10,10 +10,6 @@
 namespace anneal::cuda {
 namespace {
 
-/// Neighbours that a thread takes at a time: 16 bytes of the states.
-template <class T>
-inline constexpr int kNeighbours = kPack<Computed<T>>;
-
 /// A number that came with the call or lies in the device's memory.
 struct Number {
   const void* memory;
@@ -83,7 +79,8 @@ inline constexpr bool kDirection = std::is_same_v<R, rules::LambDirection>;
 template <class R, class T>
 constexpr int kLeastBlocks = sizeof(Computed<T>) == 8 ? 2 : (R::states > 2 || kDirection<R> ? 3 : 4);
 
-template <class R, class T>
+/// Parameters are of type T, gradients of type G.
+template <class R, class T, class G>
 __global__ void __launch_bounds__(kChunkThreads, kLeastBlocks<R, T>)
     updateChunks(TensorTable<kArrays<R>> table, Given<R> given, Two<double>* squares) {
   using C = Computed<T>;
@@ -98,7 +95,7 @@ __global__ void __launch_bounds__(kChunkThreads, kLeastBlocks<R, T>)
   eachOfChunk<kNeighbours<T>>(e, [&]<int N>(Run<N>, int64_t at) {
     C p[N], g[N], states[S + 1][N];
     loadPacked<N, T>(e.arrays[0], at, p);
-    loadPacked<N, T>(e.arrays[1], at, g);
+    loadPacked<N, G>(e.arrays[1], at, g);
 #pragma unroll
     for (int k = 0; k < S; ++k) loadPacked<N, C>(e.arrays[2 + k], at, states[k]);
 #pragma unroll
@@ -160,16 +157,30 @@ __global__ void __launch_bounds__(kChunkThreads)
   });
 }
 
-template <class T>
-void lambTables(std::span<const View> in, std::span<const View> out, DType dtype,
-                const Given<rules::LambDirection>& given) {
+/// Calls f(TypeTag<T>, TypeTag<G>, takes) for what parameters and their gradients may be: takes(i) tells whether those
+/// of number i are of these types. Captured functions leave gradients of float32 in the 16 bits that they come in.
+template <class F>
+void visitDTypes(std::span<const View> in, size_t n, F&& f) {
+  for (const DType dtype : kFloats)
+    for (const DType gradient : kFloats)
+      visitFloat(dtype, [&]<class T>(TypeTag<T> parameters) {
+        visitFloat(gradient, [&]<class G>(TypeTag<G> gradients) {
+          if constexpr (std::is_same_v<T, G> || (std::is_same_v<T, float> && sizeof(G) == 2))
+            f(parameters, gradients, [&](size_t i) { return in[i].dtype == dtype && in[n + i].dtype == gradient; });
+        });
+      });
+}
+
+template <class T, class G, class P>
+void updateTables(std::span<const View> in, std::span<const View> out, P&& takes,
+                  const Given<rules::LambDirection>& given) {
   using R = rules::LambDirection;
   using C = Computed<T>;
   const size_t n = in.size() / (2 + R::states);
   std::list<Scratch> directions;
   std::vector<size_t> members;  // of the table
   eachTable<kArrays<R>>(
-      in.first(n), dtype,
+      in.first(n), takes,
       [&](size_t i, int k) -> void* {
         if (k == 0) members.push_back(i);
         if (k < 2 + R::states) return in[size_t(k) * n + i].memory;
@@ -178,7 +189,8 @@ void lambTables(std::span<const View> in, std::span<const View> out, DType dtype
       },
       [&](const TensorTable<kArrays<R>>& table) {
         const Scratch squares(table.chunks * sizeof(Two<double>)), factors(size_t(table.count) * sizeof(double));
-        launch(updateChunks<R, T>, table.chunks, kChunkThreads, 0, stream(), table, given, squares.as<Two<double>>());
+        launch(updateChunks<R, T, G>, table.chunks, kChunkThreads, 0, stream(), table, given,
+               squares.as<Two<double>>());
         launch(lambFactors<TensorTable<kArrays<R>>>, unsigned(table.count), kChunkThreads, 0, stream(), table, given,
                squares.as<Two<double>>(), factors.as<double>());
         TensorTable<3> steps;
@@ -196,17 +208,17 @@ void lambTables(std::span<const View> in, std::span<const View> out, DType dtype
       });
 }
 
-template <class R, class T>
-void updateTables(std::span<const View> in, std::span<const View> out, DType dtype, const Given<R>& given) {
+template <class T, class G, class P, class R>
+void updateTables(std::span<const View> in, std::span<const View> out, P&& takes, const Given<R>& given) {
   const size_t n = in.size() / (2 + R::states);
   eachTable<kArrays<R>>(
-      in.first(n), dtype,
+      in.first(n), takes,
       [&](size_t i, int k) -> void* {
         const auto block = size_t(k);
         return block < 2 + R::states ? in[block * n + i].memory : out[(block - 2 - R::states) * n + i].memory;
       },
       [&](const TensorTable<kArrays<R>>& table) {
-        launch(updateChunks<R, T>, table.chunks, kChunkThreads, 0, stream(), table, given, nullptr);
+        launch(updateChunks<R, T, G>, table.chunks, kChunkThreads, 0, stream(), table, given, nullptr);
       });
 }
 
@@ -225,11 +237,10 @@ void updateCuda(const Call<A>& c) {
     given.memory = memory.as<Ready<R>>();
   }
   const InMemory tensors(c.in.subspan(I::Tensors));
-  for (const DType dtype : kFloats)
-    visitFloat(dtype, [&]<class T>(TypeTag<T>) {
-      if constexpr (kDirection<R>) lambTables<T>(tensors.views(), c.out, dtype, given);
-      else updateTables<R, T>(tensors.views(), c.out, dtype, given);
-    });
+  const std::span<const View> in = tensors.views();
+  visitDTypes(in, in.size() / (2 + R::states), [&]<class T, class G>(TypeTag<T>, TypeTag<G>, auto&& takes) {
+    updateTables<T, G>(in, c.out, takes, given);
+  });
 }
 
 const Implement<ops::DescentUpdate> descentOnCuda("descentUpdate", DeviceType::Cuda, updateCuda);

@@ -15,12 +15,14 @@ namespace {
 constexpr double kSmallOperation = 8192, kSmallProgram = 65536;
 
 void optimize(Graph& graph) {
+  const bool onGpu = graph.device->type() != DeviceType::Cpu;
   passes::removeDead(graph);
   passes::foldConstants(graph);
   passes::simplify(graph);
   passes::shareCommon(graph);
   passes::removeDead(graph);
   passes::mergeClipping(graph);
+  if (onGpu) passes::narrowGradients(graph);
   passes::splitUpdates(graph);
   passes::recompute(graph);
   passes::fuseConvolutions(graph);
@@ -29,7 +31,6 @@ void optimize(Graph& graph) {
   passes::fuseChannelNorms(graph);
   passes::fuseElementwise(graph);
   // A GPU's products add a residual on their way to memory: norms get what these leave.
-  const bool onGpu = graph.device->type() != DeviceType::Cpu;
   if (onGpu) passes::fuseEpilogues(graph, passes::Producers::Products);
   passes::fuseNorms(graph);
   passes::fuseEpilogues(graph, onGpu ? passes::Producers::Norms : passes::Producers::All);

@@ -11,7 +11,7 @@ import {
   tensor,
 } from 'anneal'
 import { describe, expect, test } from 'vitest'
-import { emulated } from '../support/device'
+import { emulated, testDevice } from '../support/device'
 import { flat } from '../support/values'
 import { type Clip, network, stepOf } from './networks'
 
@@ -60,6 +60,52 @@ describe('a captured training step does what the calls one by one do, bit for bi
       expect(await trained(make, true, clip, keep)).toEqual(await trained(make, false, clip, keep))
     })
   }
+})
+
+describe('gradients of 16 bits are read as they are by updates on a GPU, which give the same bits', () => {
+  const dtypes = ['bfloat16', 'float16'] as const
+  /** Neighbours in packs and left over, and more than a block takes; gradients of float32 beside those of 16 bits. */
+  const trainedBy = (make: Make, captured: boolean, clip: Clip) => {
+    manualSeed(31)
+    const parameters = [[4099], [7, 3], [2, 4096], [5]].map(shape => new Parameter(randomNormal(shape)))
+    const optimizer = make(parameters)
+    const step = (x: Tensor) => {
+      const parts = parameters.map((p, i) => {
+        const read = i < 3 ? p.cast(dtypes[i % 2]!) : p
+        return read.square().mul(x.cast(read.dtype)).cast('float32').sum()
+      })
+      const loss = parts.reduce((a, b) => a.add(b))
+      loss.backward()
+      if (clip === 'value' || clip === 'both') optim.clipGradValue(parameters, 0.5)
+      if (clip === 'norm' || clip === 'both') optim.clipGradNorm(parameters, 0.7)
+      optimizer.step()
+      optimizer.zeroGrad()
+      return loss
+    }
+    return { step, run: captured ? compile(step) : step, all: () => [...parameters, ...optimizerState(optimizer)] }
+  }
+  const optimizerState = (optimizer: optim.Optimizer) => Object.values(optimizer.stateDict().tensors ?? {})
+
+  for (const [name, make] of Object.entries(optimizers)) {
+    test.each<[Clip]>([['none'], ['norm'], ['value'], ['both']])(`${name}, clipped by %s`, async clip => {
+      const [plain, captured] = [trainedBy(make, false, clip), trainedBy(make, true, clip)]
+      for (let i = 0; i < 3; i++) {
+        const x = tensor(0.25 * (i + 1))
+        expect(await flat(captured.run(x))).toEqual(await flat(plain.run(x)))
+      }
+      for (const [i, t] of plain.all().entries()) expect(await flat(captured.all()[i]!)).toEqual(await flat(t))
+    })
+  }
+
+  test.skipIf(testDevice === 'cpu').each<[Clip]>([['none'], ['norm'], ['value']])(
+    'without a conversion, clipped by %s',
+    async clip => {
+      const { step } = trainedBy(optimizers.AdamW!, false, clip)
+      const { operations } = await compile(step).explain(tensor(0.5))
+      const updates = operations.filter(({ name }) => name === 'adamUpdate').flatMap(({ inputs }) => inputs)
+      expect(updates.filter(input => /float16\[/.test(input)).length).toBe(3)
+    },
+  )
 })
 
 /** Operations of a step by name, after checking that the step does what it does without capturing. */

@@ -3,6 +3,7 @@
 
 #include "cpu/elementwise.h"
 #include "graph/passes/passes.h"
+#include "graph/passes/updates.h"
 #include "op/define.h"
 #include "ops/arithmetic.h"
 
@@ -32,6 +33,42 @@ const Op<None> castAll({.name = "castAll",
                         .nonDifferentiable = true,
                         .method = false,
                         .internal = true});
+
+namespace {
+
+/// What an operation reads as gradients, in whatever float dtype.
+std::span<Operand> gradientsRead(Operation& op) {
+  return op.row == &ops::globalNorm.row() ? op.in() : (updatedBy(op) ? gradientsOf(op) : std::span<Operand>());
+}
+
+/// The operand of 16 bits that a cast to float32 makes `value` of, as it lies; or null.
+const Operand* widened(const Graph& graph, const Uses& uses, int value) {
+  const int writer = value < 0 ? -1 : uses.writer[size_t(value)];
+  if (writer < 0 || uses.kept[size_t(value)]) return nullptr;
+  const Operation& op = graph.operations[size_t(writer)];
+  if (op.row != &ops::cast.row() || op.out()[0].view.dtype != DType::Float32) return nullptr;
+  const Operand& from = op.in()[0];
+  const bool narrow = isFloat(from.view.dtype) && itemSize(from.view.dtype) == 2;
+  return narrow && from.value >= 0 && from.whole(graph.values[size_t(from.value)]) ? &from : nullptr;
+}
+
+}  // namespace
+
+void narrowGradients(Graph& graph) {
+  const Uses uses(graph);
+  std::map<int, size_t> reads;  // of a value, as a gradient
+  for (Operation& op : graph.operations)
+    for (const Operand& o : gradientsRead(op))
+      if (o.value >= 0 && o.whole(graph.values[size_t(o.value)])) ++reads[o.value];
+  for (Operation& op : graph.operations)
+    for (Operand& o : gradientsRead(op)) {
+      const auto found = reads.find(o.value);
+      const Operand* from = found == reads.end() ? nullptr : widened(graph, uses, o.value);
+      // If somebody else reads it the cast stays, and nothing is saved.
+      if (from && uses.readers[size_t(o.value)].size() == found->second) o = *from;
+    }
+  removeDead(graph);
+}
 
 void joinCasts(Graph& graph) {
   std::map<DType, std::vector<size_t>> casts;  // by what they give

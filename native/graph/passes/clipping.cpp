@@ -4,22 +4,13 @@
 #include <set>
 
 #include "graph/passes/passes.h"
+#include "graph/passes/updates.h"
 #include "ops/arithmetic.h"
-#include "ops/optimizers.h"
 
 namespace anneal::passes {
 namespace {
 
 using ops::UpdateInputs;
-
-size_t updatedBy(const Operation& op) { return ops::updatedBy(*op.row, op.inputs, op.out().size()); }
-
-/// The gradients that an update reads.
-template <class O>
-auto gradientsOf(O& update) {
-  const size_t n = updatedBy(update);
-  return update.in().subspan(UpdateInputs::Tensors + n, n);
-}
 
 /// Takes clipping into the updates that alone read what is clipped.
 class Clipping {

@@ -19,6 +19,8 @@ void fuseElementwise(Graph& graph);
 
 /// Takes clipping of gradients into the updates that alone read what is clipped.
 void mergeClipping(Graph& graph);
+/// Has updates, and norms of gradients, read the 16-bit floats that gradients were made of: a GPU's can.
+void narrowGradients(Graph& graph);
 /// Splits updates of many parameters, so that each is made as soon as its gradient is there.
 void splitUpdates(Graph& graph);
 /// Computes large results again where they are read late, if that lowers the peak of memory and costs little.

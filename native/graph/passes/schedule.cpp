@@ -2,7 +2,7 @@
 #include <tuple>
 
 #include "graph/passes/passes.h"
-#include "ops/optimizers.h"
+#include "graph/passes/updates.h"
 
 namespace anneal::passes {
 namespace {
@@ -11,8 +11,6 @@ constexpr int64_t kPart = int64_t(1) << 20;   // bytes of the gradients of a par
 constexpr int64_t kLeast = int64_t(1) << 16;  // bytes worth moving an operation for
 
 using ops::UpdateInputs;
-
-size_t updatedBy(const Operation& op) { return ops::updatedBy(*op.row, op.inputs, op.out().size()); }
 
 /// Whether the memory of `value` is free when operation `i` is done.
 bool diesWith(const Graph& graph, const Uses& uses, int value, int i) {
