@@ -14,7 +14,10 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/package/**'],
     // All tests compute where ANNEAL_TEST_DEVICE says: see docs/cuda.md.
-    setupFiles: process.env.ANNEAL_TEST_DEVICE ? ['test/support/device.ts'] : [],
+    setupFiles: [
+      ...(process.env.ANNEAL_TEST_DEVICE ? ['test/support/device.ts'] : []),
+      ...(process.env.ANNEAL_TEST_JOURNAL ? ['test/support/journal.ts'] : []),
+    ],
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -14,25 +14,29 @@ export const median = values => {
 async function calibrate(peer, workload, sampleSeconds, patience) {
   const first = await peer.ask(workload, 1, patience)
   if (first.error) return first
-  const second = await peer.ask(workload, 1)
+  const second = await peer.ask(workload, 1, patience)
   if (second.error) return second
   const checks = [first.check, workload.train ? second.check : undefined].flat()
   const check = checks.filter(value => typeof value === 'number')
   let iterations = 1
-  for (let last = second; last.seconds < sampleSeconds; last = await peer.ask(workload, iterations)) {
+  // On a GPU the first steps choose algorithms, and graphs are recorded.
+  let last = workload.device ? await peer.ask(workload, 2, patience) : second
+  while (!(last.seconds >= sampleSeconds)) {
+    if (last.error) return last
     iterations = Math.ceil(
       iterations * Math.min(10, Math.max(1.2, (1.2 * sampleSeconds) / Math.max(last.seconds, 1e-6))),
     )
+    last = await peer.ask(workload, iterations, patience)
   }
-  return { iterations, check, first: first.seconds, times: [] }
+  return { iterations, check, choice: first.choice, first: first.seconds, times: [] }
 }
 
-/** Some samples; a peer that has just been started is warmed up by an iteration. */
-async function sample(peer, workload, result, count) {
-  if (!peer.running) await peer.ask(workload, 1)
+/** Some samples; a peer that has just been started is warmed up by an iteration, or by some on a GPU, as in `calibrate`. */
+async function sample(peer, workload, result, count, patience) {
+  if (!peer.running) await peer.ask(workload, workload.device ? 4 : 1, patience)
   await sleep(20) // until the threads of the one before sleep
   for (let i = 0; i < count && !result.error; i++) {
-    const { seconds, peak, error } = await peer.ask(workload, result.iterations)
+    const { seconds, peak, error } = await peer.ask(workload, result.iterations, patience)
     if (error) {
       result.error = error
       return
@@ -67,13 +71,13 @@ export async function measure(peers, workload, options) {
   for (const peer of peers) {
     await turn(peer, async () => {
       results[peer.id] = await calibrate(peer, workload, sampleSeconds, patience)
-      if (alone && !results[peer.id].error) await sample(peer, workload, results[peer.id], count)
+      if (alone && !results[peer.id].error) await sample(peer, workload, results[peer.id], count, patience)
     })
   }
   const able = () => peers.filter(peer => !results[peer.id].error)
   const end = performance.now() + budget * 1000
   for (let taken = alone ? count : 0; taken < repeats && (taken === 0 || performance.now() < end); taken += count) {
-    for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id], count))
+    for (const peer of able()) await turn(peer, () => sample(peer, workload, results[peer.id], count, patience))
   }
   if (!keep) for (const peer of peers) await peer.end()
   for (const [id, result] of Object.entries(results)) {

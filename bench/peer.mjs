@@ -72,6 +72,9 @@ export class Peer {
     this.#process = undefined
     if (!child || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
     child.stdin.end()
+    // One that hangs, as with a GPU that has failed, is not waited for.
+    const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
     await once(child, 'exit')
+    clearTimeout(timer)
   }
 }

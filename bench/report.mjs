@@ -46,6 +46,19 @@ function rate({ count, of, results }) {
   return count && ours(results) ? `${(count / ours(results).median).toFixed(0)} ${of}` : '–'
 }
 
+/** One line: each contender's time, rate, and how many times faster Anneal's fastest variant is. */
+export function outcome({ title, unit, count, of, results }) {
+  const best = ours(results)
+  const cells = Object.entries(results).map(([id, result]) => {
+    if (!result.times) return `${contender(id).title}: ${result.error}`
+    const perSecond = count ? `, ${(count / result.median).toFixed(0)} ${of}/s` : ''
+    const parts = result.micro ? `, in ${result.micro} parts` : ''
+    const ahead = contender(id).ours ? '' : `, ${times(speedup(best, result))}`
+    return `${contender(id).title} ${digits(result.median * factors[unit])} ${unit}${perSecond}${parts}${ahead}`
+  })
+  return `${title}: ${cells.join('; ')}`
+}
+
 function timeTable(run) {
   const more = [
     ['Unit', ({ unit }) => unit],

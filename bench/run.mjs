@@ -12,7 +12,7 @@ import { difference, measure } from './measure.mjs'
 import { floor } from './models/costs.mjs'
 import { contender, ids, peersFor } from './peers.mjs'
 import { prepare } from './prepare.mjs'
-import { conditions, latencyLines, lead, markdownTable, tables, textTable } from './report.mjs'
+import { conditions, latencyLines, lead, markdownTable, outcome, tables, textTable } from './report.mjs'
 import { sets } from './workloads.mjs'
 
 const at = path => fileURLToPath(new URL(path, import.meta.url))
@@ -99,6 +99,7 @@ async function compare(names, workload, environment, about) {
     if (error) console.error(`  ${contender(peer.id).title}: ${error}`)
   }
   workload.lead = lead(workload.results)
+  if (workload.device) process.stdout.write(`${outcome(workload)}\n`) // known also if time runs out later
   return disagreements(workload)
 }
 

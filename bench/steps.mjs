@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { anneal } from './anneal.mjs'
 import { networks } from './models/index.mjs'
+import { ahead } from './worker.mjs'
 
 const { autocast, compile, io, narrow, nn, noGrad, scope, synchronize } = anneal
 
@@ -41,17 +42,22 @@ export function stepOf({ network: name, train, options, autocast: dtype }, model
   return [step, batch(options)]
 }
 
-const training = (step, examples) => async iterations => {
-  const first = []
-  for (let i = 0; i < iterations; i++) {
-    const value = scope(() => step(...examples))
-    if (first.length < 2) first.push(await value.item())
-    // Two steps ahead of the device, as fit is.
-    if (i % 2 === 1) await value.ready()
-    value.dispose()
+/** Gives the losses of the first two steps of all; later ones are not read. */
+function training(step, examples) {
+  const { wait, rest } = ahead(2) // as fit is
+  let steps = 0
+  return async iterations => {
+    const first = []
+    for (let i = 0; i < iterations; i++) {
+      const value = scope(() => step(...examples))
+      if (steps++ < 2) first.push(await value.item())
+      await wait(value)
+      value.dispose()
+    }
+    await rest()
+    await synchronize()
+    return first
   }
-  await synchronize()
-  return first
 }
 
 const inference = (step, inputs) => async iterations => {

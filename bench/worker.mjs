@@ -22,6 +22,21 @@ function resetPeak() {
   }
 }
 
+/**
+ * A function that is given what each iteration computes, and waits for that of `count` iterations before; `rest` waits for all.
+ * The device so has work while the host prepares more, and memory is bounded.
+ */
+export function ahead(count) {
+  const pending = []
+  const wait = async result => {
+    const ready = result.ready()
+    ready.catch(() => {}) // awaited later
+    pending.push(ready)
+    if (pending.length > count) await pending.shift()
+  }
+  return { wait, rest: () => Promise.all(pending.splice(0)) }
+}
+
 /** The most memory of the process. Peers that compute elsewhere measure that memory instead. */
 const ofProcess = { peak, resetPeak }
 

@@ -1,6 +1,6 @@
 // Anneal's side of the op benchmarks.
 import { createRequire } from 'node:module'
-import { serve } from '../worker.mjs'
+import { ahead, serve } from '../worker.mjs'
 import { cases, values, workload } from './cases.mjs'
 
 const anneal = createRequire(import.meta.url)('../../dist/index.js')
@@ -33,12 +33,14 @@ async function prepare({ inputs, anneal: op, prepare }, backward) {
     if (!backward) return made
     return [...gradients([made[0]], leaves, { gradOutputs: [cotangent] }), ...made]
   }
+  const { wait, rest } = ahead(4)
   return async iterations => {
     for (let i = 0; i < iterations; i++) {
       const made = once()
-      if (i % 8 === 7) await made[0]?.ready()
+      if (i % 4 === 3 && made[0]) await wait(made[0])
       for (const y of made) y?.dispose()
     }
+    await rest()
     await synchronize()
     return check
   }
@@ -49,4 +51,5 @@ for (const one of cases) {
   workloads[workload(one, false)] = () => prepare(one, false)
   if (one.backward) workloads[workload(one, true)] = () => prepare(one, true)
 }
-await serve({ name: 'Anneal', version: '0.1.0', threads: getThreads() }, name => workloads[name]?.())
+const { hardware } = anneal.devices().find(({ name }) => name === anneal.getDevice())
+await serve({ name: 'Anneal', version: '0.1.0', threads: getThreads(), hardware }, name => workloads[name]?.())

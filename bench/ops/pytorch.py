@@ -48,6 +48,37 @@ def parameters(shapes):
     return made
 
 
+def allow(*kernels):
+    """Which of scaled_dot_product_attention's kernels may be used, from now on."""
+    for kernel, enable in ATTENTION.items():
+        enable(kernel in kernels)
+
+
+ATTENTION = {"flash": torch.backends.cuda.enable_flash_sdp, "cudnn": torch.backends.cuda.enable_cudnn_sdp,
+             "efficient": torch.backends.cuda.enable_mem_efficient_sdp, "math": torch.backends.cuda.enable_math_sdp}
+CHOICES = {
+    "attention": {name: lambda name=name: allow(name) for name in ("flash", "cudnn", "efficient")},
+    "library": {name: lambda name=name: torch.backends.cuda.preferred_blas_library(name) for name in ("cublas", "cublaslt")},
+}
+
+
+def fastest(choices, run):
+    """Takes the choice with which `run` is fastest, of those that work, and gives its name."""
+    seconds = {}
+    for name, choose in choices.items():
+        try:
+            choose()
+            run(3)
+            start = time.perf_counter()
+            run(10)
+            seconds[name] = time.perf_counter() - start
+        except RuntimeError as error:  # no such kernel for these sizes
+            print(f"{name}: {error}", file=sys.stderr)
+    best = min(seconds, key=seconds.get)
+    choices[best]()
+    return best
+
+
 def outputs(result):
     return result if isinstance(result, tuple) else (result,)
 
@@ -58,6 +89,7 @@ def prepare(case, backward):
     names.update(given)
     names["prepared"] = eval(case.get("prepareTorch", "None"), names)
     op = eval(f"lambda: {case['torch']}", names)
+    allow(*ATTENTION)
     leaves = [x for x in given.values() if x.is_floating_point()]
     if backward:
         for x in leaves:
@@ -81,7 +113,7 @@ def prepare(case, backward):
             torch.cuda.synchronize()
         return check
 
-    return run
+    return run, fastest(CHOICES[case["fastest"]], run) if CUDA and "fastest" in case else None
 
 
 def main():
@@ -91,16 +123,16 @@ def main():
         cases[case["name"] + ", and backward"] = (case, True)
     about = {"name": "PyTorch eager", "version": torch.__version__, "threads": torch.get_num_threads()}
     print(json.dumps({"ready": about}), flush=True)
-    name = run = None
+    name = run = choice = None
     for line in sys.stdin:
         request = json.loads(line)
         try:
             if request["workload"] != name:
                 run = None
-                name, run = request["workload"], prepare(*cases[request["workload"]])
+                name, (run, choice) = request["workload"], prepare(*cases[request["workload"]])
             start = time.perf_counter()
             check = run(request["iterations"])
-            print(json.dumps({"seconds": time.perf_counter() - start, "check": check}), flush=True)
+            print(json.dumps({"seconds": time.perf_counter() - start, "check": check, "choice": choice}), flush=True)
         except Exception as error:  # of one case; the others go on
             print(json.dumps({"error": str(error)}), flush=True)
 

@@ -25,7 +25,9 @@ const { values: options } = parseArgs({
 if (options.device) process.env.BENCH_DEVICE = options.device
 const { cases, workload } = await import('./cases.mjs')
 const all = {}
-const keep = () => options.json && writeFileSync(options.json, `${JSON.stringify(all, null, 1)}\n`)
+const about = { date: new Date().toISOString().slice(0, 10), repeats: Number(options.repeats), peers: [] }
+const keep = () => options.json && writeFileSync(options.json, `${JSON.stringify({ about, ...all }, null, 1)}\n`)
+const patience = 100 // seconds: a peer that hangs does not keep the others waiting
 
 const workloads = cases
   .flatMap(one => [{ one, name: workload(one, false) }, one.backward && { one, name: workload(one, true) }])
@@ -55,37 +57,87 @@ function rates({ bytes, flops }, backward, times) {
   return { gigabytesPerSecond: of(bytes, 1e9), teraflops: of(flops, 1e12) }
 }
 
+/** What was measured of a workload; `problem` is an error, or a difference between the results. */
+async function measured(peers, { one, name }) {
+  const settings = { repeats: Number(options.repeats), sampleSeconds, keep: true, patience }
+  const results = await measure(peers, { name }, settings)
+  // After an error of the GPU a process computes nothing any more.
+  for (const peer of peers) if (results[peer.id].error) await peer.end()
+  const wrong = problem(one, results)
+  if (wrong) process.stderr.write(`\n${name}: ${wrong}\n`)
+  const { anneal, torch } = results
+  const times = Object.entries(results).flatMap(([id, { minimum }]) => (minimum ? [[id, minimum]] : []))
+  const more = rates(one, name !== one.name, times)
+  const { choice } = torch // PyTorch's fastest way
+  return {
+    name,
+    ...Object.fromEntries(times),
+    ratio: speedup(torch, anneal),
+    ...more,
+    choice: choice ?? undefined,
+    problem: wrong,
+  }
+}
+
+/** How much of a copy's bandwidth the others of its dtype reach: copies are the fastest of either side. */
+function compareWithCopies(found) {
+  const copies = workloads.filter(({ one }) => one.copy)
+  for (const { one, name } of copies) {
+    const copy = Math.max(...Object.values(found.find(row => row.name === name)?.gigabytesPerSecond ?? {}))
+    const dtypes = new Map(workloads.map(workload => [workload.name, workload.one.dtype]))
+    for (const row of found) {
+      const own = row.gigabytesPerSecond?.anneal
+      if (own && copy > 0 && dtypes.get(row.name) === one.dtype) row.ofCopy = own / copy
+    }
+  }
+}
+
 async function compare(threads) {
   const peers = start(threads)
   const found = []
   all[threads] = found
-  for (const { one, name } of workloads) {
-    const results = await measure(peers, { name }, { repeats: Number(options.repeats), sampleSeconds, keep: true })
-    const wrong = problem(one, results)
-    if (wrong) process.stderr.write(`${name}: ${wrong}\n`)
-    if (!results.anneal.times || !results.torch.times) continue
-    const { anneal, torch } = results
-    const times = [
-      ['anneal', anneal.minimum],
-      ['torch', torch.minimum],
-    ]
-    const more = rates(one, name !== one.name, times)
-    found.push({ name, ...Object.fromEntries(times), ratio: speedup(torch, anneal), ...more })
+  for (const [i, workload] of workloads.entries()) {
+    found.push(await measured(peers, workload))
+    compareWithCopies(found)
+    about.peers = peers.flatMap(peer => peer.about ?? [])
     keep()
-    process.stderr.write(`\r${found.length} of ${workloads.length}`)
+    if (process.stderr.isTTY) process.stderr.write(`\r${i + 1} of ${workloads.length}`)
   }
   process.stderr.write('\n')
   for (const peer of peers) await peer.end()
-  found.sort((a, b) => b.ratio - a.ratio)
+  found.sort((a, b) => (b.ratio ?? Infinity) - (a.ratio ?? Infinity))
   keep()
-  return found
 }
 
-const micros = seconds => (seconds * 1e6).toFixed(1)
-for (const threads of options.threads.split(',')) {
-  const found = await compare(threads)
-  const head = [`${threads} thread${threads === '1' ? '' : 's'}`, 'Anneal µs', 'PyTorch µs', 'Anneal / PyTorch']
-  const rows = found.map(r => [r.name, micros(r.anneal), micros(r.torch), r.ratio.toFixed(2)])
+const micros = seconds => (seconds ? (seconds * 1e6).toFixed(1) : '–')
+const rate = ({ gigabytesPerSecond, teraflops, ofCopy }) => {
+  if (gigabytesPerSecond?.anneal) {
+    const share = ofCopy ? `, ${(ofCopy * 100).toFixed(0)} % of a copy` : ''
+    return `${gigabytesPerSecond.anneal.toFixed(0)} GB/s${share}`
+  }
+  return teraflops?.anneal ? `${teraflops.anneal.toFixed(1)} TFLOP/s` : ''
+}
+
+function print(threads) {
+  const head = [`${threads} thread${threads === '1' ? '' : 's'}`, 'Anneal µs', 'PyTorch µs', 'Anneal / PyTorch', '', '']
+  const rows = all[threads].map(r => [
+    r.name,
+    micros(r.anneal),
+    micros(r.torch),
+    r.ratio?.toFixed(2) ?? 'failed',
+    rate(r),
+    r.choice ?? '',
+  ])
   process.stdout.write(`${textTable([head, ...rows.slice(0, Number(options.worst))]).join('\n')}\n\n`)
+}
+
+process.once('SIGTERM', () => {
+  for (const threads of Object.keys(all)) print(threads)
+  process.stdout.write('ended before all was measured\n')
+  process.exit(143)
+})
+for (const threads of options.threads.split(',')) {
+  await compare(threads)
+  print(threads)
 }
 process.stdout.write(`load average at the end: ${loadavg()[0].toFixed(1)}\n`)

@@ -38,8 +38,11 @@ def training(network, model, options, mixed):
     examples = [x.to(DEVICE).chunk(micro) for x in network.batch(**options)]
     loss_of = compiled(lambda *examples: network.loss(model, *examples))
 
+    steps = 0
+
     def run(iterations):
-        first = []
+        nonlocal steps
+        first = []  # the losses of the first two steps of all; later ones are not read
         for _ in range(iterations):
             total = 0
             for some in zip(*examples):
@@ -51,7 +54,8 @@ def training(network, model, options, mixed):
                 total = total + loss.detach()
             optimizer.step()
             optimizer.zero_grad()
-            if len(first) < 2:
+            steps += 1
+            if steps <= 2:
                 first.append(total.item())
         synchronize()
         return first
