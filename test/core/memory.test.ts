@@ -124,7 +124,8 @@ describe('memory', () => {
     // Garbage of earlier tests may be collected meanwhile; a leak would show thousands of times.
     expect(late.used).toBeLessThanOrEqual(early.used)
     expect(late.tensors).toBeLessThanOrEqual(early.tensors)
-    expect(late.allocations).toBe(early.allocations)
+    // How far steps are queued ahead of a GPU differs, and with it what is needed at once.
+    expect(late.allocations - early.allocations).toBeLessThan(100)
   })
 
   test('what is never disposed of is collected', async () => {
