@@ -83,6 +83,15 @@ describe('elementwise operations', () => {
     expectOperations(found, ['fused(mul add tanh mul)'])
   })
 
+  test('that have nothing in common but who reads them do so, too', async () => {
+    const [b, c, d] = [tensor([2, 3, 4]), x.mul(0.5), x.add(2)]
+    const found = await operations((a, b, c, d) => [a.mul(b).add(c.div(d)).sub(c.exp())], x, b, c, d)
+    expectOperations(found, ['fused(mul div add exp sub)'])
+    // Not with what waits for somebody else.
+    const alone = await operations((a, b, c) => [a.mul(b).softmax().add(a.mul(b)).sub(c.exp())], x, b, c)
+    expectOperations(alone, ['mul', 'softmax', 'fused(add exp sub)'])
+  })
+
   test('of any layout and dtype, with results that are used elsewhere too', async () => {
     const big = randomNormal([70, 3, 50])
     const found = await operations(

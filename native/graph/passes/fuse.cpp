@@ -35,20 +35,29 @@ class Fusion {
   }
 
  private:
-  /// Puts an operation into the group of one of its producers, or into a new one.
+  /// Puts an operation into the groups of its producers, which become one as far as that is possible, or into a new
+  /// one.
   void place(int i) {
     const Operation& op = graph_.operations[size_t(i)];
-    const Spec spec = graph_.values[size_t(op.out()[0].value)].spec;
+    const Spec& spec = graph_.values[size_t(op.out()[0].value)].spec;
+    std::vector<int> members, groups;
     for (const Operand& o : op.in()) {
-      if (o.value < 0 || writer_[size_t(o.value)] < 0) continue;
-      const int g = groupOf_[size_t(writer_[size_t(o.value)])];
-      if (g < 0 || !fits(groups_[size_t(g)], g, i, spec)) continue;
-      groups_[size_t(g)].members.push_back(i);
-      groupOf_[size_t(i)] = g;
-      return;
+      const int g = o.value < 0 || writer_[size_t(o.value)] < 0 ? -1 : groupOf_[size_t(writer_[size_t(o.value)])];
+      if (g < 0 || std::find(groups.begin(), groups.end(), g) != groups.end()) continue;
+      const Group& group = groups_[size_t(g)];
+      std::vector<int> all;
+      std::merge(members.begin(), members.end(), group.members.begin(), group.members.end(), std::back_inserter(all));
+      if (!alike(group.spec, spec) || i - group.members.back() > kReach || !fits(all, i)) continue;
+      members = std::move(all);
+      groups.push_back(g);
     }
-    groupOf_[size_t(i)] = int(groups_.size());
-    groups_.push_back({{i}, spec});
+    if (groups.empty()) {
+      groups.push_back(int(groups_.size()));
+      groups_.push_back({{}, spec});
+    }
+    members.push_back(i);
+    for (int m : members) groupOf_[size_t(m)] = groups[0];
+    groups_[size_t(groups[0])].members = std::move(members);
   }
 
   /// Whether results of both can come from one chain: on the CPU it has one dtype throughout.
@@ -56,15 +65,13 @@ class Fusion {
     return a.shape == b.shape && (a.dtype == b.dtype || graph_.device->type() != DeviceType::Cpu);
   }
 
-  bool fits(const Group& group, int g, int i, const Spec& spec) const {
-    if (!alike(group.spec, spec) || group.members.size() >= cpu::Chain::kMostInstructions ||
-        i - group.members.back() > kReach)
-      return false;
+  /// Whether these can become one with the later operation `i`.
+  bool fits(std::vector<int> members, int i) const {
+    members.push_back(i);
+    if (members.size() > cpu::Chain::kMostInstructions) return false;
     std::set<int> inputs;
     size_t outputs = 0;
-    auto members = group.members;
-    members.push_back(i);
-    auto inside = [&](int reader) { return reader == i || groupOf_[size_t(reader)] == g; };
+    auto inside = [&](int reader) { return std::binary_search(members.begin(), members.end(), reader); };
     for (int m : members) {
       const Operation& op = graph_.operations[size_t(m)];
       for (const Operand& o : op.in()) {
