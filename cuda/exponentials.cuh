@@ -7,10 +7,16 @@
 
 namespace anneal::cuda {
 
-/// Blocks of kRowThreads that a multiprocessor is to hold at least: exponentials of doubles take more registers than
-/// the compiler allows of itself, and then some are spilt.
-template <class T>
-constexpr int kLeastBlocks = std::is_same_v<T, double> ? 1 : 0;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+constexpr int kLoopedBlocks = 1;
+#else
+constexpr int kLoopedBlocks = 0;
+#endif
+/// Blocks of kRowThreads that a multiprocessor is to hold at least, P packs of a row in a thread: exponentials of
+/// doubles, and on Blackwell rows that are looped over, take more registers than the compiler allows of itself, and
+/// then some are spilt.
+template <class T, int P>
+constexpr int kLeastBlocks = std::is_same_v<T, double> ? 1 : (P == 0 ? kLoopedBlocks : 0);
 
 /// The largest so far, and the sum of exponentials relative to it.
 template <class C>

@@ -11,6 +11,9 @@
 namespace anneal::cuda {
 
 constexpr int kColumnThreads = 256;
+/// Blocks that a multiprocessor is to hold at least: left to itself the compiler spills registers of doubles.
+template <class T>
+constexpr int kLeastColumnBlocks = std::is_same_v<T, double> ? 4 : 0;
 constexpr int kColumnBlocks = 8;   // of a processor
 constexpr int64_t kLeastRows = 8;  // of a thread
 

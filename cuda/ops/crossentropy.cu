@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(256) storeLosses(const double* loss, T* out, i
 
 /// gradient / divisor * (weight * softmax(x) - target).
 template <class T, bool Soft>
-__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T>)
+__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T, 1>)
     gradientOfRows(const T* x, Targets t, const Computed<T>* logSumExp, const Computed<T>* weight,
                    const Computed<T>* divisor, const T* gradient, bool oneGradient, T* out) {
   using C = Computed<T>;

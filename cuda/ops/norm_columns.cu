@@ -86,7 +86,7 @@ __device__ __forceinline__ void finish(const T* residual, bool relu, int64_t off
 }
 
 template <class T, int N>
-__global__ void __launch_bounds__(kColumnThreads)
+__global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
     applyStatistics(const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight, Parameter bias,
                     const T* residual, bool relu, T* y) {
   using C = Computed<T>;

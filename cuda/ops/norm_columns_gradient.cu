@@ -27,7 +27,7 @@ struct Mask {
 /// The sums of a channel's gradients, and of those times the normalised x, in every piece: [segments, pieces,
 /// channels].
 template <class T, int N>
-__global__ void __launch_bounds__(kColumnThreads)
+__global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
     sumsOfPieces(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight,
                  Parameter bias, bool relu, Two<Computed<T>>* out) {
   using C = Computed<T>;

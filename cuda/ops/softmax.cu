@@ -33,7 +33,8 @@ struct Gradient {
 };
 
 template <class T, int P, bool Log>
-__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T>) softmaxRows(const T* x, T* y, int64_t rows, int64_t n) {
+__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T, P>)
+    softmaxRows(const T* x, T* y, int64_t rows, int64_t n) {
   using C = Computed<T>;
   const int64_t row = rowNumber();
   if (row >= rows) return;
@@ -70,7 +71,7 @@ __global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T>) softmaxRows(cons
 }
 
 template <class T, int P, bool Log>
-__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T>)
+__global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T, P>)
     softmaxGradRows(const T* y, const T* g, T* dx, int64_t rows, int64_t n) {
   using C = Computed<T>;
   __shared__ C shared[kWarp];
