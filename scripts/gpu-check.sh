@@ -156,7 +156,7 @@ run() {
     *) state="FAILED with status $status" ;;
   esac
   [ "$stage" = build ] || [ -s "$out/$stage.json" ] || note "$stage" "$state before there were results"
-  tail -c "+$from" "$out/log.txt" | tr '\r' '\n' | tail -n 60 | tail -c 4000
+  tail -c "+$from" "$out/log.txt" | tr '\r' '\n' | tail -n 60 | tail -c 6000
   printf '%s %s in %d s\n' "$stage" "$state" "$((SECONDS - begin))" | tee -a "$out/summary.txt"
   return $status
 }
@@ -164,7 +164,7 @@ run() {
 {
   nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used --format=csv,noheader 2>/dev/null
   nvcc --version 2>/dev/null | tail -1
-  "$PYTHON" -c 'import torch; print("PyTorch", torch.__version__, torch.version.cuda, torch.backends.cudnn.version())' 2>&1 | tail -1
+  within 60 "$PYTHON" -c 'import torch; print("PyTorch", torch.__version__, torch.version.cuda, torch.backends.cudnn.version())' 2>&1 | tail -1
   within 60 "$node" dist/cli.js doctor # finds NVIDIA's libraries by itself, or not
   if [ -n "$libraries" ]; then
     export ANNEAL_CUDA_LIBRARIES=$libraries

@@ -138,17 +138,31 @@ const all = jobs()
 const found = {}
 const waiting = [...all]
 
+/** What the library has warned of, how often. */
+function warned() {
+  const counts = {}
+  for (const { log } of all.filter(({ name }) => found[name])) {
+    for (const [line] of readFileSync(log, 'utf8').matchAll(/^(anneal: |.*Warning: ).*/gm)) {
+      const warning = line.replace(/\(node:\d+\) /, '').slice(0, 300)
+      counts[warning] = (counts[warning] ?? 0) + 1
+    }
+  }
+  return counts
+}
+
 function write() {
   const reports = Object.values(found)
   const sum = key => reports.reduce((total, report) => total + report[key], 0)
+  const known = {
+    passed: sum('passed'),
+    failed: sum('failed'),
+    notRun: all.map(({ name }) => name).filter(name => !found[name]),
+    warnings: warned(),
+    failures: reports.flatMap(report => report.failures),
+  }
   const files = Object.fromEntries(Object.entries(found).map(([name, { failures, ...rest }]) => [name, rest]))
-  const failures = reports.flatMap(report => report.failures)
-  const notRun = all.map(({ name }) => name).filter(name => !found[name])
-  writeFileSync(
-    options.out,
-    `${JSON.stringify({ passed: sum('passed'), failed: sum('failed'), notRun, failures, files }, null, 1)}\n`,
-  )
-  return { passed: sum('passed'), failed: sum('failed'), notRun, failures }
+  writeFileSync(options.out, `${JSON.stringify({ ...known, files }, null, 1)}\n`)
+  return known
 }
 
 async function worker() {
@@ -165,24 +179,24 @@ mkdirSync(options.folder, { recursive: true })
 write()
 await Promise.all(Array.from({ length: Number(options.jobs) }, worker))
 
-const { passed, failed, notRun, failures } = write()
-const groups = new Map()
-for (const failure of failures) {
-  const message = (failure.message ?? '').trim().split('\n')[0].slice(0, 160)
-  const alike = message.replace(/[-\d.e+]*\d/g, '#')
-  groups.set(alike, [...(groups.get(alike) ?? []), { ...failure, message }])
+/** Failures of the same message, whatever its numbers, most of them first. */
+function alike(failures) {
+  const groups = new Map()
+  for (const { message = '', test, poisoned } of failures) {
+    const line = message.trim().split('\n')[0].slice(0, 160) + (poisoned ? ' (the GPU was unusable afterwards)' : '')
+    const key = line.replace(/[-\d.e+]*\d/g, '#')
+    groups.set(key, { line, tests: [...(groups.get(key)?.tests ?? []), test] })
+  }
+  return [...groups.values()].sort((a, b) => b.tests.length - a.tests.length)
 }
-const sorted = [...groups.values()].sort((a, b) => b.length - a.length)
-for (const group of sorted.slice(0, 40)) {
-  const spoilt = group.some(({ poisoned }) => poisoned) ? ' (the GPU was unusable afterwards)' : ''
-  console.log(
-    `${group.length} × ${group[0].message}${spoilt}\n    ${group
-      .slice(0, 3)
-      .map(({ test }) => test)
-      .join('; ')}`,
-  )
+
+const { passed, failed, notRun, failures, warnings } = write()
+for (const [warning, count] of Object.entries(warnings).slice(0, 10)) console.log(`${count} × ${warning}`)
+const groups = alike(failures)
+for (const { line, tests } of groups.slice(0, 20)) {
+  console.log(`${tests.length} × ${line}\n    ${tests.slice(0, 3).join('; ').slice(0, 300)}`)
 }
-if (sorted.length > 40) console.log(`and ${sorted.length - 40} more kinds of failures`)
+if (groups.length > 20) console.log(`and ${groups.length - 20} more kinds of failures`)
 if (notRun.length) console.log(`not run for want of time: ${notRun.join(', ')}`)
 console.log(`${passed} tests passed, ${failed} failed; ${Object.keys(found).length} of ${all.length} files ran`)
 process.exitCode = failed || notRun.length || passed === 0 ? 1 : 0

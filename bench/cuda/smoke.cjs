@@ -154,6 +154,7 @@ function runApart(file) {
       [__filename, '--here', '--json', file],
       options,
     )
+    process.stderr.write(stderr)
     const found = known()
     const last = Object.keys(found).at(-1)
     if (status !== 0 && (last === undefined || found[last] === 'did not end')) {
@@ -171,7 +172,7 @@ async function main() {
   const { values: options } = parseArgs({ options: { json: { type: 'string' }, here: { type: 'boolean' } } })
   const file = options.json ?? join(tmpdir(), `anneal-smoke-${process.pid}.json`)
   if (options.here) {
-    const found = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+    const found = options.json && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
     const note = (name, what) => {
       found[name] = what
       writeFileSync(file, `${JSON.stringify(found, null, 1)}\n`)
