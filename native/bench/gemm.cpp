@@ -1,6 +1,9 @@
-// Matrix products: what an op reaches against oneDNN alone and against our own kernels, for shapes of real models.
+// Matrix products: what an op reaches against oneDNN alone and against our own kernels, for shapes of real models,
+// or for one: bench_gemm [ROWS COLUMNS DEPTH [NN | NT | TN | TT]]
 #include <cmath>
+#include <cstdlib>
 #include <random>
+#include <string_view>
 
 #include "bench/alone.h"
 #include "bench/timing.h"
@@ -67,6 +70,11 @@ void measure(const Case& s) {
 
 }  // namespace
 
-int main() {
-  for (const Case& s : kCases) measure(s);
+int main(int count, char** given) {
+  if (count < 4) {
+    for (const Case& s : kCases) measure(s);
+    return 0;
+  }
+  const std::string_view kinds = count > 4 ? given[4] : "NN";
+  measure({1, std::atoll(given[1]), std::atoll(given[2]), std::atoll(given[3]), kinds[0] == 'T', kinds[1] == 'T'});
 }

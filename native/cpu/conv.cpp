@@ -1,7 +1,5 @@
 #include "cpu/conv.h"
 
-#include <hwy/targets.h>
-
 #include <array>
 
 #include "cpu/conv_packed.h"
@@ -127,11 +125,9 @@ void compute(const ConvShape& s, const Operands& in, const View& out, bool libra
 
 const View kNone{.defined = false};
 
-// Without AVX-512 oneDNN's gradient of the weight falls behind Winograd's way and products of patches (bench_conv).
-const bool kNarrow = !(hwy::SupportedTargets() & HWY_AVX3);
-
+/// oneDNN's gradient of the weight falls behind Winograd's way and products of patches (bench_conv).
 bool ownWeights(const ConvShape& s) {
-  return kNarrow && s.groups == 1 && s.work() > 1e7 && (s.inChannels >= 64 || ConvWinograd::takesWeights(expanded(s)));
+  return s.groups == 1 && s.work() > 1e7 && (s.inChannels >= 64 || ConvWinograd::takesWeights(expanded(s)));
 }
 
 }  // namespace

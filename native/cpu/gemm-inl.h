@@ -25,6 +25,13 @@ inline constexpr int kLanes = HWY_LANES(T);
 template <class T>
 inline constexpr int kColumns = 2 * kLanes<T>;
 
+/// Whether lines of kRows rows that are so far apart fall into one set of the first-level cache, which has fewer ways
+/// (8 or 12).
+template <class T>
+constexpr bool crowds(int64_t stride) {
+  return kRows >= 12 && stride * int64_t(sizeof(T)) % 4096 == 0;
+}
+
 /// What becomes of a tile's sums: c = alpha * (partial + sum) + beta * c + bias.
 template <class T>
 struct Result {
@@ -73,6 +80,10 @@ Fetch fetchPanel(const T* panel, int64_t rows) {
   return {reinterpret_cast<const char*>(panel), (kColumns<T> * int64_t(sizeof(T)) + tiles - 1) / tiles};
 }
 
+/// Rows that share an address: one for each of 12 rows would be more than there are registers for them.
+template <int R>
+inline constexpr int kRowsApart = R > 6 ? 3 : 1;
+
 /// R x V vectors of A B. Row i of A starts at a + i * aRow and goes on by aStep; B's rows are bStep apart. `fetch` is
 /// called for each of the k steps.
 template <class T, int R, int V, class F = NoFetch>
@@ -96,25 +107,28 @@ HWY_INLINE void tile(int64_t k, const T* HWY_RESTRICT a, int64_t aRow, int64_t a
   // stack.
   const Result<T>* later = &result;
   __asm__ volatile("" : "+r"(later) : : "memory");
-  const T* row[R];
+  constexpr int S = kRowsApart<R>;
+  const T* row[(R + S - 1) / S];
 #pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) row[i] = a + i * aRow;
+  for (int i = 0; i < R; i += S) row[i / S] = a + i * aRow;
+  std::decay_t<F> ahead = fetch;
   int64_t at = 0;
 #pragma GCC unroll 4
   for (int64_t p = 0; p < k; ++p) {
     Vec y[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) y[v] = hn::LoadU(d, b + v * L);
-    fetch();
+    ahead();
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const Vec x = hn::Set(d, row[i][at]);
+      const Vec x = hn::Set(d, row[i / S][i % S * aRow + at]);
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) sum[i][v] = hn::MulAdd(x, y[v], sum[i][v]);
     }
     at += aStep;
     b += bStep;
   }
+  fetch = ahead;
   const Result<T>& out = *later;
   const bool plain = columns == V * L && out.biasStep == 1;
   const Vec alpha = hn::Set(d, out.alpha), beta = hn::Set(d, out.beta);

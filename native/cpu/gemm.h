@@ -44,7 +44,8 @@ void gemm(const Gemm& g);
 /// Whether the product is one whose results `gemm` can hand on block by block.
 bool takesBlocks(const Gemm& g);
 
-/// Whether they are as fast as a library's on this processor, as far as it has been measured: on AVX2 they are.
+/// Whether they are as fast as a library's on this processor, as far as it has been measured: with AVX2 or AVX-512 they
+/// are.
 bool isFast(DType dtype);
 
 /// Whether `narrow` does this product, and at least as fast as all the others.

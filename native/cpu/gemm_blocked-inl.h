@@ -15,7 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
 
 /// A panel of B of this depth leaves room in the first-level cache for the rows of A that it meets.
-inline constexpr int64_t kDepth = HWY_TARGET <= HWY_AVX3 ? 192 : 384;
+inline constexpr int64_t kDepth = 384;
 inline constexpr int64_t kPacked = 4 << 20;  // elements of A and of B packed at a time, which the last level holds
 static_assert(kPacked / own::kDeepest >= 1024);
 inline constexpr int64_t kBlockRows = 96, kBlockPanels = 12;  // of C: sums and rows of A fit into the second level
@@ -43,7 +43,7 @@ class Blocked {
  public:
   explicit Blocked(Product<T, S> g)
       : g_(g),
-        inPlace_(std::is_same_v<T, S> && g.aColumn == 1),
+        inPlace_(std::is_same_v<T, S> && g.aColumn == 1 && !crowds<T>(g.aRow)),
         step_(ceilDiv(g.k, ceilDiv(g.k, kDepth))),
         height_(inPlace_ ? g.m : extent(g.m, kRows)),
         width_(extent(g.n, N)) {}

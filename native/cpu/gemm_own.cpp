@@ -3,34 +3,10 @@
 #define HWY_TARGET_INCLUDE "cpu/gemm_own.cpp"
 #include <hwy/foreach_target.h>
 //
-#include "cpu/gemm_blocked-inl.h"
+#include "cpu/gemm_deep-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace anneal::cpu::HWY_NAMESPACE {
-
-/// On this thread, A read in place and B panel by panel: packed if it is not laid out along its rows.
-template <class T>
-void direct(const Product<T, T>& g) {
-  constexpr int N = kColumns<T>;
-  T* panel = workspace<T>(Purpose::PackedB, size_t(N * kDepth));
-  for (int64_t p = 0; p < g.k; p += kDepth) {
-    int64_t depth = std::min(kDepth, g.k - p);
-    Result<T> out = g.out;
-    if (p > 0) out.beta = 1, out.bias = nullptr;  // the first depth scales C and adds the bias
-    for (int64_t j = 0; j < g.n; j += N) {
-      int64_t columns = std::min<int64_t>(N, g.n - j);
-      const T* b = panel;
-      int64_t step = N;
-      if (g.bColumn == 1 && columns == N) {
-        b = g.b + p * g.bRow + j;
-        step = g.bRow;
-      } else {
-        packPanel<N>(g.b + j * g.bColumn + p * g.bRow, g.bRow, g.bColumn, depth, columns, panel);
-      }
-      rowsByPanel<T>(g.m, depth, g.a + p * g.aColumn, g.aRow, g.aColumn, b, step, columns, out.at(0, j));
-    }
-  }
-}
 
 /// Few rows by a B that is contiguous along k: inner products.
 template <class T>
@@ -78,6 +54,7 @@ void product(Product<T, S> g) {
   }
   if constexpr (std::is_same_v<T, S>) {
     if (g.m * g.n * g.k <= own::kDirect) return direct(g);
+    if (const Deep<T> deep(g); deep.takes()) return deep.run();
   }
   Blocked<T, S>::multiplyAll(g);
 }
@@ -153,7 +130,7 @@ void halves(const Gemm& g) {
   else widened<float, S>(g);
 }
 
-bool isFastAt(DType dtype) { return HWY_TARGET == HWY_AVX2 && (dtype == DType::Float32 || dtype == DType::Float64); }
+bool isFastAt(DType dtype) { return HWY_TARGET <= HWY_AVX2 && (dtype == DType::Float32 || dtype == DType::Float64); }
 
 void gemmAt(const Gemm& g) {
   switch (g.dtype) {

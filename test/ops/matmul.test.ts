@@ -37,6 +37,7 @@ describe('products larger than one block', () => {
     [310, 520, 280],
     [1030, 8200, 6], // packed in parts
     [6, 8200, 1030],
+    [40, 6500, 50], // as sums over parts of the depth
   ]
   for (const [m, k, n] of sizes) {
     const a = numbers(m * k, 1)
