@@ -158,27 +158,29 @@ __device__ __forceinline__ T* atPanels(T* shared) {
 
 /// Describes a matrix in panels from a row on that is a multiple of 8: its rows are a factor's rows (or, of B,
 /// columns), or with `Transposed` B's rows. 8 rows further the permutation repeats; only Transposed reads more than one
-/// panel.
-template <class T, int Rows>
+/// panel, else what would lead to the next is ignored, and set to 1 as the PTX ISA has it.
+template <bool Transposed, class T, int Rows>
 __device__ __forceinline__ uint64_t describe(const Panels<T, Rows>& panels, int row) {
   constexpr auto encode = [](uint64_t bytes) { return (bytes & 0x3ffff) >> 4; };
-  constexpr uint64_t kSwizzle128 = uint64_t(1) << 62;
-  return encode(addressBits(panels.data + row * kPanel)) | encode(Panels<T, Rows>::kBytes) << 16 |
-         encode(kSwizzleBytes) << 32 | kSwizzle128;
+  constexpr uint64_t kLeading = Transposed ? encode(Panels<T, Rows>::kBytes) : 1, kSwizzle128 = uint64_t(1) << 62;
+  return encode(addressBits(panels.data + row * kPanel)) | kLeading << 16 | encode(kSwizzleBytes) << 32 | kSwizzle128;
 }
-/// What is added to a description to move on by so many bytes.
-__device__ __forceinline__ constexpr uint64_t further(int bytes) { return uint64_t(bytes) >> 4; }
+/// What is added to a description of panels to move on by 16 k columns.
+template <class P>
+__device__ __forceinline__ constexpr uint64_t columnsFurther(int k) {
+  return uint64_t(k / 4 * P::kBytes + k % 4 * 32) >> 4;
+}
+/// The same by 16 k rows.
+__device__ __forceinline__ constexpr uint64_t rowsFurther(int k) { return uint64_t(k * 16 * kPanelBytes) >> 4; }
 
 /// Starts sum = the products of 64 rows of `a`, from `row` on, with the rows of `b` (8 N), over D columns.
 template <class T, int D, int RowsA, int RowsB>
 __device__ __forceinline__ void multiplyPanels(float (&sum)[RowsB / 8][4], const Panels<T, RowsA>& a, int row,
                                                const Panels<T, RowsB>& b) {
-  const uint64_t left = describe(a, row), right = describe(b, 0);
+  const uint64_t left = describe<false>(a, row), right = describe<false>(b, 0);
 #pragma unroll
   for (int k = 0; k < D / 16; ++k) {
-    const int panel = k / 4, within = k % 4 * 32;
-    const uint64_t l = left + further(panel * Panels<T, RowsA>::kBytes + within),
-                   r = right + further(panel * Panels<T, RowsB>::kBytes + within);
+    const uint64_t l = left + columnsFurther<Panels<T, RowsA>>(k), r = right + columnsFurther<Panels<T, RowsB>>(k);
     if (k == 0) multiplyShared<T, false, false>(sum, l, r);
     else multiplyShared<T, true, false>(sum, l, r);
   }
@@ -188,10 +190,10 @@ __device__ __forceinline__ void multiplyPanels(float (&sum)[RowsB / 8][4], const
 template <class T, int N, int Rows>
 __device__ __forceinline__ void addWeightedPanels(float (&sum)[N][4], const uint32_t (&weights)[Rows / 16][4],
                                                   const Panels<T, Rows>& b) {
-  const uint64_t right = describe(b, 0);
+  const uint64_t right = describe<true>(b, 0);
 #pragma unroll
   for (int k = 0; k < Rows / 16; ++k)
-    multiplyRegisters<T, true, true>(sum, weights[k], right + further(k * 16 * kPanelBytes));
+    multiplyRegisters<T, true, true>(sum, weights[k], right + rowsFurther(k));
 }
 
 }  // namespace anneal::cuda

@@ -1,4 +1,5 @@
-// The emulator itself: the orders in which it runs threads and blocks, and what it finds wrong with kernels.
+// The emulator itself: the orders in which it runs threads and blocks, what it finds wrong with kernels, and how it
+// places matrices.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -19,6 +20,11 @@ const orderOf = (order?: string) => run(['order'], order).stdout.trim().split(' 
 describe.skipIf(program === undefined)('the emulator', () => {
   test('finds planted races, and none in kernels without', () => {
     const { status, stdout, stderr } = run([])
+    expect(status, stdout + stderr).toBe(0)
+  })
+
+  test('has the layouts of tensor cores that CuTe has, as kernels do', () => {
+    const { status, stdout, stderr } = run(['layouts', join(__dirname, 'layouts/layouts.json')])
     expect(status, stdout + stderr).toBe(0)
   })
 
