@@ -1,5 +1,4 @@
 // Conversions of many tensors at once.
-#include "graph/passes/passes.h"
 #include "op/define.h"
 #include "tensors.cuh"
 
