@@ -12,9 +12,13 @@ namespace anneal::cuda {
 
 /// The functions that are used, from whichever release of cuDNN 9 is there.
 struct DnnFunctions {
+#if defined(ANNEAL_CUDA_EMULATE)  // NVIDIA's cannot work on the emulator's memory
+  Library library{"cuDNN 9", {"libcudnn-emulated.so"}, "name the folder dnn/ of the emulator's build"};
+#else
   Library library{"cuDNN 9",
                   {"libcudnn.so.9", "libcudnn_graph.so.9"},
                   "pip install nvidia-cudnn-cu13, or apt install libcudnn9-cuda-13"};
+#endif
   decltype(&cudnnGetVersion) version = library.find<decltype(&cudnnGetVersion)>("cudnnGetVersion");
   decltype(&cudnnGetErrorString) describe = library.find<decltype(&cudnnGetErrorString)>("cudnnGetErrorString");
   decltype(&cudnnGetLastErrorString) lastError =

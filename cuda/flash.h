@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 
 #include "ops/attention.h"
@@ -18,11 +19,14 @@ struct FlashCall {
 bool tensorCoresTake(const View& q, const View& k, const View& v);
 
 /// `out` is [batch, heads, time, depth] of any strides but along the depth, in multiples of 16 bytes; `logSumExp` is
-/// contiguous. By warps, or by groups of them where that serves: see flash_choice.cu.
+/// contiguous. By cuDNN, by groups of warps, or by single warps: see flash_choice.cu.
 void flashOnTensorCores(const FlashCall& call, const View& out, const View& logSumExp);
 void flashByWarps(const FlashCall& call, const View& out, const View& logSumExp);
 void flashByGroups(const FlashCall& call, const View& out, const View& logSumExp);
-/// Which of the two is taken, for people.
+/// Has cuDNN do it where that serves, and does not fail: see flash_library.cpp. `own` does it by our kernels.
+bool flashByLibrary(const FlashCall& call, const View& out, const View& logSumExp, const std::function<void()>& own);
+std::string describeFlashByLibrary();
+/// Which of them are taken, for people.
 std::string describeAttention();
 
 /// `out`, `grad` and the results as `out` above.
@@ -32,5 +36,7 @@ void flashGradByWarps(const FlashCall& call, const View& out, const View& logSum
                       const View& dk, const View& dv);
 void flashGradByGroups(const FlashCall& call, const View& out, const View& logSumExp, const View& grad, const View& dq,
                        const View& dk, const View& dv);
+bool flashGradByLibrary(const FlashCall& call, const View& out, const View& logSumExp, const View& grad, const View& dq,
+                        const View& dk, const View& dv, const std::function<void()>& own);
 
 }  // namespace anneal::cuda

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { type DType, doctor, manualSeed, scaledDotProductAttention, type Tensor, tensor } from 'anneal'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { emulated, place, testDevice } from '../support/device'
@@ -54,8 +56,12 @@ async function compare(c: Case) {
   }
 }
 
-/** The instructions that a GPU's attention is made of; there wgmma needs compute capability 9.0. */
-const ways = testDevice === 'cuda' ? ['mma', 'wgmma'] : ['']
+/** The emulator's own cuDNN, before the library is asked for. */
+const folder = join(dirname(process.env.ANNEAL_CUDA_PATH ?? ''), 'dnn')
+if (emulated && existsSync(folder)) process.env.ANNEAL_CUDA_LIBRARIES = folder
+
+/** The instructions, or the library, that a GPU's attention is made of; there wgmma needs compute capability 9.0. */
+const ways = testDevice === 'cuda' ? ['mma', 'wgmma', 'cudnn'] : ['']
 
 describe.each(ways)('%s', way => {
   beforeAll(() => {
