@@ -44,8 +44,8 @@ bool run(const ConvProblem& p) {
   if (found == plans.end()) found = plans.emplace(key, planFor(p)).first;
   if (!found->second) return false;
   current().keep(found->second);
-  require(found->second->run(operandsOf(p)), Code::Device,
-          "cuDNN: a convolution that was planned cannot be run: ", lastDnnError());
+  const bool done = found->second->run(operandsOf(p));
+  require(done, Code::Device, "cuDNN: a convolution that was planned cannot be run: ", lastDnnError());
   return true;
 }
 

@@ -15,8 +15,7 @@ namespace {
 
 constexpr size_t kLeastVersion = 91501;  // earlier ones have faults, around which NVIDIA's frontend works
 constexpr int64_t kMostWorkspace = int64_t(2) << 30;
-constexpr size_t kCompared = 4;
-/// Making and comparing plans takes about a second: programs whose lengths change all the time are not to wait for
+/// Making a plan takes a part of a second: programs whose lengths change all the time are not to wait for
 /// ever.
 constexpr size_t kMostProblems = 64;
 #if defined(ANNEAL_CUDA_EMULATE)
@@ -28,13 +27,19 @@ constexpr double kWorthPlanning = kWorthTiming;
 using Plan = std::shared_ptr<const DnnPlan>;
 std::atomic<int> compared{0}, taken{0};  // problems
 
-DnnPlans plansOf(const AttentionProblem& p, size_t most) try {
-  return plansOf(graphOf(p, dnnHandle()), {.workspace = kMostWorkspace, .most = most});
+/// The one that cuDNN's heuristics hold to be the fastest; null where there is none.
+Plan planOf(const AttentionProblem& p) try {
+  const DnnPlans plans = plansOf(graphOf(p, dnnHandle()), {.workspace = kMostWorkspace});
+  return plans.empty() ? nullptr : plans[0];
 } catch (const Refused&) {
-  return {};
+  return nullptr;
 }
 
-Scratch sumsOf(const AttentionProblem& p) { return Scratch(size_t(p.logSumExp.size()) * sizeof(float)); }
+/// False where cuDNN refuses, or has no room to work.
+bool run(const Plan& plan, const AttentionProblem& p) {
+  const Scratch sums(p.gradients ? size_t(p.logSumExp.size()) * sizeof(float) : 1);
+  return plan->tries(operandsOf(p, sums.as<void>()));
+}
 
 FlashProbe probeOf(const AttentionProblem& p) {
   return {p.q.dtype, p.q.shape[3], p.v.shape[3], p.gradients, 2, 2, p.q.shape[1] / p.k.shape[1]};
@@ -42,14 +47,13 @@ FlashProbe probeOf(const AttentionProblem& p) {
 
 /// What is wrong with cuDNN's attention of that kind; empty: nothing.
 std::string faultOf(const FlashProbe& probe) {
-  const auto run = [](const AttentionProblem& p) {
-    const DnnPlans plans = plansOf(p, 1);
-    const Scratch sums = sumsOf(p);
-    require(!plans.empty() && plans[0]->run(operandsOf(p, sums.as<void>())), Code::Device,
-            "a small problem cannot be run: ", lastDnnError());
+  const auto compute = [](const auto&... of) {
+    const AttentionProblem p(of...);
+    const Plan plan = planOf(p);
+    const bool done = plan && run(plan, p);
+    require(done, Code::Device, "a small problem cannot be run: ", lastDnnError());
   };
-  const FlashWay way{[&](const auto&... of) { run(AttentionProblem(of...)); },
-                     [&](const auto&... of) { run(AttentionProblem(of...)); }};
+  const FlashWay way{compute, compute};
   const int others = othersOf(probe, way);
   return others == 0 ? "" : text(others, " of a small problem's results differ");
 }
@@ -70,17 +74,15 @@ bool sound(const FlashProbe& probe) {
 
 /// Null for our own kernels.
 Plan choose(const AttentionProblem& p, const std::function<void()>& own) try {
-  const DnnPlans plans = plansOf(p, kCompared);
-  const bool forced = attentionIs("cudnn");
-  if (plans.empty() || (!forced && !sound(probeOf(p)))) return nullptr;
-  const Scratch sums = sumsOf(p);
-  const TimedPlan best = fastest(plans, operandsOf(p, sums.as<void>()));
-  if (!best.plan || forced) return best.plan;
-  const float ownTime = timeOf([&] {
+  const Plan plan = planOf(p);
+  if (!plan || attentionIs("cudnn")) return plan;
+  if (!sound(probeOf(p))) return nullptr;
+  const float took = timeOf([&] { return run(plan, p); });
+  const float ownTook = timeOf([&] {
     own();
     return true;
   });
-  return best.milliseconds < ownTime ? best.plan : nullptr;
+  return took > 0 && took < ownTook ? plan : nullptr;
 } catch (const Error& e) {
   if (e.code() != Code::Memory) warnOf(probeOf(p), "cuDNN", "own kernels", e.what());
   return nullptr;
@@ -106,8 +108,7 @@ bool compute(const AttentionProblem& p, const std::function<void()>& own) {
   }
   if (!found->second) return false;
   current().keep(found->second);
-  const Scratch sums = sumsOf(p);
-  if (found->second->tries(operandsOf(p, sums.as<void>()))) return true;
+  if (run(found->second, p)) return true;
   warnOf(probeOf(p), "cuDNN", "own kernels", "a plan was refused, or had no room to work: " + lastDnnError());
   found->second = nullptr;
   --taken;
@@ -128,9 +129,10 @@ bool flashGradByLibrary(const FlashCall& call, const View& out, const View& logS
 std::string describeFlashByLibrary() {
   if (!dnn().library.problem().empty()) return "without cuDNN";
   if (dnn().version() < kLeastVersion) return "without cuDNN, which does it from 9.15.1 on";
-  if (attentionIs("cudnn")) return "by cuDNN where it has a plan, unchecked, as ANNEAL_CUDA_ATTENTION says";
+  const std::string share = text(int(taken), " of ", int(compared));
+  if (attentionIs("cudnn")) return "by cuDNN, unchecked, as ANNEAL_CUDA_ATTENTION says: " + share + " problems";
   if (compared == 0) return "of large problems by cuDNN where that gives the same and is faster";
-  return text("large problems that cuDNN computes, and faster: ", int(taken), " of ", int(compared));
+  return "large problems that cuDNN computes, and faster: " + share;
 }
 
 }  // namespace anneal::cuda

@@ -44,6 +44,8 @@ const precision = { bfloat16: 2 ** -8, float16: 2 ** -11 } // half a unit in the
 
 /** 16-bit attention against the plain formula in float64: weights and results are rounded to 16 bits. */
 async function compare(c: Case) {
+  // cuDNN may round the gradients of heads that share keys before it adds them up.
+  const slack = process.env.ANNEAL_CUDA_ATTENTION === 'cudnn' ? 5 : 2.5
   const plain = await run(c, 'float64')
   for (const dtype of ['bfloat16', 'float16'] as const) {
     const got = await run(c, dtype)
@@ -51,7 +53,7 @@ async function compare(c: Case) {
       const scale = Math.max(0.1, ...plain[i]!.map(Math.abs))
       const worst = list.reduce((most, value, j) => Math.max(most, Math.abs(value - plain[i]![j]!)), 0)
       expect(list.every(Number.isFinite), `${dtype} ${['result', 'dq', 'dk', 'dv'][i]} is finite`).toBe(true)
-      expect(worst / scale, `${dtype} ${['result', 'dq', 'dk', 'dv'][i]}`).toBeLessThan(2.5 * precision[dtype])
+      expect(worst / scale, `${dtype} ${['result', 'dq', 'dk', 'dv'][i]}`).toBeLessThan(slack * precision[dtype])
     })
   }
 }
@@ -191,5 +193,6 @@ test.runIf(emulated)('what is computed by wgmma was compared with mma.sync', asy
         await x.grad!.data()
       }
   const facts = doctor().facts.CUDA
-  expect(facts).toContain('attention: kinds of kernels that give by wgmma what they give by mma.sync: 16 of 16')
+  const all = 'attention: kinds of kernels that give by wgmma what they give by mma.sync: 16 of 16; '
+  expect(facts).toContainEqual(expect.stringContaining(all))
 })
