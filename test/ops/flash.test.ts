@@ -157,6 +157,13 @@ describe.each(ways)('%s', way => {
     }
   })
 
+  test('results and gradients are the same in every run', async () => {
+    const time = emulated ? 70 : 1000
+    const c: Case = { q: [2, 4, time, 64], kv: [2, 2, time, 64], turned: true, options: { causal: true } }
+    const first = await run(c, 'bfloat16')
+    for (let i = 0; i < 3; i++) expect(await run(c, 'bfloat16')).toEqual(first)
+  })
+
   test('NaN stays in its row', async () => {
     const data = numbers([1, 1, 40, 64], 1)
     data[64 * 17] = Number.NaN
