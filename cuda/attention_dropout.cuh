@@ -35,9 +35,8 @@ struct WeightDropout {
       int query, at;
       placeOf(i, query, at);
       const int64_t number = (first + query) * keys + at;
-      if (number / 4 != drawn) key.words(drawn = number / 4, 0, words);
-      const uint32_t low = number & 1 ? words[1] : words[0], high = number & 1 ? words[3] : words[2];
-      bits |= uint64_t((number & 2 ? high : low) >= bound) << i;
+      if (number / 4 != drawn) key.sequence().words(drawn = number / 4, 0, words);
+      bits |= uint64_t(wordOf(number, words) >= bound) << i;
     }
     return bits;
   }

@@ -1,11 +1,11 @@
 #pragma once
-// Random words for neighbouring elements, and moving these neighbours in packs.
+// Keys of random operations, and moving the neighbours that a thread makes in packs.
 #include <algorithm>
 #include <cstring>
 
 #include "rowwise.cuh"
-#include "runtime/philox.h"
 #include "runtime/task.h"
+#include "words.cuh"
 
 namespace anneal::cuda {
 
@@ -20,27 +20,12 @@ struct Key {
     std::memcpy(&seed, v.scalar.data(), sizeof seed);
     std::memcpy(&offset, v.scalar.data() + sizeof seed, sizeof offset);
   }
-  /// The words of elements 4 i to 4 i + 3 in a stream.
-  __device__ void words(int64_t i, uint32_t stream, uint32_t (&out)[4]) const {
-    const int64_t s = memory ? memory[0] : seed, o = memory ? memory[1] : offset;
-    philox::block(s, uint64_t(o) + uint64_t(i), stream, out);
-  }
+  __device__ Sequence sequence() const { return memory ? sequenceAt(memory) : Sequence{seed, offset}; }
 };
 
 /// Neighbours that a thread makes: one 16-byte access of 16-bit numbers, of wider ones the four of a block of words.
 template <class T>
 constexpr int kEach = sizeof(T) < 4 ? 8 : 4;
-
-/// A word for each of a thread's neighbours.
-template <int N>
-struct Words {
-  uint32_t of[N / 4][4] = {};
-  __device__ __forceinline__ void draw(const Key& key, int64_t thread, uint32_t stream) {
-#pragma unroll
-    for (int b = 0; b < N / 4; ++b) key.words(thread * (N / 4) + b, stream, of[b]);
-  }
-  __device__ __forceinline__ uint32_t operator[](int i) const { return of[i / 4][i % 4]; }
-};
 
 /// What one access moves of N neighbours.
 template <class T, int N>

@@ -19,11 +19,11 @@ constexpr int kThreads = 256;
 template <class T, bool Wide, class Make>
 __global__ void __launch_bounds__(kThreads) eachWord(Key key, Make make, T* out, int64_t n) {
   constexpr int N = kEach<T>;
-  const int64_t thread = threadNumber(), first = thread * N;
+  const int64_t first = threadNumber() * N;
   if (first >= n) return;
   Words<N> words, more;
-  words.draw(key, thread, 0);
-  if constexpr (Wide) more.draw(key, thread, 1);
+  words.draw(key.sequence(), first, 0);
+  if constexpr (Wide) more.draw(key.sequence(), first, 1);
   T made[N];
 #pragma unroll
   for (int i = 0; i < N; ++i) made[i] = make(words[i], more[i]);
@@ -82,11 +82,11 @@ void uniformCuda(const Call<ops::RandomUniform>& call) {
 template <class T, bool Wide>
 __global__ void __launch_bounds__(kThreads) normals(Key key, Computed<T> mean, Computed<T> std, T* out, int64_t n) {
   constexpr int N = kEach<T>;
-  const int64_t thread = threadNumber(), first = thread * N;
+  const int64_t first = threadNumber() * N;
   if (first >= n) return;
   Words<N> words, more;
-  words.draw(key, thread, 0);
-  if constexpr (Wide) more.draw(key, thread, 1);
+  words.draw(key.sequence(), first, 0);
+  if constexpr (Wide) more.draw(key.sequence(), first, 1);
   const auto uniform = [&](int i) {
     if constexpr (Wide) return philox::uniform(words[i], more[i]);
     else return philox::uniform(words[i], 24);
@@ -190,22 +190,17 @@ void permutationCuda(const Call<ops::Permutation>& call) {
   sortRows(BitKeys{memory.as<uint64_t>()}, Numbers{out.memory, out.dtype}, 1, n, 64);
 }
 
-/// What has words from `bound` on, times `scale`; else 0.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    keepSome(Key key, const T* x, uint32_t bound, Computed<T> scale, T* out, int64_t n) {
+__global__ void __launch_bounds__(kThreads) keepSome(Key key, const T* x, Keep<Computed<T>> keep, T* out, int64_t n) {
   constexpr int N = kEach<T>;
-  const int64_t thread = threadNumber(), first = thread * N;
+  const int64_t first = threadNumber() * N;
   if (first >= n) return;
   T values[N];
   loadNeighbours(x + first, n - first, values);
   Words<N> words;
-  words.draw(key, thread, 0);
+  words.draw(key.sequence(), first, 0);
 #pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const Computed<T> kept = cpu::convertTo<Computed<T>>(values[i]) * scale;
-    values[i] = cpu::convertTo<T>(words[i] >= bound ? kept : 0);
-  }
+  for (int i = 0; i < N; ++i) values[i] = keep(words[i], values[i]);
   storeNeighbours(out + first, n - first, values);
 }
 
@@ -215,8 +210,9 @@ void dropoutCuda(const Call<ops::DropoutMask>& call) {
   if (dropped >> 32) return fill(out, 0);
   const Prepared x(call.in[0], call.in[0].dtype);
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    launchEach<T>(keepSome<T>, out, Key(call.in[1]), x.view().as<T>(), uint32_t(dropped),
-                  Computed<T>(1 / (1 - call.attrs.p)), out.as<T>(), out.size());
+    using C = Computed<T>;
+    launchEach<T>(keepSome<T>, out, Key(call.in[1]), x.view().as<T>(),
+                  Keep<C>(uint32_t(dropped), C(1 / (1 - call.attrs.p))), out.as<T>(), out.size());
   });
 }
 
