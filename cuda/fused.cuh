@@ -3,6 +3,7 @@
 #include "cpu/convert.h"
 #include "elements.h"
 #include "functor.cuh"
+#include "words.cuh"
 
 namespace anneal::cuda {
 

@@ -130,9 +130,12 @@ void writeElements(std::ostream& to, const Arrangement& a) {
                  "]);\n");
 }
 
+/// The register of the first input that is in memory: a chain may have one input more than `a`.
+int firstOf(const cpu::Chain& chain, const Arrangement& a) { return chain.inputs - int(a.ways.size()); }
+
 /// What a register's element `i` is called. Where a chain has one input more than `a`, the first is `given`.
 std::string registerName(const cpu::Chain& chain, const Arrangement& a, const std::string& given, int r) {
-  const int first = chain.inputs - int(a.ways.size());
+  const int first = firstOf(chain, a);
   if (r >= chain.inputs) return text("r", r);
   return r < first ? given : inputName(a, r - first);
 }
@@ -142,8 +145,12 @@ void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangem
   for (size_t j = 0; j < chain.instructions.size(); ++j) {
     const auto& instruction = chain.instructions[j];
     to << "    const " << typeName(instruction.result) << " r" << instruction.to << " = ";
-    if (instruction.functor < 0) {
+    if (instruction.functor == cpu::Chain::kConversion) {
       to << text("cpu::convertTo<", typeName(instruction.result), ">(", name(instruction.from[0]), ");\n");
+      continue;
+    }
+    if (instruction.functor == cpu::Chain::kDropout) {
+      to << text("f", j, "(words", j, "[i], ", name(instruction.from[0]), ");\n");
       continue;
     }
     to << text("compute<", typeName(instruction.result), ", ", typeName(instruction.compute), ">(f", j);
@@ -152,16 +159,34 @@ void writeInstructions(std::ostream& to, const cpu::Chain& chain, const Arrangem
   }
 }
 
+/// Random words for all that a thread computes: neighbours share blocks of them.
+void writeWords(std::ostream& to, const cpu::Chain& chain) {
+  for (size_t j = 0; j < chain.instructions.size(); ++j)
+    if (chain.instructions[j].functor == cpu::Chain::kDropout)
+      to << text("  Words<N> words", j, ";\n  words", j, ".draw(sequence", j, ", begin, 0);\n");
+}
+
+/// Whether its functor is made of its numbers.
+bool hasNumbers(const cpu::Chain::Instruction& i) {
+  return i.functor == cpu::Chain::kDropout || (i.functor >= 0 && functorName(i.inputs, i.functor).numbers);
+}
+
 }  // namespace
 
-void writeFunctors(std::ostream& to, const cpu::Chain& chain) {
+void writeFunctors(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
   size_t numbers = 0;
   for (size_t j = 0; j < chain.instructions.size(); ++j) {
     const auto& instruction = chain.instructions[j];
-    if (instruction.functor < 0) continue;
-    const FunctorName& f = functorName(instruction.inputs, instruction.functor);
-    to << text("  const auto f", j, " = make<scalar::", f.name, ">(numbers.v + ", f.numbers ? numbers : 0, ");\n");
-    if (f.numbers) numbers += 8;
+    const std::string from = text("numbers.v + ", hasNumbers(instruction) ? numbers : 0);
+    if (instruction.functor >= 0) {
+      const FunctorName& f = functorName(instruction.inputs, instruction.functor);
+      to << text("  const auto f", j, " = make<scalar::", f.name, ">(", from, ");\n");
+    } else if (instruction.functor == cpu::Chain::kDropout) {
+      to << text("  const auto f", j, " = make<Keep<", typeName(instruction.compute), ">>(", from, ");\n")
+         << text("  const Sequence sequence", j, " = sequenceAt(in.memory[", instruction.from[1] - firstOf(chain, a),
+                 "]);\n");
+    }
+    if (hasNumbers(instruction)) numbers += 8;
   }
 }
 
@@ -178,6 +203,7 @@ void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangemen
   const size_t inputs = a.ways.size(), outputs = a.outputs.size();
   to << "  const bool all = count == N;\n";
   writeLoads(to, a);
+  writeWords(to, chain);
   for (size_t k = 0; k < outputs; ++k) to << text("  Pack<", typeName(a.outputs[k]), ", N> out", k, ";\n");
   to << "#pragma unroll\n  for (int i = 0; i < N; ++i) {\n";
   writeElements(to, a);
@@ -197,7 +223,7 @@ std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
      << text("  constexpr int N = ", a.width, ";\n")
      << "  const int64_t begin = threadNumber() * N;\n  if (begin >= n) return;\n"
      << "  const int count = n - begin < N ? int(n - begin) : N;\n";
-  writeFunctors(to, chain);
+  writeFunctors(to, chain, a);
   writeElementsOf(to, chain, a, "");
   to << "}\nANNEAL_KERNEL(fused)\n";
   return to.str();
@@ -233,7 +259,7 @@ std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const To
      << kKernelBegins << text("void __launch_bounds__(", kReduceThreads, ", 1)\nfused(");
   writeParameters(to, chain, a);
   to << "Shares shares, double number, void* result, void* states) {\n" << text("  constexpr int N = ", a.width, ";\n");
-  writeFunctors(to, chain);
+  writeFunctors(to, chain, a);
   to << text("  const ", reducerOf(kind), ";\n")
      << "  const Share share(shares);\n  const int64_t row = share.result * shares.count;\n"
      << text("  const auto state = totalOf<", kind.block,
@@ -252,7 +278,7 @@ std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const To
 std::vector<double> numbersOf(const cpu::Chain& chain) {
   std::vector<double> out;
   for (const auto& instruction : chain.instructions)
-    if (instruction.functor >= 0 && functorName(instruction.inputs, instruction.functor).numbers)
+    if (hasNumbers(instruction))
       out.insert(out.end(), instruction.params.begin(), instruction.params.end());
   return out;
 }

@@ -39,7 +39,7 @@ void writeNames(std::ostream& to, const ChainPart& part, const char* suffix) {
     if (name != std::string("axes") || part.arrangement.strided)
       to << text("  [[maybe_unused]] const auto& ", name, " = ", name, suffix, ";\n");
   to << text("  constexpr int N = ", part.arrangement.width, ";\n");
-  writeFunctors(to, part.chain);
+  writeFunctors(to, part.chain, part.arrangement);
 }
 
 /// The chain on parts of N elements of a pack, which begins at the row's element `place`.

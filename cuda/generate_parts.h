@@ -13,8 +13,8 @@ const char* typeName(DType dtype);
 
 /// The parameters that kernels have for a chain, whose names end with `suffix`. There is no array of nothing.
 void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& suffix = "");
-/// Makes the functors of a chain's instructions.
-void writeFunctors(std::ostream& to, const cpu::Chain& chain);
+/// Makes the functors of a chain's instructions, and reads the keys of those that are random.
+void writeFunctors(std::ostream& to, const cpu::Chain& chain, const Arrangement& a);
 /// Computes `count` of N elements from `begin` on; `each` is said with each. Where the chain has one input more than
 /// `a`, the element `i` of the first is called `given`.
 void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each = "",

@@ -55,6 +55,22 @@ struct Builder {
     chain.instructions.push_back(next);
     name += ' ' + functorName(arity, functor).name;
   }
+  /// Dropout of what register `from` is as `dtype`, under the key that is input `key`.
+  void drop(DType dtype, int from, int key) {
+    const auto next = [&](int functor, int inputs, int first) {
+      chain.instructions.push_back({.loop = nullptr,
+                                    .functor = functor,
+                                    .compute = computeType(dtype),
+                                    .result = dtype,
+                                    .params = {1e9, 1.25},
+                                    .inputs = inputs,
+                                    .from = {first, key, 0},
+                                    .to = chain.registers});
+      return chain.registers++;
+    };
+    next(cpu::Chain::kDropout, 2, next(cpu::Chain::kConversion, 1, from));
+    name += " Dropout";
+  }
   Case finish(const std::string& title, std::vector<View> out) {
     chain.outputs.clear();
     for (size_t k = 0; k < out.size(); ++k) chain.outputs.push_back(chain.registers - 1 - int(k));
@@ -98,7 +114,7 @@ void addNorms(std::vector<Case>& cases, const Builder& builder, const std::strin
               const std::vector<View>& out) {
   const View& whole = out[0];
   const DType dtype = whole.dtype;
-  const bool held = dtype != DType::Float64;
+  const bool held = dtype != DType::Float64 && whole.shape.back() % (16 / int64_t(itemSize(dtype))) == 0;
   cpu::Chain chain = builder.chain;
   chain.outputs.clear();
   for (size_t k = 0; k < out.size(); ++k) chain.outputs.push_back(chain.registers - 1 - int(k));
@@ -190,10 +206,32 @@ void addLayouts(std::vector<Case>& cases, DType a, DType b) {
   }
 }
 
+/// Dropout of one dtype before a residual of another is added, and once more after it: of whole blocks of words and, in
+/// odd rows, of parts of them.
+void addDropouts(std::vector<Case>& cases, DType a, DType b) {
+  for (const int64_t width : {int64_t(768), int64_t(7)}) {
+    const Shape shape{64, width};
+    const View x = viewOf(b, shape);
+    Builder builder({viewOf(a, shape), viewOf(DType::Int64, {}), x});
+    builder.drop(a, 0, 1);
+    builder.add(2, functorCalled("Add"), b, builder.chain.registers - 1);
+    builder.chain.instructions.back().from[1] = 2;
+    builder.drop(b, builder.chain.registers - 1, 1);
+    const std::string title = text("rows of ", width, " of ", a, " and ", b);
+    cases.push_back(builder.finish(title, {x}));
+    addTotals(cases, builder, title, x, {});
+    addNorms(cases, builder, title, {x});
+  }
+}
+
 std::vector<Case> allCases() {
   std::vector<Case> out;
   for (DType d : kAll) addFunctors(out, d);
-  for (DType d : {DType::Float32, DType::Float64, DType::Float16, DType::BFloat16}) addNormsOf(out, d);
+  for (DType d : {DType::Float32, DType::Float64, DType::Float16, DType::BFloat16}) {
+    addNormsOf(out, d);
+    addDropouts(out, d, d);
+  }
+  addDropouts(out, DType::BFloat16, DType::Float32);
   for (DType d : kAll) {
     addLayouts(out, d, DType::Float32);
     addLayouts(out, DType::BFloat16, d);

@@ -6,9 +6,10 @@ namespace anneal::cpu {
 /// A chain of elementwise operations over one shape, in registers of a tile each: inputs first, then results.
 struct Chain {
   static constexpr size_t kMostInstructions = 24, kMostRegisters = 128;  // three inputs and a result each at most
+  static constexpr int kConversion = -1, kDropout = -2;                  // not on the CPU
   struct Instruction {
-    Loop loop;         // on the CPU
-    int functor = -1;  // in its list (cpu/scalar.h); -1: a conversion, not on the CPU
+    Loop loop;                                                // on the CPU
+    int functor = kConversion;                                // in its list (cpu/scalar.h), or one of the above
     DType compute = DType::Float32, result = DType::Float32;  // what it computes in, and what it stores
     std::array<double, 8> params;
     int inputs;

@@ -5,7 +5,9 @@
 
 #include "op/infer.h"
 #include "ops/arithmetic.h"
+#include "ops/random.h"
 #include "runtime/backend.h"
+#include "runtime/philox.h"
 
 namespace anneal::passes {
 namespace {
@@ -20,8 +22,18 @@ bool within31Bits(const View& v) {
   return v.size() < kMost && reach < kMost;
 }
 
-bool joinableOnGpu(const Operation& op) {
-  return (op.row->pointwise || op.row == &ops::cast.row()) &&
+bool isDropout(const Operation& op) { return op.row == &ops::dropoutMask.row(); }
+const ops::DropoutMask& dropoutOf(const Operation& op) { return *static_cast<const ops::DropoutMask*>(op.attrs.get()); }
+
+/// Whether it is a dropout that leaves something, under a key that is in memory before the chain begins.
+bool dropsOnGpu(const Graph& graph, const Operation& op) {
+  if (!isDropout(op) || philox::fraction(dropoutOf(op).p) >> 32) return false;
+  const int key = op.in()[1].value;
+  return key >= 0 && graph.values[size_t(key)].kind != Value::Kind::Result;
+}
+
+bool joinableOnGpu(const Graph& graph, const Operation& op) {
+  return (op.row->pointwise || op.row == &ops::cast.row() || dropsOnGpu(graph, op)) &&
          std::all_of(op.operands.begin(), op.operands.end(), [](const Operand& o) { return within31Bits(o.view); });
 }
 
@@ -49,6 +61,12 @@ cpu::Chain::Instruction instructionOf(const Operation& op) {
   const DType result = op.out()[0].view.dtype;
   cpu::Chain::Instruction out{
       .loop = nullptr, .result = result, .params = {}, .inputs = int(op.inputs), .from = {}, .to = 0};
+  if (isDropout(op)) {
+    const double p = dropoutOf(op).p;
+    out.functor = cpu::Chain::kDropout;
+    out.compute = computeType(result);
+    out.params = {double(philox::fraction(p)), 1 / (1 - p)};
+  }
   if (!op.row->pointwise) return out;
   const Pointwise p = op.row->pointwise(op.attrs.get());
   std::vector<View> in;
@@ -60,9 +78,15 @@ cpu::Chain::Instruction instructionOf(const Operation& op) {
   return out;
 }
 
+Operand inputOf(const Operation& op, size_t k) {
+  Operand o = op.in()[k];
+  if (isDropout(op) && k == 1) o.view.shape = {}, o.view.strides = {};
+  return o;
+}
+
 bool joinable(const Graph& graph, const Operation& op) {
   if (op.out().size() != 1) return false;
-  if (graph.device->type() != DeviceType::Cpu) return fuses(graph) && joinableOnGpu(op);
+  if (graph.device->type() != DeviceType::Cpu) return fuses(graph) && joinableOnGpu(graph, op);
   if (!op.row->pointwise) return false;
   const DType dtype = op.out()[0].view.dtype;
   if (dtype != DType::Float32 && dtype != DType::Float64) return false;
@@ -81,6 +105,7 @@ Operation asChain(const Operation& op) {
   chain.instructions[0].to = chain.inputs;
   chain.outputs = {chain.inputs};
   Operation whole = op;
+  for (size_t k = 0; k < op.inputs; ++k) whole.operands[k] = inputOf(op, k);
   whole.row = &joined.row();
   whole.attrs = attrs;
   whole.note = op.row->name;

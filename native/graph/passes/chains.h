@@ -28,9 +28,11 @@ extern const Op<ChainTotals> chainTotals;
 bool fuses(const Graph& graph);
 /// What an elementwise operation computes, but for the registers.
 cpu::Chain::Instruction instructionOf(const Operation& op);
+/// What a chain reads for the operation's input `k`. Of a dropout's key it gets the place, as of a number.
+Operand inputOf(const Operation& op, size_t k);
 
 /// Whether the operation can be part of a chain. On the CPU those that compute in the type of their results can, which
-/// is then that of the whole chain.
+/// is then that of the whole chain; on a GPU dropout can, too.
 bool joinable(const Graph& graph, const Operation& op);
 /// Whether asChain() takes it.
 inline bool isChain(const Graph& graph, const Operation& op) { return op.row == &joined.row() || joinable(graph, op); }

@@ -33,7 +33,6 @@ Producer producerOf(const Row* row) {
   return row == &ops::normalizeRowsGradient.row() ? rowsGradient : nullptr;
 }
 
-bool isProduct(const Operation& op) { return op.row == &ops::linear.row() || op.row == &ops::matmul.row(); }
 bool isNorm(const Operation& op) { return op.row == &normAfter.row() || isRowNorm(op.row); }
 
 /// The output that a chain may go on with.
@@ -259,6 +258,8 @@ const Op<WithEpilogue> withEpilogue({.name = "fusedEpilogue",
                                      .method = false,
                                      .internal = true,
                                      .anyStrides = true});
+
+bool isProduct(const Operation& op) { return op.row == &ops::linear.row() || op.row == &ops::matmul.row(); }
 
 void fuseEpilogues(Graph& graph, Producers producers) { Epilogues(graph, producers).run(); }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "graph/graph.h"
 #include "graph/passes/product_form.h"
 #include "op/define.h"
 
@@ -16,5 +17,8 @@ struct WithEpilogue {
   mutable std::shared_ptr<const void> prepared;  // as that of Joined
 };
 extern const Op<WithEpilogue> withEpilogue;
+
+/// Whether it is a product of matrices.
+bool isProduct(const Operation& op);
 
 }  // namespace anneal::passes

@@ -3,6 +3,9 @@
 #include <set>
 
 #include "graph/passes/chains.h"
+#include "graph/passes/epilogues.h"
+#include "ops/activation.h"
+#include "ops/random.h"
 
 namespace anneal::passes {
 namespace {
@@ -48,6 +51,7 @@ class Fusion {
       std::vector<int> all;
       std::merge(members.begin(), members.end(), group.members.begin(), group.members.end(), std::back_inserter(all));
       if (!alike(group.spec, spec) || i - group.members.back() > kReach || !fits(all, i)) continue;
+      if (leftToProduct(group, i)) continue;
       members = std::move(all);
       groups.push_back(g);
     }
@@ -63,6 +67,16 @@ class Fusion {
   /// Whether results of both can come from one chain: on the CPU it has one dtype throughout.
   bool alike(const Spec& a, const Spec& b) const {
     return a.shape == b.shape && (a.dtype == b.dtype || graph_.device->type() != DeviceType::Cpu);
+  }
+
+  /// Whether a product computes the ReLU that dropout `i` follows, and the ReLU's gradient reads that: joined with
+  /// dropout, what the ReLU is made of would have to be stored as well.
+  bool leftToProduct(const Group& group, int i) const {
+    const Operation& last = graph_.operations[size_t(group.members.back())];
+    if (graph_.operations[size_t(i)].row != &ops::dropoutMask.row() || last.row != &ops::relu.row()) return false;
+    const int value = last.in()[0].value, product = value < 0 ? -1 : writer_[size_t(value)];
+    return group.members.size() == 1 && product >= 0 && isProduct(graph_.operations[size_t(product)]) &&
+           readers_[size_t(last.out()[0].value)].size() > 1;
   }
 
   /// Whether these can become one with the later operation `i`.
@@ -110,9 +124,11 @@ class Fusion {
       whole.operands.push_back(o);
       return int(whole.operands.size()) - 1;
     };
-    for (int m : group.members)
-      for (const Operand& o : graph_.operations[size_t(m)].in())
-        if (o.value < 0 || !inside(group, o.value)) inputRegister(o);
+    for (int m : group.members) {
+      const Operation& op = graph_.operations[size_t(m)];
+      for (size_t k = 0; k < op.inputs; ++k)
+        if (op.in()[k].value < 0 || !inside(group, op.in()[k].value)) inputRegister(inputOf(op, k));
+    }
     whole.inputs = whole.operands.size();
     chain.inputs = chain.registers = int(whole.inputs);
     std::vector<Operand> outputs;
@@ -121,7 +137,8 @@ class Fusion {
       cpu::Chain::Instruction instruction = instructionOf(op);
       for (size_t k = 0; k < op.inputs; ++k) {
         const Operand& o = op.in()[k];
-        instruction.from[k] = o.value >= 0 && inside(group, o.value) ? registerOf.at(o.value) : inputRegister(o);
+        instruction.from[k] =
+            o.value >= 0 && inside(group, o.value) ? registerOf.at(o.value) : inputRegister(inputOf(op, k));
       }
       const int value = op.out()[0].value;
       instruction.to = registerOf[value] = chain.registers++;
