@@ -53,23 +53,8 @@ struct Builder {
                                  .from = {last, 1 % chain.inputs, 2 % chain.inputs},
                                  .to = chain.registers++};
     chain.instructions.push_back(next);
-    name += ' ' + functorName(arity, functor).name;
-  }
-  /// Dropout of what register `from` is as `dtype`, under the key that is input `key`.
-  void drop(DType dtype, int from, int key) {
-    const auto next = [&](int functor, int inputs, int first) {
-      chain.instructions.push_back({.loop = nullptr,
-                                    .functor = functor,
-                                    .compute = computeType(dtype),
-                                    .result = dtype,
-                                    .params = {1e9, 1.25},
-                                    .inputs = inputs,
-                                    .from = {first, key, 0},
-                                    .to = chain.registers});
-      return chain.registers++;
-    };
-    next(cpu::Chain::kDropout, 2, next(cpu::Chain::kConversion, 1, from));
-    name += " Dropout";
+    if (functor != cpu::Chain::kConversion)
+      name += ' ' + (functor == cpu::Chain::kDropout ? "Dropout" : functorName(arity, functor).name);
   }
   Case finish(const std::string& title, std::vector<View> out) {
     chain.outputs.clear();
@@ -207,16 +192,17 @@ void addLayouts(std::vector<Case>& cases, DType a, DType b) {
 }
 
 /// Dropout of one dtype before a residual of another is added, and once more after it: of whole blocks of words and, in
-/// odd rows, of parts of them.
+/// odd rows, of parts of them. The key is the second input, as the functors' second operand.
 void addDropouts(std::vector<Case>& cases, DType a, DType b) {
   for (const int64_t width : {int64_t(768), int64_t(7)}) {
     const Shape shape{64, width};
     const View x = viewOf(b, shape);
     Builder builder({viewOf(a, shape), viewOf(DType::Int64, {}), x});
-    builder.drop(a, 0, 1);
-    builder.add(2, functorCalled("Add"), b, builder.chain.registers - 1);
+    builder.add(1, cpu::Chain::kConversion, a, 0);
+    builder.add(2, cpu::Chain::kDropout, a, 3);
+    builder.add(2, functorCalled("Add"), b, 4);
     builder.chain.instructions.back().from[1] = 2;
-    builder.drop(b, builder.chain.registers - 1, 1);
+    builder.add(2, cpu::Chain::kDropout, b, 5);
     const std::string title = text("rows of ", width, " of ", a, " and ", b);
     cases.push_back(builder.finish(title, {x}));
     addTotals(cases, builder, title, x, {});
