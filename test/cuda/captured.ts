@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { compile, manualSeed, type Tensor } from 'anneal'
+import { compile, type DType, manualSeed, type Tensor, tensor } from 'anneal'
 import { afterAll, beforeAll, expect } from 'vitest'
+import { testDevice } from '../support/device'
 
 /** A folder of its own for the kernels that the file's tests have compiled. */
 export function ownKernels(): string {
@@ -35,6 +36,17 @@ export async function joined(fn: Fn, inputs: Tensor[]): Promise<string[]> {
   const { operations } = await run.explain(...inputs)
   return operations.filter(({ name }) => name.startsWith('fused')).map(({ attributes }) => attributes)
 }
+
+/** Rows of numbers between -3 and 3 on the device that is tested, the same at every call; `turn` gives others. */
+export const matrix = (dtype: DType, rows: number, width: number, turn = 1) => {
+  const data = Float64Array.from({ length: rows * width }, (_, i) => Math.sin(i * 1.7 * turn) * 3)
+  return tensor(data, { shape: [rows, width] })
+    .cast(dtype)
+    .to(testDevice)
+}
+
+/** For `test.each`. */
+export const floats: [DType][] = [['float32'], ['float64'], ['float16'], ['bfloat16']]
 
 /** Floats and integers that are special somewhere. */
 export const special = [0, -0, 1, -1, 0.5, -2.5, Number.NaN, Infinity, -Infinity, 3e38, 1e-40, 88, -104, 1e6, 7, -7, 2]

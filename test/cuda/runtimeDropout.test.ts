@@ -3,7 +3,6 @@
 import {
   autocast,
   compile,
-  type DType,
   dropout,
   manualSeed,
   nn,
@@ -16,18 +15,10 @@ import {
 } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { testDevice } from '../support/device'
-import { type Fn, joined, ownKernels, valuesOf } from './captured'
+import { type Fn, floats, joined, matrix, ownKernels, valuesOf } from './captured'
 
 ownKernels()
 
-const matrix = (dtype: DType, rows: number, width: number, turn = 1) => {
-  const data = Float64Array.from({ length: rows * width }, (_, i) => Math.sin(i * 1.7 * turn) * 3)
-  return tensor(data, { shape: [rows, width] })
-    .cast(dtype)
-    .to(testDevice)
-}
-
-const floats: [DType][] = [['float32'], ['float64'], ['float16'], ['bfloat16']]
 /** Widths of one, odd, of half a pack, of a warp, of a block that holds the row, and of more than threads hold. */
 const sizes: [width: number, rows: number][] = [
   [1, 5],

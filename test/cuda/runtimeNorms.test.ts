@@ -1,26 +1,17 @@
 // On a GPU norms are made in the kernel of what computes their rows, and gradients of norms in that of what goes on with them,
 // with the bits of the operations one by one.
-import { compile, type DType, noGrad, Parameter, type Tensor, tensor } from 'anneal'
+import { compile, noGrad, Parameter, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { testDevice } from '../support/device'
-import { type Fn, joined, ownKernels, valuesOf } from './captured'
+import { type Fn, floats, joined, matrix, ownKernels, valuesOf } from './captured'
 
 ownKernels()
-
-const matrix = (dtype: DType, rows: number, width: number, turn = 1) => {
-  const data = Float64Array.from({ length: rows * width }, (_, i) => Math.sin(i * 1.7 * turn) * 3)
-  return tensor(data, { shape: [rows, width] })
-    .cast(dtype)
-    .to(testDevice)
-}
 
 type Norm = (x: Tensor, weight?: Tensor, bias?: Tensor) => Tensor
 const norms: [string, Norm][] = [
   ['layerNorm', (x, weight, bias) => x.layerNorm(weight, bias)],
   ['rmsNorm', (x, weight) => x.rmsNorm(weight)],
 ]
-const floats: [DType][] = [['float32'], ['float64'], ['float16'], ['bfloat16']]
-
 /** Widths of one, odd, of a warp, of a block that holds the row, and of more than threads hold; and rows of each. */
 const sizes: [width: number, rows: number][] = [
   [1, 5],
