@@ -14,8 +14,9 @@ class Compiler {
   virtual std::string version() const = 0;
   /// The code of a source for GPUs of a compute capability (90 for 9.0), with the names that kernels have in it
   /// untouched. Throws an Error (Device) with what the compiler says. Any thread may call it. `log`: if given, gets
-  /// what the compiler says of a success.
-  virtual std::string compile(const std::string& source, int capability, std::string* log = nullptr) const = 0;
+  /// what the compiler says of a success. `ptx`: no machine code, but what it is made of.
+  virtual std::string compile(const std::string& source, int capability, std::string* log = nullptr,
+                              bool ptx = false) const = 0;
 };
 
 /// NVIDIA's, which is opened when it is first asked for. It needs no GPU.

@@ -38,7 +38,7 @@ struct Properties {
 Properties propertiesOf(int index) {
 #if defined(ANNEAL_CUDA_EMULATE)
   (void)index;
-  return {"emulated", size_t(16) << 30, 4, 80};
+  return {"emulated", size_t(16) << 30, 4, emulate::capability()};
 #else
   cudaDeviceProp p;
   check(cudaGetDeviceProperties(&p, index), "properties");

@@ -16,14 +16,6 @@ enum class Verdict : char { None, Same, Other };
 /// By device and kind of kernel.
 std::array<std::atomic<Verdict>, kMostDevices * kKinds> verdicts{};
 
-bool hasGroups() {
-#if defined(ANNEAL_CUDA_EMULATE)
-  return true;
-#else
-  return current().capability() == 90;
-#endif
-}
-
 /// A kernel of its own for each.
 struct Kind {
   DType dtype;
@@ -53,7 +45,7 @@ Verdict judge(const Kind& kind) {
 }
 
 bool groupsServe(const FlashCall& call, bool gradients) {
-  if (!hasGroups() || attentionIs("mma") || call.attrs.dropoutP > 0) return false;
+  if (current().capability() != 90 || attentionIs("mma") || call.attrs.dropoutP > 0) return false;
   if (attentionIs("wgmma")) return true;
   const Kind kind(call, gradients);
   auto& verdict = verdicts[size_t(current().index() * kKinds + kind.number())];

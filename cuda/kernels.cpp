@@ -30,7 +30,7 @@ class Loaded {
   explicit Loaded(const std::string& code) : call_(emulate::loadKernel(code)) {}
   void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const {
     const auto owned = std::make_shared<const KernelArguments>(arguments);
-    cuda::launch(run, dim3(blocks), threads, 0, stream(), call_,
+    cuda::launch(run, dim3(blocks), threads, call_.shared, stream(), call_,
                  std::make_shared<const Bound>(Bound{owned, owned->pointers()}));
   }
 
@@ -40,7 +40,7 @@ class Loaded {
     std::vector<void*> pointers;
   };
   static void run(emulate::KernelCall call, std::shared_ptr<const Bound> arguments) {
-    call(const_cast<void**>(arguments->pointers.data()));
+    call.run(const_cast<void**>(arguments->pointers.data()));
   }
   emulate::KernelCall call_;
 };

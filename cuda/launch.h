@@ -36,7 +36,13 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStre
             const std::type_identity_t<P>&... arguments) {
 #if defined(ANNEAL_CUDA_EMULATE)
   anneal::emulate::checkLaunch(grid, block, shared, stream);
-  const auto run = [=] { anneal::emulate::runGrid(grid, block, shared, [&] { kernel(arguments...); }); };
+  const auto* translated =
+      anneal::emulate::translationOf(reinterpret_cast<const void*>(kernel), {sizeof(P)...}, block, shared);
+  const auto run = [=] {
+    if (!translated) return anneal::emulate::runGrid(grid, block, shared, [&] { kernel(arguments...); });
+    void* all[] = {const_cast<void*>(static_cast<const void*>(&arguments))..., nullptr};
+    anneal::emulate::runTranslated(*translated, grid, block, shared, all);
+  };
   if (anneal::emulate::defers(stream)) anneal::emulate::defer(stream, run);
   else run();
 #else

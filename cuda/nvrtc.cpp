@@ -23,7 +23,7 @@ class Nvrtc final : public Compiler {
   Nvrtc();
   const std::string& problem() const override { return problem_; }
   std::string version() const override { return text("NVRTC ", major_, '.', minor_); }
-  std::string compile(const std::string& source, int capability, std::string* log) const override;
+  std::string compile(const std::string& source, int capability, std::string* log, bool ptx) const override;
 
  private:
   /// A program until this goes.
@@ -96,7 +96,7 @@ void Nvrtc::check(Status status, const char* what) const {
   require(status == 0, Code::Device, version(), ": ", what, " failed: ", describe_(status));
 }
 
-std::string Nvrtc::compile(const std::string& source, int capability, std::string* log) const {
+std::string Nvrtc::compile(const std::string& source, int capability, std::string* log, bool ptx) const {
   require(problem_.empty(), Code::Device, problem_);
   std::vector<const char*> names, texts;
   for (const Header& h : embeddedHeaders()) {
@@ -108,7 +108,7 @@ std::string Nvrtc::compile(const std::string& source, int capability, std::strin
         "taking a source");
   // A GPU that is newer than NVRTC gets code that its driver translates.
   const int target = newestFor(capability);
-  const bool exact = target == capability;
+  const bool exact = target == capability && !ptx;
   const std::string architecture = text("--gpu-architecture=", exact ? "sm_" : "compute_", target);
   // Products of one operation are not contracted with sums of the next: results are those of the operations one by one.
   std::vector<const char*> options{architecture.c_str(), "--std=c++20", "--device-as-default-execution-space",

@@ -30,6 +30,16 @@ __device__ Sum<T> widened(T v) {
   else return cpu::convertTo<Sum<T>>(v);
 }
 
+/// sum + u v, rounded once for floats. It says so, since the compiler may not contract anything here: what follows a
+/// product has the bits of the operations one by one.
+template <class S>
+__device__ __forceinline__ S added(S sum, S u, S v) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_floating_point_v<S>) return fma(u, v, sum);
+#endif
+  return sum + u * v;
+}
+
 /// C = alpha A B + beta C + bias for each matrix of the batch: tiles go through shared memory, rounds of kDepth at a
 /// time.
 /// Factors of T, results of R.
@@ -64,7 +74,7 @@ __global__ void __launch_bounds__(kSide* kSide) multiplyTiles(Operands p, Walk<3
 #pragma unroll
       for (int i = 0; i < kEach; ++i)
 #pragma unroll
-        for (int j = 0; j < kEach; ++j) sums[i][j] += u[i] * v[j];
+        for (int j = 0; j < kEach; ++j) sums[i][j] = added(sums[i][j], u[i], v[j]);
     }
     __syncthreads();
   }

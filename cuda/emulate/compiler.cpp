@@ -16,6 +16,8 @@
 
 #include "core/error.h"
 #include "loaded.h"
+#include "races.h"
+#include "translated.h"
 
 extern char** environ;
 
@@ -88,36 +90,51 @@ class EmulatedCompiler final : public cuda::Compiler {
     if (access(path_.c_str(), X_OK) != 0)
       problem_ = "the emulator has no C++ compiler for them: there is no " + path_ +
                  "; name one in ANNEAL_CUDA_EMULATE_COMPILER";
+    else if (emulate::translatedPath()) problem_ = cuda::nvrtc().problem();
   }
   const std::string& problem() const override { return problem_; }
-  std::string version() const override { return "emulated by " + path_ + " " ANNEAL_EMULATE_FLAGS; }
+  std::string version() const override {
+    return (emulate::translatedPath() ? cuda::nvrtc().version() + " and " : "") + "emulated by " + path_ +
+           " " ANNEAL_EMULATE_FLAGS;
+  }
 
-  std::string compile(const std::string& source, int, std::string* log) const override {
+  std::string compile(const std::string& source, int capability, std::string* log, bool) const override {
     const Folder folder;
     const std::string from = folder.file("fused.cpp"), to = folder.file("fused.so"), output = folder.file("output");
-    writeTo(from, source);
-    const std::string root = ANNEAL_EMULATE_SOURCES;
-    std::vector<std::string> words{path_,
-                                   "-std=c++20",
-                                   "-O1",
-                                   "-fPIC",
-                                   "-shared",
-                                   "-w",
-                                   "-DANNEAL_CUDA_EMULATE",
-                                   "-DANNEAL_CUDA_EMULATE_KERNEL",
-                                   "-I" + root + "/emulate",
-                                   "-I" + root,
-                                   "-I" + root + "/../native"};
-    std::istringstream flags(ANNEAL_EMULATE_FLAGS);
-    for (std::string flag; flags >> flag;) words.push_back(flag);
-    words.insert(words.end(), {from, ownPath(), "-o", to});
-    const int status = runProgram(words, output);
-    require(status == 0, Code::Device, path_, " ended with ", status, ": ", contentOf(output));
+    if (emulate::translatedPath()) translate(cuda::nvrtc().compile(source, capability, nullptr, true), from, folder);
+    else writeTo(from, source);
+    run(command(from, to), output);
     if (log) *log = contentOf(output);
     return contentOf(to);
   }
 
  private:
+  /// What makes a library of a file.
+  std::vector<std::string> command(const std::string& from, const std::string& to) const {
+    const std::string root = ANNEAL_EMULATE_SOURCES;
+    std::vector<std::string> words{path_, "-std=c++20", "-O1", "-fPIC", "-shared", "-w"};
+    words.insert(words.end(), {"-DANNEAL_CUDA_EMULATE", "-DANNEAL_CUDA_EMULATE_KERNEL", "-I" + root + "/emulate"});
+    words.insert(words.end(), {"-I" + root, "-I" + root + "/../native"});
+    if (emulate::translatedPath()) words.insert(words.end(), {"-ffp-contract=off", "-march=native"});
+    // Their shared memory is where races are looked for; ThreadSanitizer's own library stays out of it.
+    if (emulate::translatedPath() && emulate::kWatched)
+      words.insert(words.end(), {"-fsanitize=thread", "-nodefaultlibs"});
+    std::istringstream flags(ANNEAL_EMULATE_FLAGS);
+    for (std::string flag; flags >> flag;) words.push_back(flag);
+    words.insert(words.end(), {from, ownPath(), "-o", to});
+    return words;
+  }
+  static void run(const std::vector<std::string>& words, const std::string& output) {
+    const int status = runProgram(words, output);
+    require(status == 0, Code::Device, words[0], " ended with ", status, ": ", contentOf(output));
+  }
+  /// Writes PTX as C++: see ptx/translate.mjs.
+  static void translate(const std::string& ptx, const std::string& to, const Folder& folder) {
+    writeTo(folder.file("fused.ptx"), ptx.c_str());  // what NVRTC gives ends with a 0
+    const std::string script = ANNEAL_EMULATE_SOURCES "/emulate/ptx/translate.mjs";
+    run({"/proc/self/exe", script, folder.file("fused.ptx"), to, "fused.cu"}, folder.file("output"));
+  }
+
   std::string path_, problem_;
 };
 
@@ -134,9 +151,11 @@ emulate::KernelCall emulate::loadKernel(const std::string& code) {
   writeTo(path, code);
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   require(library != nullptr, Code::Device, "emulator: ", dlerror());
-  const auto call = reinterpret_cast<KernelCall>(dlsym(library, "fusedCall"));
-  require(call != nullptr, Code::Device, "emulator: a library without the kernel");
-  return call;
+  if (const auto translated = reinterpret_cast<const Translated* (*)()>(dlsym(library, "fusedTranslated")))
+    return {translated()->run, translated()->staticBytes};
+  const auto run = reinterpret_cast<void (*)(void**)>(dlsym(library, "fusedCall"));
+  require(run != nullptr, Code::Device, "emulator: a library without the kernel");
+  return {run, 0};
 }
 
 }  // namespace anneal

@@ -15,10 +15,10 @@ thread_local Runner* runner = nullptr;
 
 }  // namespace
 
-void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread) {
+void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread, bool translated) {
   const int64_t blocks = int64_t(grid.x) * grid.y * grid.z;
   static std::atomic<uint64_t> launches = 0;
-  const Grid whole{grid, block, shared, thread, launches++};
+  const Grid whole{grid, block, shared, thread, launches++, translated};
   Order order;
   order.begin(whole.launch, uint64_t(blocks));
   const std::vector<int64_t> numbers = order.blocks(blocks);
@@ -51,7 +51,8 @@ const uint64_t* bring(uint64_t value) { return runner->bring(value); }
 
 Pending& pending() { return runner->pending(); }
 unsigned threadOfBlock() { return runner->thread(); }
-std::span<const std::byte> sharedMemory() { return runner->shared(); }
+std::span<std::byte> sharedMemory() { return runner->shared(); }
+uint64_t sharedAddress() { return runner->sharedAddress(); }
 bool unfenced() { return runner->unfenced(); }
 
 void touch(const void* at, size_t bytes, Access access, const void* code) {

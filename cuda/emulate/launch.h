@@ -2,12 +2,13 @@
 #include <functional>
 
 #include "cuda_runtime.h"
+#include "translated.h"
 
 namespace anneal::emulate {
 
 /// Runs `thread` once for every thread of the grid. The threads of a block take turns on one thread of the host: each
-/// runs until it ends or waits for others.
-void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread);
+/// runs until it ends or waits for others. `translated`: addresses of shared memory are PTX's.
+void runGrid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& thread, bool translated = false);
 /// Throws where a GPU refuses a launch.
 void checkLaunch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream);
 

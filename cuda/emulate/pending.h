@@ -48,7 +48,9 @@ void endProducts(std::span<const Pending> threads);
 // Of the thread that runs, and of its block:
 Pending& pending();
 unsigned threadOfBlock();
-std::span<const std::byte> sharedMemory();
+std::span<std::byte> sharedMemory();
+/// Where it begins in the eyes of the kernel.
+uint64_t sharedAddress();
 /// Whether something has arrived in shared memory that products may not see: fenceAsync was missing before a barrier.
 bool unfenced();
 

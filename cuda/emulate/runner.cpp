@@ -20,6 +20,7 @@ void Runner::run(const Grid& grid, int64_t block) {
   for (unsigned t = 0; t < total_; ++t) warps_[t / kLanes].present |= 1u << t % kLanes;
   pending_.assign(total_, {});
   unfenced_ = false;
+  translated_ = grid.translated;
   shared_ = std::vector<std::byte>(grid.shared, std::byte(0xff));  // NaN: nothing may rely on what was there before
   if constexpr (kWatched) races_.beginBlock(block, total_, shared_.data(), shared_.size());
   order_.begin(grid.launch, uint64_t(block));

@@ -14,6 +14,7 @@
 #include "order.h"
 #include "pending.h"
 #include "races.h"
+#include "translated.h"
 
 namespace anneal::emulate {
 
@@ -56,6 +57,7 @@ struct Grid {
   size_t shared;
   const std::function<void()>& thread;
   uint64_t launch;  // its number
+  bool translated;  // from PTX, where shared memory has addresses of its own
 };
 
 /// Runs the blocks that a thread of the host is given.
@@ -81,6 +83,7 @@ class Runner {
   unsigned thread() const { return current_->thread; }
   int lane() const { return int(current_->thread % Warp::kLanes); }
   std::span<std::byte> shared() { return shared_; }
+  uint64_t sharedAddress() const { return translated_ ? kSharedBase : reinterpret_cast<uint64_t>(shared_.data()); }
   bool unfenced() const { return unfenced_; }
   void work(Worker& worker);
 
@@ -98,7 +101,7 @@ class Runner {
   unsigned total_ = 0, ended_ = 0, arrived_ = 0;
   uint64_t generation_ = 0;
   int votes_ = 0;
-  bool unfenced_ = false;
+  bool unfenced_ = false, translated_ = false;
   std::vector<Warp> warps_;
   std::vector<Pending> pending_;
   Order order_;

@@ -25,7 +25,7 @@ class Described {
     leading_ = bytes(16);
     stride_ = bytes(32);
     // Addresses have 18 bits; a block's memory begins anywhere, so that what is added to one may pass 2^18.
-    base_ = reinterpret_cast<uint64_t>(memory_.data());
+    base_ = sharedAddress();
     start_ = base_ + ((bytes(0) - base_) & 0x3ffff);
     if (descriptor >> 49 & 7) misuse("wgmma: the emulator knows no base offset");
     if (descriptor & (3ull << 30 | 7ull << 46 | 0x3ffull << 52)) misuse("wgmma: reserved bits are set");
@@ -163,6 +163,13 @@ void waitProducts(int groups) {
   for (const auto& sum : own.sums)
     if (over(sum)) finish(sum);
   std::erase_if(own.sums, over);
+}
+
+void finishAtOnce() {
+  Products& own = pending().products;
+  for (const auto& sum : own.sums) finish(sum);
+  own.sums.clear();
+  own.operands.clear();
 }
 
 void endProducts(std::span<const Pending> threads) {

@@ -23,6 +23,8 @@ void fenceOperands();
 void commitProducts();
 /// Waits for all but the `pending` latest groups of this thread.
 void waitProducts(int pending);
+/// Ends the products of this thread at once, for kernels whose registers change names.
+void finishAtOnce();
 /// What has arrived in shared memory may be read by products after a barrier.
 void fenceAsync();
 

@@ -143,12 +143,10 @@ void multiplyWidened(const Float8& a, const Float8& b, const cpu::Gemm& g, const
 }
 
 void requireFloat8() {
-#if !defined(ANNEAL_CUDA_EMULATE)
   const int capability = current().capability();
   require(capability >= kLeastCapability, Code::Device,
           "autocast: fp8 needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell); this one has ",
           capability / 10, '.', capability % 10, "; leave fp8 out");
-#endif
 }
 
 void linearFp8Cuda(const Call<None>& call) {

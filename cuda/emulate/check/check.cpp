@@ -1,11 +1,12 @@
 // Whether the emulator finds what is wrong with kernels, and nothing in right ones. Compiled with ANNEAL_EMULATE_RACES.
 // With the word "order" it prints the order in which threads of two blocks come to a line, before and after a barrier;
-// with "layouts" and a file it checks what tensor cores' instructions do.
+// with "layouts" and a file it checks what tensor cores' instructions do, with "instructions" those of PTX.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
 
+#include "instructions.h"
 #include "launch.h"
 #include "layouts.h"
 
@@ -106,6 +107,7 @@ int checkOrder() {
 
 int main(int count, char** words) {
   if (count > 1 && std::string(words[1]) == "order") return checkOrder();
+  if (count > 1 && std::string(words[1]) == "instructions") return checkInstructions();
   if (count > 2 && std::string(words[1]) == "layouts") return checkLayouts(words[2]);
   expect("a barrier", neighbours<true>, "");
   expect("no barrier", neighbours<false>, "thread");  // a race, or what is not there yet
