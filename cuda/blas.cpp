@@ -4,7 +4,9 @@
 #include "device.h"
 
 #if defined(ANNEAL_CUDA_BLAS)
+#include <atomic>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <map>
 #include <memory>
@@ -22,6 +24,7 @@ constexpr size_t kWorkspace = size_t(32) << 20;
 constexpr int kCandidates = 8;
 
 using Plan = BlasPlan;
+std::atomic<int> refused{0};  // kinds of products
 
 /// cuBLASLt of one device.
 class Engine {
@@ -37,8 +40,9 @@ class Engine {
     const std::shared_ptr<Plan> plan = planFor(p);
     if (!plan->known) return false;
     bind(*plan, p);
-    checkLt(run(*plan, p, plan->algorithm), "a product");
-    return true;
+    const cublasStatus_t status = run(*plan, p, plan->algorithm);
+    if (status != CUBLAS_STATUS_SUCCESS) giveUp(*plan, p, status);
+    return plan->known;
   }
 
  private:
@@ -52,6 +56,16 @@ class Engine {
     plans_.emplace(key, plan);
     if (const auto epilogue = epilogueOf(p)) prepare(*plan, p, *epilogue);
     return plan;
+  }
+
+  /// Such products are made by own kernels from now on: slower, but made.
+  static void giveUp(Plan& plan, const Product& p, cublasStatus_t status) {
+    plan.known = false;
+    ++refused;
+    const std::string warning = text("anneal: cublasLt refuses (status ", int(status), ") a product of ", p.batch,
+                                     " x ", p.m, " x ", p.n, " x ", p.k, " ", p.dtype, " on ", current().name(),
+                                     " for which it has proposed a way; a slower kernel makes it\n");
+    std::fputs(warning.c_str(), stderr);
   }
 
   /// Row-major C = A B is, column by column, C' = B' A': the factors change places.
@@ -127,8 +141,10 @@ class Engine {
     const double work = 2.0 * double(p.m) * double(p.n) * double(p.k) * double(p.batch);
     // C is written, so that only products that overwrite it are run.
     if (!free || (work < kWorthTiming && !p.sums.to) || p.beta != 0) return;
-    const float joined = kept > 1 || p.joined() ? fastest(plan, p, {results.data(), size_t(kept)}) : 0.0f;
-    if (p.joined()) plan.known = joined <= timeApart(p);
+    if (kept == 1 && !p.joined()) return;
+    const float took = fastest(plan, p, {results.data(), size_t(kept)});
+    if (took == 0 && !p.joined()) return giveUp(plan, p, CUBLAS_STATUS_NOT_SUPPORTED);
+    plan.known = took > 0 && (!p.joined() || took <= timeApart(p));
   }
 
   /// Whether NVIDIA's documentation leaves open what an epilogue does where that matters.
@@ -171,7 +187,8 @@ class Engine {
     return out;
   }
 
-  /// Runs the candidates, the first time that such a product is asked for, and keeps the fastest. Its time.
+  /// Runs the candidates, the first time that such a product is asked for, and keeps the fastest. Its time; 0 if none
+  /// succeeds.
   float fastest(Plan& plan, const Product& p, std::span<const cublasLtMatmulHeuristicResult_t> candidates) {
     float best = 0;
     for (const auto& candidate : candidates) {
@@ -235,7 +252,9 @@ bool multiplyByLibrary(const Product& product) {
 std::string describeBlas() {
   const Library& library = lt().library;
   if (!library.problem().empty()) return library.problem() + "; until then products are made by slower kernels";
-  return text(versionText(lt().version()), " (", library.path(), ")");
+  const int kinds = refused;
+  return text(versionText(lt().version()), " (", library.path(), ")",
+              kinds ? text("; it has refused ", kinds, " kinds of products, which slower kernels make") : "");
 }
 
 }  // namespace anneal::cuda

@@ -29,6 +29,7 @@ class Loaded {
  public:
   explicit Loaded(const std::string& code) : call_(emulate::loadKernel(code)) {}
   void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const {
+    if (call_.translated) emulate::checkTranslated(*call_.translated, arguments.sizes(), threads, 0);
     const auto owned = std::make_shared<const KernelArguments>(arguments);
     cuda::launch(run, dim3(blocks), threads, call_.shared, stream(), call_,
                  std::make_shared<const Bound>(Bound{owned, owned->pointers()}));

@@ -23,6 +23,11 @@ class KernelArguments {
     for (const auto& bytes : all_) out.push_back(const_cast<std::byte*>(bytes.data()));
     return out;
   }
+  std::vector<size_t> sizes() const {
+    std::vector<size_t> out;
+    for (const auto& bytes : all_) out.push_back(bytes.size());
+    return out;
+  }
 
  private:
   std::vector<std::vector<std::byte>> all_;

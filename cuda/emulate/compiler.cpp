@@ -151,11 +151,11 @@ emulate::KernelCall emulate::loadKernel(const std::string& code) {
   writeTo(path, code);
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   require(library != nullptr, Code::Device, "emulator: ", dlerror());
-  if (const auto translated = reinterpret_cast<const Translated* (*)()>(dlsym(library, "fusedTranslated")))
-    return {translated()->run, translated()->staticBytes};
+  if (const auto made = reinterpret_cast<const Translated* (*)()>(dlsym(library, "fusedTranslated")))
+    return {made()->run, made()->staticBytes, made()};
   const auto run = reinterpret_cast<void (*)(void**)>(dlsym(library, "fusedCall"));
   require(run != nullptr, Code::Device, "emulator: a library without the kernel");
-  return {run, 0};
+  return {run, 0, nullptr};
 }
 
 }  // namespace anneal

@@ -4,10 +4,13 @@
 
 namespace anneal::emulate {
 
-/// Runs one thread of a kernel that the emulator's compiler has made, with pointers to its arguments.
+struct Translated;
+
+/// A kernel that the emulator's compiler has made.
 struct KernelCall {
-  void (*run)(void** arguments);
-  size_t shared;  // bytes of shared memory that it finds in the block's
+  void (*run)(void** arguments);  // one thread of it, with pointers to its arguments
+  size_t shared;                  // bytes of shared memory that it finds in the block's
+  const Translated* translated;   // if NVRTC made it
 };
 
 /// Loads what the compiler gave. Throws an Error (Device) for what it has not made.

@@ -96,7 +96,7 @@ std::string nameOf(const void* kernel) {
   return found == known.end() ? "" : found->second;
 }
 
-const Translated* find(const void* kernel, std::initializer_list<size_t> bytes) {
+const Translated* find(const void* kernel) {
   const std::string name = nameOf(kernel);
   if (name.find("::Loaded::run") != std::string::npos) return nullptr;  // it runs what was compiled at run time
   const auto found = known().kernels.find(name);
@@ -104,19 +104,7 @@ const Translated* find(const void* kernel, std::initializer_list<size_t> bytes) 
     throw std::runtime_error("emulator: nvcc has made no kernel " + name);
   if (const char* journal = std::getenv("ANNEAL_EMULATE_PTX_JOURNAL"))
     std::ofstream(journal, std::ios::app) << found->second->name + std::string("\n");
-  const std::vector<size_t> ours = bytes;
-  if (found->second->bytes != ours) throw std::runtime_error("emulator: parameters have other sizes for nvcc: " + name);
   return found->second;
-}
-
-/// What a launch of this kernel may ask for.
-void checkLimits(const Translated& kernel, dim3 block, size_t shared) {
-  const auto refuse = [&](const std::string& what) {
-    throw std::runtime_error("launch: " + what + ": " + kernel.name);
-  };
-  constexpr size_t kAlways = size_t(48) << 10;  // more is to be asked for, which launch() does by what is dynamic
-  if (block.x * block.y * block.z > kernel.threads) refuse("more threads than the kernel is compiled for");
-  if (shared <= kAlways && kernel.staticBytes + shared > kAlways) refuse("shared memory that was not asked for");
 }
 
 }  // namespace
@@ -142,14 +130,24 @@ int capability() {
   return known().capability;
 }
 
+void checkTranslated(const Translated& kernel, const std::vector<size_t>& bytes, dim3 block, size_t shared) {
+  const auto refuse = [&](const std::string& what) {
+    throw std::runtime_error("launch: " + what + ": " + kernel.name);
+  };
+  constexpr size_t kAlways = size_t(48) << 10;  // more is to be asked for, which launch() does by what is dynamic
+  if (kernel.bytes != bytes) refuse("parameters have other sizes for the compiler of the kernel");
+  if (block.x * block.y * block.z > kernel.threads) refuse("more threads than the kernel is compiled for");
+  if (shared <= kAlways && kernel.staticBytes + shared > kAlways) refuse("shared memory that was not asked for");
+}
+
 const Translated* translationOf(const void* kernel, std::initializer_list<size_t> bytes, dim3 block, size_t shared) {
   static std::mutex mutex;
   static auto& found = *new std::map<const void*, const Translated*>;
   std::lock_guard lock(mutex);
   if (!load()) return nullptr;
   const auto at = found.find(kernel);
-  const Translated* own = at != found.end() ? at->second : found[kernel] = find(kernel, bytes);
-  if (own) checkLimits(*own, block, shared);
+  const Translated* own = at != found.end() ? at->second : found[kernel] = find(kernel);
+  if (own) checkTranslated(*own, bytes, block, shared);
   return own;
 }
 

@@ -29,8 +29,10 @@ const char* translatedPath();
 /// Of the emulated devices: what nvcc made its kernels for, else 90.
 int capability();
 
-/// What nvcc made of a kernel; null without translatedPath(). Throws where it has made none, where its parameters have
-/// other sizes than `bytes`, and for a launch that it is not made for.
+/// Throws for a launch that the kernel is not made for: parameters of other sizes than `bytes`, too many threads.
+void checkTranslated(const Translated& kernel, const std::vector<size_t>& bytes, dim3 block, size_t shared);
+/// What nvcc made of a kernel; null without translatedPath(). Throws where it has made none, and for a launch that it
+/// is not made for.
 const Translated* translationOf(const void* kernel, std::initializer_list<size_t> bytes, dim3 block, size_t shared);
 /// Runs it for every thread of the grid.
 void runTranslated(const Translated& kernel, dim3 grid, dim3 block, size_t shared, void** arguments);

@@ -110,4 +110,18 @@ describe.runIf(there)('products by cuBLASLt', () => {
     for (const [i, value] of (await flat(result)).entries())
       expect(Math.abs(value - expected[i]!)).toBeLessThan(0.1 * largest)
   })
+
+  test('what it proposes ways for, and then refuses, is made by slower kernels', async () => {
+    const at = () => native.doctorCuda().cuBLASLt
+    expect(at()).not.toContain('refused') // of all that was asked for before
+    manualSeed(6)
+    for (const [rows, columns] of [
+      [3, 4],
+      [300, 200], // large enough to be timed first
+    ] as const) {
+      const [a, b] = [randomNormal([rows, 1031]), randomNormal([1031, columns])]
+      await close(a.matmul(b), a.to('cpu').matmul(b.to('cpu')), 'float32')
+    }
+    expect(at()).toContain('; it has refused 2 kinds of products, which slower kernels make')
+  })
 })

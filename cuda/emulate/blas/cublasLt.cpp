@@ -168,6 +168,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t p, const vo
   Way way;
   std::memcpy(&way, algorithm, sizeof way);
   if (way.number == emulate::kFails) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (emulate::innerOf(*p, *la) == emulate::kRefused) return CUBLAS_STATUS_NOT_SUPPORTED;
   const auto number = [&](const void* at) {
     return p->scale == CUDA_R_64F ? *static_cast<const double*>(at) : *static_cast<const float*>(at);
   };

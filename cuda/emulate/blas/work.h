@@ -82,6 +82,12 @@ struct Way {
   uint64_t number, a, b, c, d, workspace;
 };
 constexpr int kKeepsNaN = 1, kSumsWide = 1, kFails = 2, kWays = 3;
+constexpr int64_t kRefused = 1031;  // the inner size of products that are proposed ways for, and then refused
+
+/// What a product adds up over, by its left factor.
+inline int64_t innerOf(const EmulatedProduct& product, const EmulatedLayout& a) {
+  return product.a == CUBLAS_OP_T ? a.rows : a.columns;
+}
 
 struct Work {
   EmulatedProduct product;
@@ -118,7 +124,7 @@ struct Work {
     if (product.sumsA()) addUp(la, a);
     if (product.sumsB()) addUp(lb, b);
     const bool ta = product.a == CUBLAS_OP_T, tb = product.b == CUBLAS_OP_T;
-    const int64_t inner = ta ? la.rows : la.columns;
+    const int64_t inner = innerOf(product, la);
     const double scales = (product.scaleA ? *static_cast<const float*>(product.scaleA) : 1.0) *
                           (product.scaleB ? *static_cast<const float*>(product.scaleB) : 1.0);
     for (int64_t n = 0; n < ld.batch; ++n)
