@@ -130,6 +130,8 @@ void transfer(Device& from, Device& to, const Transfer& what) {
   static_cast<CudaDevice&>(to).pull(static_cast<CudaDevice&>(from), what);
 }
 
+std::string fusionProblem(Device& device) { return runtimeKernelProblem(static_cast<CudaDevice&>(device)); }
+
 void prepare(Device& device, const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
   prepareFused(static_cast<CudaDevice&>(device), row, attrs, in, out);
 }
@@ -145,6 +147,6 @@ extern "C" const anneal::Backend* anneal_backend() {
   implementMaps();
   implementCollectives();
   static const anneal::Backend backend{anneal::kBackendVersion, problem, devices, deviceAt, started, describe, transfer,
-                                       runtimeKernelProblem,    prepare};
+                                       fusionProblem,           prepare};
   return &backend;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -104,9 +105,14 @@ class Kernel final : public RuntimeKernel {
   }
 
   void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const override {
-    if (!done_.load(std::memory_order_acquire)) wait();
+    wait();
     if (error_) throw *error_;
     loaded_->launch(blocks, threads, arguments);
+  }
+
+  std::string problem() const override {
+    wait();
+    return error_ ? error_->what() : "";
   }
 
  private:
@@ -126,6 +132,7 @@ class Kernel final : public RuntimeKernel {
   }
 
   void wait() const {
+    if (done_.load(std::memory_order_acquire)) return;
     const_cast<Kernel*>(this)->make();
     std::unique_lock lock(mutex_);
     made_.wait(lock, [&] { return done_.load(); });
@@ -209,6 +216,22 @@ std::string runtimeKernelProblem() {
   const char* chosen = std::getenv("ANNEAL_CUDA_FUSION");
   if (chosen && *chosen == '0') return "ANNEAL_CUDA_FUSION=0 is set";
   return compiler().problem();
+}
+
+std::string runtimeKernelProblem(const CudaDevice& device) {
+  std::string problem = runtimeKernelProblem();
+  if (!problem.empty()) return problem;
+  static std::mutex mutex;
+  static auto& known = *new std::map<int, std::string>;
+  std::lock_guard lock(mutex);
+  const auto [at, added] = known.try_emplace(device.index());
+  if (!added) return at->second;
+  at->second =
+      runtimeKernel(device,
+                    "#include \"fused.cuh\"\nextern \"C\" __global__ void fused(int*) {}\nANNEAL_KERNEL(fused)\n")
+          ->problem();
+  if (!at->second.empty()) std::fputs(text("anneal: ", at->second, '\n').c_str(), stderr);
+  return at->second;
 }
 
 std::string describeRuntimeKernels() {

@@ -40,6 +40,8 @@ class RuntimeKernel {
   /// Starts it on the calling device's stream, once it is compiled. Throws an Error (Device) where it could not be
   /// compiled.
   virtual void launch(unsigned blocks, dim3 threads, const KernelArguments& arguments) const = 0;
+  /// Why it could not be compiled; empty: it could. Waits until that is known.
+  virtual std::string problem() const = 0;
 };
 
 /// The kernel `fused` of a source for a device: its compilation begins, unless it has before.
@@ -47,6 +49,9 @@ std::shared_ptr<const RuntimeKernel> runtimeKernel(const CudaDevice& device, con
 
 /// Why kernels cannot be compiled, with the remedy, or by whose choice they are not; empty: they can.
 std::string runtimeKernelProblem();
+/// The same of one device, on which the first call loads a kernel that does nothing: a driver may not take what the
+/// compiler makes.
+std::string runtimeKernelProblem(const CudaDevice& device);
 /// What compiles them, for people.
 std::string describeRuntimeKernels();
 /// Lets the kernels in hand be compiled, and no others in the background: for the end of the process.

@@ -118,7 +118,7 @@ class EmulatedCompiler final : public cuda::Compiler {
     if (emulate::translatedPath()) words.insert(words.end(), {"-ffp-contract=off", "-march=native"});
     // Their shared memory is where races are looked for; ThreadSanitizer's own library stays out of it.
     if (emulate::translatedPath() && emulate::kWatched)
-      words.insert(words.end(), {"-fsanitize=thread", "-nodefaultlibs"});
+      words.insert(words.end(), {"-DANNEAL_EMULATE_RACES", "-fsanitize=thread", "-nodefaultlibs"});
     std::istringstream flags(ANNEAL_EMULATE_FLAGS);
     for (std::string flag; flags >> flag;) words.push_back(flag);
     words.insert(words.end(), {from, ownPath(), "-o", to});

@@ -60,8 +60,10 @@ Known& known() {
 bool load() {
   const char* path = translatedPath();
   if (!path) return false;
-  static void* library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
-  if (!library) throw std::runtime_error(std::string("emulator: ANNEAL_EMULATE_PTX: ") + path + " cannot be loaded");
+  static const std::string problem = [&]() -> std::string {
+    return dlopen(path, RTLD_NOW | RTLD_GLOBAL) ? "" : dlerror();
+  }();
+  if (!problem.empty()) throw std::runtime_error("emulator: ANNEAL_EMULATE_PTX: " + problem);
   return true;
 }
 

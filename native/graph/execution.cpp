@@ -83,7 +83,7 @@ std::shared_ptr<const Error> Program::Execution::compute(std::vector<Compiled::S
 std::vector<std::string> Program::notes() const {
   std::string problem;
   const Backend* cuda = compiled_->graph->device->type() == DeviceType::Cuda ? cudaBackend(problem) : nullptr;
-  if (cuda) problem = cuda->fusionProblem();
+  if (cuda) problem = cuda->fusionProblem(*compiled_->graph->device);
   if (problem.empty()) return {};
   return {"elementwise operations are not joined: " + problem};
 }

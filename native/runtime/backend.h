@@ -29,7 +29,8 @@ struct Backend {
   std::vector<std::pair<std::string, std::string>> (*describe)();  // names and values, for people
   // From one of its devices to another, in the order of both streams, without waiting. Faults travel along.
   void (*transfer)(Device& from, Device& to, const Transfer& what);
-  std::string (*fusionProblem)();  // why its programs' elementwise operations are not joined, with the remedy, or empty
+  /// Why elementwise operations of a device's programs are not joined, with the remedy, or empty.
+  std::string (*fusionProblem)(Device& device);
   /// Called for every operation of a program when it is planned, before the first run: compiles what is to be compiled,
   /// in the background. Views are without memory.
   void (*prepare)(Device& device, const Row& row, const void* attrs, std::span<const View> in,
@@ -37,7 +38,7 @@ struct Backend {
 };
 
 /// Changes whenever core and backend can no longer be mixed.
-inline constexpr const char* kBackendVersion = "6";
+inline constexpr const char* kBackendVersion = "7";
 
 /// The CUDA backend, loaded at the first call, or null with the reason and the remedy.
 const Backend* cudaBackend(std::string& problem);

@@ -26,6 +26,7 @@ target_compile_definitions(anneal_ptx PRIVATE ANNEAL_CUDA_EMULATE)
 # Numbers are rounded where PTX rounds them, and nowhere else.
 target_compile_options(anneal_ptx PRIVATE -O1 -w -march=native -ffp-contract=off)
 if(ANNEAL_CUDA_RACES)
+  target_compile_definitions(anneal_ptx PRIVATE ANNEAL_EMULATE_RACES)
   target_compile_options(anneal_ptx PRIVATE -fsanitize=thread)
 endif()
 target_link_libraries(anneal_ptx PRIVATE anneal_cuda)

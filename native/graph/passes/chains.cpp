@@ -54,7 +54,7 @@ bool fuses(const Graph& graph) {
   if (graph.device->type() == DeviceType::Cpu) return true;
   std::string problem;
   const Backend* cuda = cudaBackend(problem);
-  return cuda && cuda->fusionProblem().empty();
+  return cuda && cuda->fusionProblem(*graph.device).empty();
 }
 
 cpu::Chain::Instruction instructionOf(const Operation& op) {
