@@ -1,6 +1,6 @@
 // A kernel's statements, one by one.
 import { handlers, safe } from './instructions.mjs'
-import { bytesOf, cpp, number, split, storage, types, unknown } from './words.mjs'
+import { bytesOf, cpp, elements, number, split, storage, types, unknown } from './words.mjs'
 
 const kSharedBase = 1024 // where a block's shared memory begins: before it lies the system's
 const special = { tid: 'threadIdx', ntid: 'blockDim', ctaid: 'blockIdx', nctaid: 'gridDim' }
@@ -40,6 +40,13 @@ export class Body {
     if (text === '%laneid') return 'uint32_t(lane())'
     if (this.registers.has(text)) return cpp(text)
     return this.symbol(text) ?? number(text) ?? unknown(`the operand ${text} in ${this.name}`)
+  }
+
+  /** The bits of one operand, or of several in braces. */
+  list(text) {
+    return elements(text)
+      .map(e => this.bits(e))
+      .join(', ')
   }
 
   get(type, text) {

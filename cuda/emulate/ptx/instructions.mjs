@@ -45,18 +45,8 @@ export const handlers = {
     )
   },
   mov([type], [d, a]) {
-    if (d.startsWith('{'))
-      this.emit(
-        `unpack(${this.bits(a)}, ${elements(d)
-          .map(e => this.bits(e))
-          .join(', ')});`,
-      )
-    else if (a.startsWith('{'))
-      this.emit(
-        `pack(${this.bits(d)}, ${elements(a)
-          .map(e => this.bits(e))
-          .join(', ')});`,
-      )
+    if (d.startsWith('{')) this.emit(`unpack(${this.bits(a)}, ${this.list(d)});`)
+    else if (a.startsWith('{')) this.emit(`pack(${this.bits(d)}, ${this.list(a)});`)
     else this.emit(`set(${this.bits(d)}, ${this.get(type, a)});`)
   },
   cvta(mods, [d, a]) {
@@ -66,11 +56,7 @@ export const handlers = {
   ld(mods, [d, a]) {
     const space = mods.includes('shared') ? 'Shared' : 'Generic'
     const type = types[mods.at(-1)]
-    this.emit(
-      `load${space}<${type}>(${this.place(a)}, ${elements(d)
-        .map(e => this.bits(e))
-        .join(', ')});`,
-    )
+    this.emit(`load${space}<${type}>(${this.place(a)}, ${this.list(d)});`)
   },
   st(mods, [a, v]) {
     const space = mods.includes('shared') ? 'Shared' : 'Generic'
@@ -121,16 +107,11 @@ export const handlers = {
   },
   ldmatrix(mods, [d, a]) {
     if (!mods.includes('x4')) unknown(`ldmatrix.${mods.join('.')}`)
-    const to = elements(d).map(e => this.bits(e))
-    this.emit(`ldmatrix(${this.place(a)}, ${mods.includes('trans')}, ${to.join(', ')});`)
+    this.emit(`ldmatrix(${this.place(a)}, ${mods.includes('trans')}, ${this.list(d)});`)
   },
   mma(mods, [d, a, b, c]) {
     if (!mods.includes('m16n8k16') || !mods.includes('row') || !mods.includes('col')) unknown(`mma.${mods.join('.')}`)
-    const [ds, as, bs, cs] = [d, a, b, c].map(list =>
-      elements(list)
-        .map(e => this.bits(e))
-        .join(', '),
-    )
+    const [ds, as, bs, cs] = [d, a, b, c].map(list => this.list(list))
     this.emit(`{ float sum[4] = {GET4F(${cs})}; const uint32_t rows[4] = {${as}};`)
     this.emit(`  multiplyAdd<${mods.includes('bf16') ? 'BFloat16' : 'Half'}>(sum, rows, ${bs}); SET4F(sum, ${ds}); }`)
   },
@@ -150,11 +131,7 @@ export const handlers = {
     if (scaleA !== '1' || scaleB !== '1') unknown(`wgmma with factors ${scaleA}, ${scaleB}`)
     const inRegisters = a.startsWith('{')
     if (!inRegisters && transposed[0] !== '0') unknown('wgmma with A by columns')
-    const left = inRegisters
-      ? `{${elements(a)
-          .map(e => this.bits(e))
-          .join(', ')}}`
-      : '{}'
+    const left = inRegisters ? `{${this.list(a)}}` : '{}'
     this.emit(
       `{ uint32_t* const sums[] = {${registers.map(r => `&${r}`).join(', ')}}; const uint32_t left[4] = ${left};`,
     )
