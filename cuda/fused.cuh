@@ -55,18 +55,23 @@ __device__ __forceinline__ S element(const void* memory, int64_t at) {
   return static_cast<const S*>(memory)[at];
 }
 
-/// The first `count` of N elements from `at` on; with `whole` all of them, in one access.
+/// N elements from `at` on, in one access.
 template <class S, int N>
-__device__ __forceinline__ Pack<S, N> load(const void* memory, int64_t at, int count, bool whole) {
-  const S* from = static_cast<const S*>(memory) + at;
-  if (whole) return *reinterpret_cast<const Pack<S, N>*>(from);
+__device__ __forceinline__ Pack<S, N> loadPack(const void* memory, int64_t at) {
+  return *reinterpret_cast<const Pack<S, N>*>(static_cast<const S*>(memory) + at);
+}
+
+/// The first `count` of N elements from `at` on.
+template <class S, int N>
+__device__ __forceinline__ Pack<S, N> loadSome(const void* memory, int64_t at, int count) {
   Pack<S, N> out{};
 #pragma unroll
   for (int i = 0; i < N; ++i)
-    if (i < count) out.v[i] = from[i];
+    if (i < count) out.v[i] = element<S>(memory, at + i);
   return out;
 }
 
+/// Stores the first `count` of N elements; with `whole` all of them, in one access.
 template <class S, int N>
 __device__ __forceinline__ void store(void* memory, int64_t at, int count, bool whole, const Pack<S, N>& values) {
   S* to = static_cast<S*>(memory) + at;

@@ -1,5 +1,6 @@
 #include "fused_chain.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace anneal::cuda {
@@ -9,14 +10,13 @@ ChainOperands::ChainOperands(const cpu::Chain& chain, Arrangement a)
   numbers.resize(std::max<size_t>(1, numbers.size()));
 }
 
-/// Bits of the operands whose memory is aligned for packs.
-uint32_t ChainOperands::alignedOf(std::span<const View> in, std::span<const View> out) const {
-  uint32_t bits = 0;
-  for (size_t k = 0; k < in.size() + out.size(); ++k) {
-    const View& v = k < in.size() ? in[k] : out[k - in.size()];
-    if (reinterpret_cast<uintptr_t>(v.memory) % (size_t(arrangement.width) * itemSize(v.dtype)) == 0) bits |= 1u << k;
-  }
-  return bits & arrangement.aligned;
+bool ChainOperands::isAligned(std::span<const View> in, std::span<const View> out) const {
+  const auto fits = [&](const View& v) {
+    return reinterpret_cast<uintptr_t>(v.memory) % (size_t(arrangement.width) * itemSize(v.dtype)) == 0;
+  };
+  for (size_t k = 0; k < in.size(); ++k)
+    if ((arrangement.aligned >> k & 1) && !fits(in[k])) return false;
+  return std::all_of(out.begin(), out.end(), fits);
 }
 
 void ChainOperands::addTo(KernelArguments& arguments, std::span<const View> in, std::span<const View> out) const {
@@ -34,7 +34,7 @@ void ChainOperands::addTo(KernelArguments& arguments, std::span<const View> in, 
   arguments.add(targets.data(), targets.size());
   arguments.add(numbers.data(), numbers.size());
   if (arrangement.strided) arguments.add(arrangement.axes.data(), arrangement.axes.size());
-  arguments.add(alignedOf(in, out));
+  arguments.add(isAligned(in, out));
 }
 
 }  // namespace anneal::cuda

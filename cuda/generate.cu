@@ -48,8 +48,8 @@ Arrangement::Arrangement(std::span<const View> in, std::span<const View> out, co
     if (ways.back() == Way::Any) others.push_back(v);
   }
   for (const View& v : out) outputs.push_back(v.dtype);
-  for (size_t k = 0; k < in.size() + out.size(); ++k)
-    if (k >= in.size() || ways[k] == Way::Run) aligned |= 1u << k;
+  for (size_t k = 0; k < in.size(); ++k)
+    if (ways[k] == Way::Run) aligned |= 1u << k;
   if (others.empty()) return;
   require(others.size() <= kMostInputs, Code::Internal, "cuda: a chain of ", others.size(), " strided inputs");
   const NestOf<kMostInputs + 1> nest(others, whole);
@@ -79,10 +79,9 @@ namespace {
 /// What an input's element `i` is called in the loop over a thread's elements.
 std::string inputName(const Arrangement& a, int k) {
   switch (a.ways[size_t(k)]) {
-    case Way::Run:
-    case Way::Row: return text("in", k, ".v[i]");
-    case Way::Any: return text("x", k);
-    default: return text("in", k);
+    case Way::Single: return text("in", k);
+    case Way::Repeated: return text("v.in", k);
+    default: return text("v.in", k, ".v[i]");
   }
 }
 
@@ -94,40 +93,40 @@ std::vector<int> stridedNumbers(const Arrangement& a) {
   return out;
 }
 
-void writeLoads(std::ostream& to, const Arrangement& a) {
-  const std::vector<int> number = stridedNumbers(a);
-  if (a.strided) to << "  int32_t at[" << a.strided << "];\n  axes.place(uint32_t(begin), at);\n";
+/// The type of what a thread reads of the inputs.
+void writeRead(std::ostream& to, const Arrangement& a) {
+  to << "    struct Read {\n";
   for (size_t k = 0; k < a.ways.size(); ++k) {
     const char* type = typeName(a.inputs[k]);
-    const std::string memory = text("in.memory[", k, "]"), place = text("at[", number[k], "]"),
-                      whole = text("all && (aligned >> ", k, " & 1)");
-    switch (a.ways[k]) {
-      case Way::Single:
-        to << text("  const auto in", k, " = single<", type, ">(", memory, ", in.value[", k, "]);\n");
-        break;
-      case Way::Run:
-        to << text("  const auto in", k, " = load<", type, ", N>(", memory, ", begin, count, ", whole, ");\n");
-        break;
-      case Way::Row:
-        to << text("  const auto in", k, " = load<", type, ", N>(", memory, ", ", place, ", count, ", whole, ");\n");
-        break;
-      case Way::Repeated:
-        to << text("  const auto in", k, " = element<", type, ">(", memory, ", ", place, ");\n");
-        break;
-      case Way::Any: break;
-    }
+    if (a.ways[k] == Way::Repeated) to << text("      ", type, " in", k, ";\n");
+    else if (a.ways[k] != Way::Single) to << text("      Pack<", type, ", N> in", k, ";\n");
+  }
+  to << "    } v;\n";
+}
+
+/// Reads of inputs in runs; `Whole`: all that can be is read in packs.
+void writeRuns(std::ostream& to, const Arrangement& a, const std::vector<int>& number, bool whole) {
+  for (size_t k = 0; k < a.ways.size(); ++k) {
+    if (a.ways[k] != Way::Run && a.ways[k] != Way::Row) continue;
+    const bool packed = whole && (a.aligned >> k & 1);
+    to << text("      v.in", k, " = load", packed ? "Pack" : "Some", "<", typeName(a.inputs[k]), ", N>(in.memory[", k,
+               "], ", a.ways[k] == Way::Run ? "begin" : text("at[", number[k], "]"), packed ? "" : ", count", ");\n");
   }
 }
 
-/// Elements of inputs that are read one by one.
-void writeElements(std::ostream& to, const Arrangement& a) {
-  const std::vector<int> number = stridedNumbers(a);
+/// Reads of inputs that are strided in another way.
+void writeOthers(std::ostream& to, const Arrangement& a, const std::vector<int>& number) {
+  for (size_t k = 0; k < a.ways.size(); ++k)
+    if (a.ways[k] == Way::Repeated)
+      to << text("    v.in", k, " = element<", typeName(a.inputs[k]), ">(in.memory[", k, "], at[", number[k], "]);\n");
   if (std::find(a.ways.begin(), a.ways.end(), Way::Any) == a.ways.end()) return;
-  to << "    int32_t place[" << a.strided << "];\n    axes.place(uint32_t(begin + (i < count ? i : 0)), place);\n";
+  to << "#pragma unroll\n    for (int i = 0; i < N; ++i) {\n"
+     << "      axes.place(uint32_t(begin + (i < count ? i : 0)), at);\n";
   for (size_t k = 0; k < a.ways.size(); ++k)
     if (a.ways[k] == Way::Any)
-      to << text("    const auto x", k, " = element<", typeName(a.inputs[k]), ">(in.memory[", k, "], place[", number[k],
+      to << text("      v.in", k, ".v[i] = element<", typeName(a.inputs[k]), ">(in.memory[", k, "], at[", number[k],
                  "]);\n");
+  to << "    }\n";
 }
 
 /// The register of the first input that is in memory: a chain may have one input more than `a`.
@@ -173,7 +172,11 @@ bool hasNumbers(const cpu::Chain::Instruction& i) {
 
 }  // namespace
 
-void writeFunctors(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
+void writeConstants(std::ostream& to, const cpu::Chain& chain, const Arrangement& a) {
+  for (size_t k = 0; k < a.ways.size(); ++k)
+    if (a.ways[k] == Way::Single)
+      to << text("  const auto in", k, " = single<", typeName(a.inputs[k]), ">(in.memory[", k, "], in.value[", k,
+                 "]);\n");
   size_t numbers = 0;
   for (size_t j = 0; j < chain.instructions.size(); ++j) {
     const auto& instruction = chain.instructions[j];
@@ -190,29 +193,47 @@ void writeFunctors(std::ostream& to, const cpu::Chain& chain, const Arrangement&
   }
 }
 
+void writeNames(std::ostream& to, const Arrangement& a, const std::string& suffix) {
+  for (const char* name : {"in", "out", "numbers", "axes", "aligned"})
+    if (name != std::string("axes") || a.strided)
+      to << text("  [[maybe_unused]] const auto& ", name, " = ", name, suffix, ";\n");
+  to << text("  constexpr int N = ", a.width, ";\n");
+}
+
 void writeParameters(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& suffix) {
   to << text("Sources<", std::max<size_t>(1, a.ways.size()), "> in", suffix, ", Targets<",
              std::max<size_t>(1, a.outputs.size()), "> out", suffix, ", Numbers<",
              std::max<size_t>(1, numbersOf(chain).size()), "> numbers", suffix, ", ");
   if (a.strided) to << text("Axes<", a.rank, ", ", a.strided, "> axes", suffix, ", ");
-  to << text("uint32_t aligned", suffix, ", ");
+  to << text("bool aligned", suffix, ", ");
+}
+
+void writeReader(std::ostream& to, const Arrangement& a, const std::string& suffix) {
+  const std::vector<int> number = stridedNumbers(a);
+  to << text("  [[maybe_unused]] const auto read", suffix, " = [&](int64_t begin, int count, bool whole) {\n");
+  if (!suffix.empty()) writeNames(to, a, suffix);
+  writeRead(to, a);
+  if (a.strided) to << "    int32_t at[" << a.strided << "];\n    axes.place(uint32_t(begin), at);\n";
+  to << "    if (whole) {\n";
+  writeRuns(to, a, number, true);
+  to << "    } else {\n";
+  writeRuns(to, a, number, false);
+  to << "    }\n";
+  writeOthers(to, a, number);
+  to << "    return v;\n  };\n";
 }
 
 void writeElementsOf(std::ostream& to, const cpu::Chain& chain, const Arrangement& a, const std::string& each,
                      const std::string& given) {
-  const size_t inputs = a.ways.size(), outputs = a.outputs.size();
-  to << "  const bool all = count == N;\n";
-  writeLoads(to, a);
+  const size_t outputs = a.outputs.size();
   writeWords(to, chain);
   for (size_t k = 0; k < outputs; ++k) to << text("  Pack<", typeName(a.outputs[k]), ", N> out", k, ";\n");
   to << "#pragma unroll\n  for (int i = 0; i < N; ++i) {\n";
-  writeElements(to, a);
   writeInstructions(to, chain, a, given);
   for (size_t k = 0; k < outputs; ++k)
     to << text("    out", k, ".v[i] = ", registerName(chain, a, given, chain.outputs[k]), ";\n");
   to << each << "  }\n";
-  for (size_t k = 0; k < outputs; ++k)
-    to << text("  store(out.memory[", k, "], begin, count, all && (aligned >> ", inputs + k, " & 1), out", k, ");\n");
+  for (size_t k = 0; k < outputs; ++k) to << text("  store(out.memory[", k, "], begin, count, whole, out", k, ");\n");
 }
 
 std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
@@ -222,9 +243,11 @@ std::string elementwiseSource(const cpu::Chain& chain, const Arrangement& a) {
   to << "int64_t n) {\n"
      << text("  constexpr int N = ", a.width, ";\n")
      << "  const int64_t begin = threadNumber() * N;\n  if (begin >= n) return;\n"
-     << "  const int count = n - begin < N ? int(n - begin) : N;\n";
-  writeFunctors(to, chain, a);
-  writeElementsOf(to, chain, a, "");
+     << "  const int count = n - begin < N ? int(n - begin) : N;\n  const bool whole = aligned && count == N;\n";
+  writeConstants(to, chain, a);
+  writeReader(to, a);
+  to << "  const auto v = whole ? read(begin, N, true) : read(begin, count, false);\n";
+  writeElementsOf(to, chain, a);
   to << "}\nANNEAL_KERNEL(fused)\n";
   return to.str();
 }
@@ -251,6 +274,13 @@ std::string reducerOf(const TotalsKind& kind) {
   return text("Extremum<", value, ", ", kind.reducer == cpu::Reducer::Max, "> reducer{}");
 }
 
+/// Of a thread: fewer of many inputs, so that registers suffice.
+int runsAtOnce(const Arrangement& a) {
+  const auto single = std::count(a.ways.begin(), a.ways.end(), Way::Single);
+  const auto read = int64_t(a.ways.size()) - single;
+  return read <= 1 ? kRunsAtOnce : (read <= 3 ? 2 : 1);
+}
+
 }  // namespace
 
 std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const TotalsKind& kind) {
@@ -259,18 +289,23 @@ std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const To
      << kKernelBegins << text("void __launch_bounds__(", kReduceThreads, ", 1)\nfused(");
   writeParameters(to, chain, a);
   to << "Shares shares, double number, void* result, void* states) {\n" << text("  constexpr int N = ", a.width, ";\n");
-  writeFunctors(to, chain, a);
+  writeConstants(to, chain, a);
   to << text("  const ", reducerOf(kind), ";\n")
-     << "  const Share share(shares);\n  const int64_t row = share.result * shares.count;\n"
-     << text("  const auto state = totalOf<", kind.block,
-             ">(reducer, share, [&](int64_t at, int left, auto&& take) {\n")
+     << "  const Share share(shares);\n  const int64_t row = share.result * shares.count;\n";
+  writeReader(to, a);
+  to << "  const auto own = [&](auto packed) {\n"
+     << text("  return partOf<", runsAtOnce(a), ">(reducer, share, [&](int64_t at, int left, auto&& take) {\n")
      << "#pragma unroll\n  for (int part = 0; part < kTogether; part += N) {\n"
      << "  const int64_t begin = row + at + part;\n"
-     << "  const int count = left - part < N ? left - part : N;\n  if (count <= 0) continue;\n";
+     << "  const int count = left - part < N ? left - part : N;\n  if (count <= 0) continue;\n"
+     << "  const bool whole = packed.value && count == N;\n  const auto v = read(begin, count, whole);\n";
   writeElementsOf(
       to, chain, a,
       text("    if (i < count) take(part + i, cpu::convertTo<", typeName(kind.value), ">(r", kind.of, "));\n"));
-  to << text("  }\n  });\n  if (share.first) deliver<", typeName(kind.result),
+  to << "  }\n  });\n  };\n"
+     << text("  const auto state = mergeGroup<", kind.block,
+             ">(reducer, aligned ? own(std::true_type{}) : own(std::false_type{}), share.members);\n")
+     << text("  if (share.first) deliver<", typeName(kind.result),
              ">(reducer, state, share, shares.pieces, result, states);\n}\nANNEAL_KERNEL(fused)\n");
   return to.str();
 }
@@ -278,8 +313,7 @@ std::string totalsSource(const cpu::Chain& chain, const Arrangement& a, const To
 std::vector<double> numbersOf(const cpu::Chain& chain) {
   std::vector<double> out;
   for (const auto& instruction : chain.instructions)
-    if (hasNumbers(instruction))
-      out.insert(out.end(), instruction.params.begin(), instruction.params.end());
+    if (hasNumbers(instruction)) out.insert(out.end(), instruction.params.begin(), instruction.params.end());
   return out;
 }
 

@@ -19,7 +19,8 @@ struct Arrangement {
   int width = 1;  // elements that a thread computes: what 16 bytes hold of the widest operand
   std::vector<Way> ways;
   std::vector<DType> inputs, outputs;
-  uint32_t aligned = 0;  // bits of the operands that are moved in packs wherever these lie, if their memory is aligned
+  uint32_t aligned = 0;  // bits of the inputs that are read in packs wherever these lie, as outputs are stored, if all
+                         // of their memory is aligned
   std::vector<uint32_t> axes;  // the argument of type Axes: sizes as dividers, then strides
   int rank = 0, strided = 0;   // of it: axes, and inputs that are neither runs nor single
 

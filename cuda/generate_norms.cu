@@ -17,7 +17,7 @@ void writeParameterOf(std::ostream& to, const char* name, const std::optional<DT
 }
 
 void writeBegin(std::ostream& to, const NormKind& kind, const NormChains& chains) {
-  to << "#include \"fused.cuh\"\n#include \"norms.cuh\"\n\n"
+  to << "#include \"fused_norms.cuh\"\n\n"
      << kKernelBegins
      << text("void __launch_bounds__(", kind.held == 1 ? "kWarpRows * kWarp" : "kRowThreads", ", 1)\nfused(");
   if (chains.before) writeParameters(to, chains.before->chain, chains.before->arrangement, kBefore);
@@ -33,50 +33,82 @@ void writeBegin(std::ostream& to, const NormKind& kind, const NormChains& chains
   if (!kind.gradient) writeParameterOf(to, "bias", kind.bias);
 }
 
-/// Gives the operands of a chain the names that its instructions use.
-void writeNames(std::ostream& to, const ChainPart& part, const char* suffix) {
-  for (const char* name : {"in", "out", "numbers", "axes", "aligned"})
-    if (name != std::string("axes") || part.arrangement.strided)
-      to << text("  [[maybe_unused]] const auto& ", name, " = ", name, suffix, ";\n");
-  to << text("  constexpr int N = ", part.arrangement.width, ";\n");
-  writeFunctors(to, part.chain, part.arrangement);
-}
-
-/// The chain on parts of N elements of a pack, which begins at the row's element `place`.
-void writePack(std::ostream& to, const ChainPart& part, const std::string& each, const std::string& given) {
+/// The chain on parts of N elements of a pack of a row that the threads hold. What it needs of other inputs was read
+/// into `from`[part], or is read now.
+void writePack(std::ostream& to, const ChainPart& part, const std::string& suffix, const std::string& from,
+               const std::string& each, const std::string& given) {
   to << "#pragma unroll\n  for (int part = 0; part < kPack<T>; part += N) {\n"
-     << "  const int64_t begin = row * rows.size + place + part;\n  constexpr int count = N;\n";
+     << "  const int64_t begin = row * rows.size + place + part;\n  constexpr int count = N;\n"
+     << "  const bool whole = aligned;\n  const auto v = ";
+  if (from.empty()) to << text("whole ? read", suffix, "(begin, N, true) : read", suffix, "(begin, N, false);\n");
+  else to << from << "[part / N];\n";
   writeElementsOf(to, part.chain, part.arrangement, each, given);
   to << "  }\n";
 }
 
 /// The chain on all of a row in memory, of which `given` is what it has one input more for.
-void writeRow(std::ostream& to, const ChainPart& part, const char* suffix, const std::string& given) {
+void writeRow(std::ostream& to, const ChainPart& part, const std::string& suffix, const std::string& given) {
   to << "  {\n";
-  writeNames(to, part, suffix);
-  to << "  for (int64_t column = int64_t(threadIdx.x) * N; column < rows.size; column += int64_t(blockDim.x) * N) {\n"
+  writeNames(to, part.arrangement, suffix);
+  writeConstants(to, part.chain, part.arrangement);
+  to << "  const bool whole = aligned;\n"
+     << "  for (int64_t column = int64_t(threadIdx.x) * N; column < rows.size; column += int64_t(blockDim.x) * N) {\n"
      << "  const int64_t begin = row * rows.size + column;\n  constexpr int count = N;\n"
+     << text("  const auto v = whole ? read", suffix, "(begin, N, true) : read", suffix, "(begin, N, false);\n")
      << given;
   writeElementsOf(to, part.chain, part.arrangement, "", given.empty() ? "" : "from.v[i]");
   to << "  }\n  }\n";
 }
 
-/// Functions: `come` brings the threads their packs of a row, `goOn` gets what became of one of them.
+/// The bytes that a thread reads for its packs of a row.
+size_t bytesOf(const NormKind& kind, const Arrangement& a) {
+  size_t bytes = 0;
+  for (size_t k = 0; k < a.ways.size(); ++k)
+    if (a.ways[k] != Arrangement::Way::Single) bytes += itemSize(a.inputs[k]);
+  return bytes * size_t(kind.held) * (16 / itemSize(kind.dtype));
+}
+
+void writeReads(std::ostream& to, const ChainPart& part, const std::string& suffix, const std::string& into) {
+  to << text("  readHeld<T, ", part.arrangement.width, ">(row, rows.size, aligned", suffix, ", read", suffix, ", ",
+             into, ");\n");
+}
+
+std::string declaration(const NormKind& kind, const ChainPart& part, const std::string& suffix,
+                        const std::string& name) {
+  return text("  decltype(read", suffix, "(0, 0, true)) ", name, "[", kind.held, "][kPack<T> / ",
+              part.arrangement.width, "];\n");
+}
+
+/// Functions: `come` brings the threads their packs of a row, `goOn` gets what became of one of them. What either reads
+/// is read at the beginning, so that all of it is under way together, unless that takes too many registers.
 void writeEnds(std::ostream& to, const NormKind& kind, const NormChains& chains) {
+  // Bytes; sums of the gradients of two packs of 16-bit floats leave few registers.
+  const bool full = kind.gradient && kind.held > 1 && itemSize(kind.dtype) == 2;
+  const size_t most = full ? 32 : (kind.gradient ? 128 : 192), mostAfter = full ? 0 : 128;
+  const bool together = chains.before && !(full && chains.after) && bytesOf(kind, chains.before->arrangement) <= most;
+  const bool early = chains.after && bytesOf(kind, chains.after->arrangement) <= mostAfter;
+  if (early) to << declaration(kind, *chains.after, kAfter, "after");
   to << text("  const auto come = [&](int64_t row, Held<T, ", kind.held, ">& held) {\n");
+  if (together) to << declaration(kind, *chains.before, kBefore, "before");
+  if (together) writeReads(to, *chains.before, kBefore, "before");
+  if (early) writeReads(to, *chains.after, kAfter, "after");
   if (chains.before) {
-    writeNames(to, *chains.before, kBefore);
+    writeNames(to, chains.before->arrangement, kBefore);
+    writeConstants(to, chains.before->chain, chains.before->arrangement);
     to << text("#pragma unroll\n  for (int p = 0; p < ", kind.held, "; ++p) {\n")
        << "  const int place = held.place(p);\n  if (place >= rows.size) continue;\n";
-    writePack(to, *chains.before, text("    held.packs[p].v[part + i] = r", chains.of, ";\n"), "");
+    writePack(to, *chains.before, kBefore, together ? "before[p]" : "",
+              text("    held.packs[p].v[part + i] = r", chains.of, ";\n"), "");
     to << "  }\n";
   } else {
     to << "  held.load(given + row * rows.size, int(rows.size));\n";
   }
-  to << "  };\n  const auto goOn = [&](int64_t row, int place, const Pack<T, kPack<T>>& made) {\n";
+  to << "  };\n  const auto goOn = [&](int64_t row, [[maybe_unused]] int p, int place, const Pack<T, kPack<T>>& made) "
+        "{\n";
   if (chains.after) {
-    writeNames(to, *chains.after, kAfter);
-    writePack(to, *chains.after, "", "made.v[part + i]");
+    writeNames(to, chains.after->arrangement, kAfter);
+    writeConstants(to, chains.after->chain, chains.after->arrangement);
+    writePack(to, *chains.after, kAfter, early ? "after[p]" : "", "", "made.v[part + i]");
   } else {
     to << "  storePack(result + row * rows.size + place, made);\n";
   }
@@ -94,7 +126,7 @@ void writeHeld(std::ostream& to, const NormKind& kind, const NormChains& chains)
   }
   to << kRowOfThread << text("  Held<T, ", kind.held, "> held;\n  come(row, held);\n")
      << "  normalizeHeld(held, weight, bias, rows,\n"
-        "                [&](int place, const Pack<T, kPack<T>>& made) { goOn(row, place, made); });\n";
+        "                [&](int p, int place, const Pack<T, kPack<T>>& made) { goOn(row, p, place, made); });\n";
 }
 
 void writeLooped(std::ostream& to, const NormKind& kind, const NormChains& chains) {
@@ -110,8 +142,8 @@ void writeLooped(std::ostream& to, const NormKind& kind, const NormChains& chain
   if (!chains.after) return;
   to << "  syncRow();\n";
   writeRow(to, *chains.after, kAfter,
-           "  const auto from = load<T, N>(result, begin, count, "
-           "reinterpret_cast<uintptr_t>(result) % (N * sizeof(T)) == 0);\n");
+           "  const auto from = reinterpret_cast<uintptr_t>(result) % (N * sizeof(T)) == 0 ? "
+           "loadPack<T, N>(result, begin) : loadSome<T, N>(result, begin, N);\n");
 }
 
 }  // namespace
@@ -125,6 +157,8 @@ int mostOfRows(DType dtype, int64_t width, size_t inputs) {
 std::string normSource(const NormKind& kind, const NormChains& chains) {
   std::ostringstream to;
   writeBegin(to, kind, chains);
+  if (chains.before) writeReader(to, chains.before->arrangement, kBefore);
+  if (chains.after) writeReader(to, chains.after->arrangement, kAfter);
   if (kind.held > 0) writeHeld(to, kind, chains);
   else writeLooped(to, kind, chains);
   to << "}\nANNEAL_KERNEL(fused)\n";

@@ -54,7 +54,7 @@ __device__ __forceinline__ Statistics<Computed<T>> statisticsOf(const Rows& r, c
   });
 }
 
-/// Normalises a row that the threads hold: take(place, pack) gets it.
+/// Normalises a row that the threads hold: take(p, place, pack) gets it.
 template <class T, int P, class F>
 __device__ __forceinline__ void normalizeHeld(const Held<T, P>& row, const Parameter& weight, const Parameter& bias,
                                               const Rows& r, F&& take) {
@@ -100,9 +100,9 @@ __device__ __forceinline__ Averages<C> averagesOf(Two<C> sums, const Rows& r) {
   return {r.centered ? sums.first / C(r.size) : C(0), sums.second / C(r.size)};
 }
 
-/// The gradients of rows of x that threads hold: take(row, place, pack) gets them, come(row, held) brings those that
-/// come back. Each group of threads has every gridDim-th row, and keeps the sums for weight and bias of its rows in
-/// registers: `toWeight` and `toBias` [groups, size].
+/// The gradients of rows of x that threads hold: take(row, p, place, pack) gets them, come(row, held) brings those
+/// that come back. Each group of threads has every gridDim-th row, and keeps the sums for weight and bias of its rows
+/// in registers: `toWeight` and `toBias` [groups, size].
 template <class T, int P, class G, class F>
 __device__ __forceinline__ void gradientOfHeld(const T* x, const Parameter& weight, const Rows& r,
                                                Computed<T>* toWeight, Computed<T>* toBias, G&& come, F&& take) {
@@ -132,7 +132,7 @@ __device__ __forceinline__ void gradientOfHeld(const T* x, const Parameter& weig
           const C normal = (in.at(p, i) - s.mean) * s.scale;
           return s.scale * (grad.at(p, i) * w[p][i] - a.plain - normal * a.along);
         },
-        [&](int place, const Pack<T, N>& pack) { take(row, place, pack); });
+        [&](int p, int place, const Pack<T, N>& pack) { take(row, p, place, pack); });
   }
   const int64_t group = rowNumber() * n;
 #pragma unroll

@@ -14,6 +14,7 @@
 namespace anneal::cuda {
 
 constexpr int kColumnRows = kReduceThreads / kWarp;
+constexpr int kElementsAtOnce = 8;  // of a column, whose loads are under way together
 
 /// How the elements of a tensor fall together: `kept` leads to the first of a result's elements and to the result;
 /// `reduced` from there to the others.
@@ -44,13 +45,15 @@ struct Elements {
   static constexpr bool kPacked = true;
   const S* memory;
   __device__ Value at(int64_t i) const { return cpu::convertTo<Value>(memory[i]); }
-  /// Calls take(k, x) for elements i + k, 0 <= k < n.
-  template <class F>
+  /// Whether elements from `i` on can be read together.
+  __device__ bool packs(int64_t i) const {
+    return reinterpret_cast<uintptr_t>(memory + i) % alignof(Pack<S, kTogether>) == 0;
+  }
+  /// Calls take(k, x) for elements i + k, 0 <= k < n; with `Packed`, which wants packs(i), in one access.
+  template <bool Packed, class F>
   __device__ __forceinline__ void together(int64_t i, int n, F&& take) const {
-    using Together = Pack<S, kTogether>;
-    const S* from = memory + i;
-    if (n == kTogether && reinterpret_cast<uintptr_t>(from) % alignof(Together) == 0) {
-      const auto pack = *reinterpret_cast<const Together*>(from);
+    if (Packed && n == kTogether) {
+      const auto pack = *reinterpret_cast<const Pack<S, kTogether>*>(memory + i);
 #pragma unroll
       for (int k = 0; k < kTogether; ++k) take(k, cpu::convertTo<Value>(pack.v[k]));
     } else {
@@ -82,10 +85,10 @@ __device__ __forceinline__ void deliver(const R& reducer, typename R::State stat
   else states[result * pieces + piece] = state;
 }
 
-/// What a share of a result's elements that lie anywhere comes to.
-template <bool Block, class R, class E>
-__device__ __forceinline__ typename R::State scatteredTotal(const R& reducer, const E& x, const Reducing& r,
-                                                            const Share& share, int64_t base) {
+/// What a thread's part of a share comes to, of elements that lie anywhere.
+template <class R, class E>
+__device__ __forceinline__ typename R::State scatteredPart(const R& reducer, const E& x, const Reducing& r,
+                                                           const Share& share, int64_t base) {
   // Each thread has every so many-th element, in two chains, so that loads overlap.
   auto state = reducer.none(), second = reducer.none();
   const auto take = [&](auto& into, int64_t i) {
@@ -100,7 +103,21 @@ __device__ __forceinline__ typename R::State scatteredTotal(const R& reducer, co
     take(second, i + members);
   }
   if (i < share.end) take(state, i);
-  return mergeGroup<Block>(reducer, reducer.merge(state, second), members);
+  return reducer.merge(state, second);
+}
+
+/// What a thread's part of a share comes to.
+template <class R, class E>
+__device__ __forceinline__ typename R::State partOf(const R& reducer, const E& x, const Reducing& r, const Share& share,
+                                                    int64_t base) {
+  if constexpr (E::kPacked) {
+    const auto runs = [&]<bool Packed>(std::bool_constant<Packed>) {
+      return partOf<kRunsAtOnce>(
+          reducer, share, [&](int64_t i, int n, auto&& take) { x.template together<Packed>(base + i, n, take); });
+    };
+    if (r.rows()) return x.packs(base + share.begin) ? runs(std::true_type{}) : runs(std::false_type{});
+  }
+  return scatteredPart(reducer, x, r, share, base);
 }
 
 /// A result, or a piece of one, for each group of threads. One block is asked for: else the compiler saves registers
@@ -111,11 +128,7 @@ __global__ void __launch_bounds__(kReduceThreads, 1)
   const Share share(s);
   int64_t base[2];
   r.kept.place(uint32_t(share.result), base);
-  const auto visit = [&](int64_t i, int n, auto&& take) {
-    if constexpr (E::kPacked) x.together(base[0] + i, n, take);
-  };
-  const auto state = E::kPacked && r.rows() ? totalOf<Block>(reducer, share, visit)
-                                            : scatteredTotal<Block>(reducer, x, r, share, base[0]);
+  const auto state = mergeGroup<Block>(reducer, partOf(reducer, x, r, share, base[0]), share.members);
   if (share.first) deliver(reducer, state, base[1], share.part, s.pieces, out, states);
 }
 
@@ -130,12 +143,18 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (result < r.results) {
     r.kept.place(uint32_t(result), base);
     const int64_t begin = part * s.piece, end = std::min(r.count, begin + s.piece);
-#pragma unroll 4
-    for (int64_t i = begin + threadIdx.y; i < end; i += kColumnRows) {
-      int64_t at[1] = {0};
-      if (!r.even) r.reduced.place(uint32_t(i), at);
-      reducer.take(state, x.at(base[0] + (r.even ? i * r.step : at[0])), i);
-    }
+    const auto takeAll = [&](auto&& placeOf) {
+#pragma unroll kElementsAtOnce
+      for (int64_t i = begin + threadIdx.y; i < end; i += kColumnRows)
+        reducer.take(state, x.at(base[0] + placeOf(i)), i);
+    };
+    if (r.even) takeAll([&](int64_t i) { return i * r.step; });
+    else
+      takeAll([&](int64_t i) {
+        int64_t at[1] = {0};
+        r.reduced.place(uint32_t(i), at);
+        return at[0];
+      });
   }
   shared[threadIdx.y][threadIdx.x] = state;
   __syncthreads();

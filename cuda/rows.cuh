@@ -30,7 +30,8 @@ RowPlan planRows(int64_t size, int most, std::initializer_list<const void*> memo
   const int64_t packs = (size + kPack<T> - 1) / kPack<T>;
   const bool whole = size % kPack<T> == 0 && std::all_of(memory.begin(), memory.end(), aligned);
   RowPlan plan;
-  if (whole && sizeof(T) < 8 && packs <= int64_t(most) * kRowThreads) plan.held = packs <= kWarp ? 1 : most;
+  if (whole && packs > 0 && sizeof(T) < 8 && packs <= int64_t(most) * kRowThreads)
+    plan.held = packs <= kWarp ? 1 : most;
   const int64_t threads = (packs + std::max(1, plan.held) - 1) / std::max(1, plan.held);
   plan.block.x = unsigned(std::clamp<int64_t>((threads + kWarp - 1) / kWarp * kWarp, kWarp, kRowThreads));
   plan.block.y = plan.block.x == kWarp ? kWarpRows : 1;

@@ -70,10 +70,14 @@ struct Held {
   Pack<T, kPack<T>> packs[P];
 
   static __device__ __forceinline__ int place(int p) { return (p * int(blockDim.x) + int(threadIdx.x)) * kPack<T>; }
+  /// place(p), or that of the last pack of a row of n: with a branch around each, loads would wait for one another.
+  static __device__ __forceinline__ int inside(int p, int n) {
+    const int last = n - kPack<T>;
+    return place(p) < last ? place(p) : last;
+  }
   __device__ __forceinline__ void load(const T* row, int n) {
 #pragma unroll
-    for (int p = 0; p < P; ++p)
-      if (place(p) < n) packs[p] = *reinterpret_cast<const Pack<T, kPack<T>>*>(row + place(p));
+    for (int p = 0; p < P; ++p) packs[p] = *reinterpret_cast<const Pack<T, kPack<T>>*>(row + inside(p, n));
   }
   __device__ __forceinline__ Computed<T> at(int p, int i) const { return cpu::convertTo<Computed<T>>(packs[p].v[i]); }
 };
@@ -90,7 +94,7 @@ __device__ __forceinline__ void eachHeld(int n, F&& f) {
   }
 }
 
-/// Calls take(place, pack) with packs of f(p, i, place), the elements of a row of n that a thread holds.
+/// Calls take(p, place, pack) with packs of f(p, i, place), the elements of a row of n that a thread holds.
 template <class T, int P, class F, class G>
 __device__ __forceinline__ void eachPack(int n, F&& f, G&& take) {
 #pragma unroll
@@ -100,14 +104,14 @@ __device__ __forceinline__ void eachPack(int n, F&& f, G&& take) {
     Pack<T, kPack<T>> pack;
 #pragma unroll
     for (int i = 0; i < kPack<T>; ++i) pack.v[i] = cpu::convertTo<T>(f(p, i, place + i));
-    take(place, pack);
+    take(p, place, pack);
   }
 }
 
 /// Stores f(p, i, place) as the elements of a row.
 template <class T, int P, class F>
 __device__ __forceinline__ void storeHeld(T* row, int n, F&& f) {
-  eachPack<T, P>(n, f, [&](int place, const Pack<T, kPack<T>>& pack) { storePack(row + place, pack); });
+  eachPack<T, P>(n, f, [&](int, int place, const Pack<T, kPack<T>>& pack) { storePack(row + place, pack); });
 }
 
 template <int N>

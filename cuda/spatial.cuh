@@ -4,6 +4,7 @@
 #include "device.h"
 #include "ops/pool.h"
 #include "ops/resize.h"
+#include "rowwise.cuh"
 #include "value.h"
 
 namespace anneal::cuda {
@@ -184,12 +185,14 @@ struct Spatial {
     }
   }
 
-  /// The place of element `i` of the result; gives the offset of its channel in the image that it reads.
+  /// The place of the result's run `i` of V channels; gives the offset of the first in the image that it reads.
+  template <int V>
   __device__ int64_t place(int64_t i, int (&at)[3]) const {
-    const int64_t position = i / channels;
+    const int runs = channels / V;
+    const int64_t position = i / runs;
     const uint32_t n = to.all.quotient(uint32_t(position));
     to.place(uint32_t(position) - n * to.all.divisor, at);
-    return int64_t(n) * from.count * channels + (i - position * channels);
+    return int64_t(n) * from.count * channels + (i - position * runs) * V;
   }
 };
 
@@ -208,16 +211,33 @@ Spatial<Axis> spatialOf(const char* op, const Attrs& attrs, const View& x, const
   return s;
 }
 
-template <class T, class C, class Axis>
-__global__ void __launch_bounds__(kSpatialThreads, std::is_same_v<C, double> ? 2 : 0)
-    weightedSums(Spatial<Axis> s, const T* x, T* y, int64_t n) {
+/// The channels that a thread takes together where that goes: they share the work of finding positions.
+template <class T>
+inline constexpr int kChannels = std::is_floating_point_v<T> || sizeof(T) == 2 ? kPack<T> : 1;
+
+/// Calls f(Run<V>) with kChannels<T>, or with 1 where a result of `channels` or the memory is not made for it.
+template <class T, class F>
+void visitChannels(int64_t channels, std::initializer_list<const void*> memory, F&& f) {
+  if (channels % kChannels<T> == 0 && std::all_of(memory.begin(), memory.end(), aligned)) f(Run<kChannels<T>>{});
+  else if constexpr (kChannels<T> > 1) f(Run<1>{});
+}
+
+template <class T, class C, int V, class Axis>
+__global__ void __launch_bounds__(kSpatialThreads, 2) weightedSums(Spatial<Axis> s, const T* x, T* y, int64_t n) {
   const int64_t i = threadNumber();
   if (i >= n) return;
   int at[3];
-  const T* from = x + s.place(i, at);
-  C sum = 0;
-  s.each(at, [&](int64_t position, int, C weight) { sum += cpu::convertTo<C>(from[position * s.channels]) * weight; });
-  y[i] = cpu::convertTo<T>(sum);
+  const T* from = x + s.template place<V>(i, at);
+  C sums[V] = {};
+  s.each(at, [&](int64_t position, int, C weight) {
+    const auto values = *reinterpret_cast<const Pack<T, V>*>(from + position * s.channels);
+#pragma unroll
+    for (int k = 0; k < V; ++k) sums[k] += cpu::convertTo<C>(values.v[k]) * weight;
+  });
+  Pack<T, V> out;
+#pragma unroll
+  for (int k = 0; k < V; ++k) out.v[k] = cpu::convertTo<T>(sums[k]);
+  storePack(y + i * V, out);
 }
 
 /// Calls f with the type that is stored and the type to compute in.
@@ -237,8 +257,10 @@ void sumInto(const char* op, const Call<Attrs>& call, bool back) {
   const View &x = call.in[0], &y = call.out[0];
   if (y.size() == 0) return;
   visitSpatial(y.dtype, [&]<class T, class C>(TypeTag<T>, TypeTag<C>) {
-    launch(weightedSums<T, C, Axis<C>>, blocksFor(y.size(), kSpatialThreads), kSpatialThreads, 0, stream(),
-           spatialOf<Axis<C>>(op, call.attrs, x, y, back), x.as<T>(), y.as<T>(), y.size());
+    visitChannels<T>(y.shape.back(), {x.memory, y.memory}, [&]<int V>(Run<V>) {
+      launch(weightedSums<T, C, V, Axis<C>>, blocksFor(y.size() / V, kSpatialThreads), kSpatialThreads, 0, stream(),
+             spatialOf<Axis<C>>(op, call.attrs, x, y, back), x.as<T>(), y.as<T>(), y.size() / V);
+    });
   });
 }
 

@@ -8,6 +8,7 @@ namespace anneal::cuda {
 
 constexpr int kReduceThreads = 256;
 constexpr int kTogether = 4;      // neighbours that a thread takes at a time
+constexpr int kRunsAtOnce = 4;    // of such neighbours, whose loads are under way together
 constexpr int kMostOfWarp = 512;  // elements of a result: more are a block's
 
 /// How the elements of results are shared: each result has `count`, in `pieces` of `piece` elements, and each piece a
@@ -61,21 +62,26 @@ __device__ __forceinline__ typename R::State mergeGroup(const R& reducer, typena
   }
 }
 
-/// What a share of a row comes to. `visit(i, n, take)` is to call take(k, x) for the elements i + k, 0 <= k < n.
-template <bool Block, class R, class F>
-__device__ __forceinline__ typename R::State totalOf(const R& reducer, const Share& share, F&& visit) {
+/// What a thread's part of a share of a row comes to. `visit(i, n, take)` is to call take(k, x) for the elements i + k,
+/// 0 <= k < n; it is asked for `AtOnce` runs of kTogether one after the other, so that their loads are under way
+/// together.
+template <int AtOnce, class R, class F>
+__device__ __forceinline__ typename R::State partOf(const R& reducer, const Share& share, F&& visit) {
   // Neighbours go different ways, so that none waits for the one before.
   typename R::State states[kTogether];
 #pragma unroll
   for (int k = 0; k < kTogether; ++k) states[k] = reducer.none();
+  const auto take = [&](int64_t i, int n) { visit(i, n, [&](int k, auto x) { reducer.take(states[k], x, i + k); }); };
   const int64_t step = int64_t(share.members) * kTogether;
+  int64_t i = share.begin + int64_t(share.member) * kTogether;
 #pragma unroll 1
-  for (int64_t i = share.begin + int64_t(share.member) * kTogether; i < share.end; i += step) {
-    const int n = share.end - i < kTogether ? int(share.end - i) : kTogether;
-    visit(i, n, [&](int k, auto x) { reducer.take(states[k], x, i + k); });
+  for (; i + (AtOnce - 1) * step + kTogether <= share.end; i += AtOnce * step) {
+#pragma unroll
+    for (int k = 0; k < AtOnce; ++k) take(i + k * step, kTogether);
   }
-  const auto state = reducer.merge(reducer.merge(states[0], states[1]), reducer.merge(states[2], states[3]));
-  return mergeGroup<Block>(reducer, state, share.members);
+#pragma unroll 1
+  for (; i < share.end; i += step) take(i, share.end - i < kTogether ? int(share.end - i) : kTogether);
+  return reducer.merge(reducer.merge(states[0], states[1]), reducer.merge(states[2], states[3]));
 }
 
 }  // namespace anneal::cuda

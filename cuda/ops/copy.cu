@@ -14,6 +14,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kTile = 32, kRows = 8;  // of a transposition
+/// The rows of a tile: twice as many of small elements, so that as many bytes are under way.
+template <class T>
+constexpr int kTileRows = sizeof(T) < 4 ? 2 * kTile : kTile;
 
 /// Elements of type To from ones of any dtype, of any strides.
 template <class To>
@@ -56,17 +59,24 @@ __global__ void __launch_bounds__(kThreads) copyAny(const T* from, Walk<2> walk,
 template <class T>
 __global__ void __launch_bounds__(kTile* kRows)
     transposeTiles(const T* from, T* to, int64_t rows, int64_t columns, int64_t fromRow, int64_t toRow, Walk<2> batch) {
-  __shared__ T tile[kTile][kTile + 1];
+  constexpr int kDeep = kTileRows<T>;
+  __shared__ T tile[kDeep][kTile + 1];
   int32_t base[2];
   batch.place(blockIdx.z, base);
   // `from` has `columns` rows of `rows` elements.
-  const int64_t i0 = int64_t(blockIdx.x) * kTile, j0 = int64_t(blockIdx.y) * kTile;
+  const int64_t i0 = int64_t(blockIdx.x) * kTile, j0 = int64_t(blockIdx.y) * kDeep;
   const int x = int(threadIdx.x), y = int(threadIdx.y);
-  for (int r = y; r < kTile; r += kRows)
+#pragma unroll
+  for (int k = 0; k < kDeep / kRows; ++k) {
+    const int r = y + k * kRows;
     if (j0 + r < columns && i0 + x < rows) tile[r][x] = from[base[0] + (j0 + r) * fromRow + i0 + x];
+  }
   __syncthreads();
-  for (int r = y; r < kTile; r += kRows)
-    if (i0 + r < rows && j0 + x < columns) to[base[1] + (i0 + r) * toRow + j0 + x] = tile[x][r];
+#pragma unroll
+  for (int k = 0; k < kDeep / kRows; ++k) {
+    const int r = y + k % (kTile / kRows) * kRows, column = x + k / (kTile / kRows) * kTile;
+    if (i0 + r < rows && j0 + column < columns) to[base[1] + (i0 + r) * toRow + j0 + column] = tile[column][r];
+  }
 }
 
 template <class To>
@@ -129,7 +139,8 @@ void transpose(Nest nest, Transposition t, const T* from, T* to) {
     batch.shape.erase(axis);
     for (int k = 0; k < 2; ++k) batch.strides[size_t(k)].erase(axis);
   }
-  launch(transposeTiles<T>, dim3(blocksFor(rows, kTile), blocksFor(columns, kTile), unsigned(batch.shape.product())),
+  launch(transposeTiles<T>,
+         dim3(blocksFor(rows, kTile), blocksFor(columns, kTileRows<T>), unsigned(batch.shape.product())),
          dim3(kTile, kRows), 0, stream(), from, to, rows, columns, fromRow, toRow, Walk<2>(batch));
 }
 

@@ -20,7 +20,8 @@ __global__ void __launch_bounds__(kRowThreads, P > 0 ? 0 : 1)
   if constexpr (P > 0) {
     Held<T, P> held;
     held.load(x, int(r.size));
-    normalizeHeld(held, weight, bias, r, [&](int place, const Pack<T, kPack<T>>& pack) { storePack(y + place, pack); });
+    normalizeHeld(held, weight, bias, r,
+                  [&](int, int place, const Pack<T, kPack<T>>& pack) { storePack(y + place, pack); });
   } else {
     normalizeLooped(x, weight, bias, y, r);
   }
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
     rowsGradient(const T* g, const T* x, Parameter weight, T* dx, Rows r, Computed<T>* toWeight, Computed<T>* toBias) {
   gradientOfHeld<T, P>(
       x, weight, r, toWeight, toBias, [&](int64_t row, Held<T, P>& grad) { grad.load(g + row * r.size, int(r.size)); },
-      [&](int64_t row, int place, const Pack<T, kPack<T>>& pack) { storePack(dx + row * r.size + place, pack); });
+      [&](int64_t row, int, int place, const Pack<T, kPack<T>>& pack) { storePack(dx + row * r.size + place, pack); });
 }
 
 /// For rows that do not fit into registers: dx, and the rows' statistics.

@@ -1,9 +1,10 @@
 // Compiles kernels for joined operations by NVRTC, without a GPU: every functor in every dtype, every way of moving
 // operands, totals, norms and their gradients. Fails where one does not compile or spills registers. Arguments: compute
-// capabilities, such as 80 90.
+// capabilities, such as 80 90, and a folder to write what was compiled into, if that is wanted.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <regex>
@@ -225,11 +226,17 @@ std::vector<Case> allCases() {
   return out;
 }
 
+void save(const std::string& folder, const Case& c, int capability, const std::string& code) {
+  const std::string name = std::regex_replace(c.name, std::regex("[^A-Za-z0-9]+"), "_");
+  std::ofstream(text(folder, "/", name.substr(0, 150), ".", capability, ".cubin"), std::ios::binary) << code;
+}
+
 /// What is wrong; empty: nothing.
-std::string problemOf(const Case& c, int capability, int& registers) {
+std::string problemOf(const Case& c, int capability, const std::string& folder, int& registers) {
   std::string log;
   try {
-    (void)nvrtc().compile(c.source, capability, &log);
+    const std::string code = nvrtc().compile(c.source, capability, &log);
+    if (!folder.empty()) save(folder, c, capability, code);
   } catch (const Error& e) {
     return std::string(e.what()) + "\n" + c.source;
   }
@@ -252,7 +259,7 @@ bool contracts() {
   return code.find("mul.rn.f32") == std::string::npos || code.find("add.rn.f32") == std::string::npos;
 }
 
-int run(const std::vector<int>& capabilities) {
+int run(const std::vector<int>& capabilities, const std::string& folder) {
   if (!nvrtc().problem().empty()) {
     std::printf("skipped: %s\n", nvrtc().problem().c_str());
     return kMissing;
@@ -267,7 +274,7 @@ int run(const std::vector<int>& capabilities) {
       const Case& c = cases[i / capabilities.size()];
       const int capability = capabilities[i % capabilities.size()];
       int registers = 0;
-      const std::string problem = problemOf(c, capability, registers);
+      const std::string problem = problemOf(c, capability, folder, registers);
       if (registers > most) most = registers;
       if (problem.empty()) continue;
       ++failed;
@@ -290,7 +297,11 @@ int run(const std::vector<int>& capabilities) {
 
 int main(int count, char** words) {
   std::vector<int> capabilities;
-  for (int i = 1; i < count; ++i) capabilities.push_back(std::atoi(words[i]));
+  std::string folder;
+  for (int i = 1; i < count; ++i) {
+    if (const int capability = std::atoi(words[i])) capabilities.push_back(capability);
+    else folder = words[i];
+  }
   if (capabilities.empty()) capabilities = {80, 90};
-  return anneal::cuda::run(capabilities);
+  return anneal::cuda::run(capabilities, folder);
 }
