@@ -22,10 +22,11 @@ constexpr int64_t kLeastRows = 8;  // of a thread
 struct Columns {
   int64_t segments = 1, rows = 0, channels = 0, groups = 1;
   double eps = 0;
+  Divider perGroup;
   dim3 block;
-  int64_t tiles = 1, pieces = 1, piece = 0;
+  unsigned tiles = 1, pieces = 1;
+  int64_t piece = 0;
 
-  ANNEAL_HD int64_t perGroup() const { return channels / groups; }
   unsigned blocks() const { return unsigned(segments * pieces * tiles); }
 };
 
@@ -35,11 +36,11 @@ inline void share(Columns& c, int N) {
   unsigned across = 1;
   while (across < kWarp && across < runs) across *= 2;
   c.block = dim3(across, kColumnThreads / across);
-  c.tiles = (runs + across - 1) / across;
+  c.tiles = blocksFor(runs, across);
   const int64_t others = c.tiles * c.segments, wanted = kColumnBlocks * current().multiprocessors(),
                 least = kLeastRows * int64_t(c.block.y);
-  c.pieces =
-      std::clamp<int64_t>(wanted / std::max<int64_t>(1, others), 1, std::max<int64_t>(1, (c.rows + least - 1) / least));
+  c.pieces = unsigned(std::clamp<int64_t>(wanted / std::max<int64_t>(1, others), 1,
+                                          std::max<int64_t>(1, (c.rows + least - 1) / least)));
   c.piece = (c.rows + c.pieces - 1) / c.pieces;
 }
 
@@ -47,8 +48,8 @@ inline void share(Columns& c, int N) {
 struct Stand {
   int64_t channel, segment, piece, begin, end;
   __device__ Stand(const Columns& c, int N) {
-    const int64_t rest = blockIdx.x / c.tiles;
-    channel = (blockIdx.x % c.tiles * blockDim.x + threadIdx.x) * N;
+    const unsigned rest = blockIdx.x / c.tiles;
+    channel = int64_t(blockIdx.x % c.tiles * blockDim.x + threadIdx.x) * N;
     segment = rest / c.pieces;
     piece = rest % c.pieces;
     begin = piece * c.piece;
@@ -82,16 +83,53 @@ __device__ __forceinline__ S mergeRows(S state, S* shared, M merge) {
 template <int N, class C>
 __device__ __forceinline__ void loadStatistics(const Columns& c, const Stand& at, const Parameter& mean,
                                                const Parameter& variance, C (&middle)[N], C (&scale)[N]) {
+  if (c.perGroup.divisor == 1) {
+    const int64_t first = at.segment * c.channels + at.channel;
+    mean.load(first, middle, C(0));
+    variance.load(first, scale, C(1));
+  } else {
 #pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const int64_t group = at.segment * c.groups + (at.channel + i) / c.perGroup();
-    C m[1], v[1];
-    mean.load(group, m, C(0));
-    variance.load(group, v, C(1));
-    middle[i] = m[0];
-    scale[i] = C(1) / std::sqrt(v[0] + C(c.eps));
+    for (int i = 0; i < N; ++i) {
+      const int64_t group = at.segment * c.groups + c.perGroup.quotient(uint32_t(at.channel + i));
+      C m[1], v[1];
+      mean.load(group, m, C(0));
+      variance.load(group, v, C(1));
+      middle[i] = m[0];
+      scale[i] = v[0];
+    }
   }
+#pragma unroll
+  for (int i = 0; i < N; ++i) scale[i] = C(1) / std::sqrt(scale[i] + C(c.eps));
 }
+
+/// What a segment's pieces, [segments, pieces, channels], come to, in the first row of threads of a block for each 32
+/// channels (`pieceBlocks`, `pieceThreads`): done(segment * channels + channel, state).
+template <class S, class M, class F>
+__device__ __forceinline__ void mergePieces(const S* pieces, const Columns& c, S none, M merge, F&& done) {
+  constexpr int kAtOnce = 4;  // whose loads are under way together
+  __shared__ S shared[kWarp * kWarp];
+  const unsigned across = unsigned((c.channels + kWarp - 1) / kWarp), segment = blockIdx.x / across;
+  const int64_t channel = int64_t(blockIdx.x % across) * kWarp + threadIdx.x;
+  S state = none;
+  if (channel < c.channels) {
+    const S* from = pieces + int64_t(segment) * c.pieces * c.channels + channel;
+    for (unsigned first = threadIdx.y; first < c.pieces; first += kAtOnce * kWarp) {
+      S next[kAtOnce];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k) {
+        const unsigned i = first + unsigned(k * kWarp);
+        next[k] = from[int64_t(i < c.pieces ? i : c.pieces - 1) * c.channels];
+      }
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k)
+        if (first + unsigned(k * kWarp) < c.pieces) state = merge(state, next[k]);
+    }
+  }
+  state = mergeRows(state, shared, merge);
+  if (threadIdx.y == 0 && channel < c.channels) done(int64_t(segment) * c.channels + channel, state);
+}
+inline unsigned pieceBlocks(const Columns& c) { return unsigned(c.segments) * blocksFor(c.channels, kWarp); }
+inline dim3 pieceThreads() { return dim3(kWarp, kWarp); }
 
 inline Columns columnsOf(const Shape& x, int64_t groups, double eps, bool wholeBatch) {
   Columns c;
@@ -100,6 +138,7 @@ inline Columns columnsOf(const Shape& x, int64_t groups, double eps, bool wholeB
   c.rows = c.segments ? x.slice(0, x.rank() - 1).product() / c.segments : 0;
   c.groups = groups;
   c.eps = eps;
+  if (groups > 0 && c.channels > 0) c.perGroup = Divider(uint32_t(c.channels / groups));
   return c;
 }
 inline Columns columnsOf(const ops::NormalizeGroups& a, const Shape& x) {

@@ -54,22 +54,34 @@ __global__ void __launch_bounds__(kColumnThreads) momentsOfPieces(const T* x, Co
   }
 }
 
+template <class C>
+__device__ __forceinline__ void deliver(const Moments<C>& m, int64_t group, C* mean, C* variance) {
+  mean[group] = m.n > 0 ? m.mean : std::numeric_limits<C>::quiet_NaN();
+  variance[group] = m.squares / m.n;
+}
+
+/// The moments of every channel: the results where groups have one each, or else `out` [segments, channels].
+template <class C>
+__global__ void __launch_bounds__(kWarp* kWarp)
+    mergeMoments(const Moments<C>* pieces, Columns c, Moments<C>* out, C* mean, C* variance) {
+  mergePieces(pieces, c, Moments<C>{0, 0, 0}, MergeMoments(), [&](int64_t i, const Moments<C>& m) {
+    if (out) out[i] = m;
+    else deliver(m, i, mean, variance);
+  });
+}
+
 /// A warp for each group of each segment.
 template <class C>
 __global__ void __launch_bounds__(kColumnThreads, 4)
-    mergeMoments(const Moments<C>* pieces, Columns c, C* mean, C* variance) {
+    mergeChannels(const Moments<C>* channels, Columns c, C* mean, C* variance) {
   const int64_t group = threadNumber() / kWarp;
   if (group >= c.segments * c.groups) return;
-  const int64_t wide = c.perGroup(), count = c.pieces * wide;
-  const Moments<C>* from = pieces + group / c.groups * c.pieces * c.channels + group % c.groups * wide;
+  const unsigned wide = c.perGroup.divisor;
+  const Moments<C>* from = channels + group * wide;  // groups lie in the order of their channels
   Moments<C> m{0, 0, 0};
-#pragma unroll 4
-  for (int64_t i = threadIdx.x % kWarp; i < count; i += kWarp)
-    m = MergeMoments()(m, from[i / wide * c.channels + i % wide]);
+  for (unsigned i = threadIdx.x % kWarp; i < wide; i += kWarp) m = MergeMoments()(m, from[i]);
   m = mergeWarp(m, MergeMoments());
-  if (threadIdx.x % kWarp != 0) return;
-  mean[group] = m.n > 0 ? m.mean : std::numeric_limits<C>::quiet_NaN();
-  variance[group] = m.squares / m.n;
+  if (threadIdx.x % kWarp == 0) deliver(m, group, mean, variance);
 }
 
 /// What is done with what was normalised: see cpu::AfterColumns.
@@ -122,10 +134,17 @@ void normalizeGroupsCuda(const Call<ops::NormalizeGroups>& call) {
   if (mean.size() == 0) return;
   visitColumns(columns, x, {x.memory}, [&]<class T, int N>(TypeTag<T>, Run<N>, const Columns& c) {
     using C = Computed<T>;
-    const Scratch pieces(size_t(c.segments * c.pieces * c.channels) * sizeof(Moments<C>));
+    const int64_t all = c.segments * c.channels;
+    const bool grouped = c.perGroup.divisor > 1;
+    const Scratch pieces(size_t(all * c.pieces) * sizeof(Moments<C>)),
+        channels(grouped ? size_t(all) * sizeof(Moments<C>) : 1);
+    Moments<C>* own = grouped ? channels.as<Moments<C>>() : nullptr;
     launch(momentsOfPieces<T, N>, c.blocks(), c.block, 0, stream(), x.as<T>(), c, pieces.as<Moments<C>>());
-    launch(mergeMoments<C>, blocksFor(mean.size() * kWarp, kColumnThreads), kColumnThreads, 0, stream(),
-           pieces.as<Moments<C>>(), c, mean.as<C>(), variance.as<C>());
+    launch(mergeMoments<C>, pieceBlocks(c), pieceThreads(), 0, stream(), pieces.as<Moments<C>>(), c, own, mean.as<C>(),
+           variance.as<C>());
+    if (grouped)
+      launch(mergeChannels<C>, blocksFor(mean.size() * kWarp, kColumnThreads), kColumnThreads, 0, stream(), own, c,
+             mean.as<C>(), variance.as<C>());
   });
   apply(columns, x, mean, variance, call.in[1], call.in[2], call.out[0], call.in[3], call.attrs.relu);
 }

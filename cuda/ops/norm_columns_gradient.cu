@@ -58,15 +58,11 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
 
 /// The sums over the pieces: `plain` and `along` [segments, channels].
 template <class C>
-__global__ void __launch_bounds__(kColumnThreads) mergeSums(const Two<C>* pieces, Columns c, C* plain, C* along) {
-  const int64_t i = threadNumber();
-  if (i >= c.segments * c.channels) return;
-  const Two<C>* from = pieces + i / c.channels * c.pieces * c.channels + i % c.channels;
-  Two<C> sum{0, 0};
-#pragma unroll 8
-  for (int64_t piece = 0; piece < c.pieces; ++piece) sum = sum + from[piece * c.channels];
-  plain[i] = sum.first;
-  along[i] = sum.second;
+__global__ void __launch_bounds__(kWarp* kWarp) mergeSums(const Two<C>* pieces, Columns c, C* plain, C* along) {
+  mergePieces(pieces, c, Two<C>{0, 0}, Add(), [&](int64_t i, const Two<C>& sum) {
+    plain[i] = sum.first;
+    along[i] = sum.second;
+  });
 }
 
 /// The averages of a group's weighted gradients, and of those times the normalised x: a warp for each.
@@ -75,15 +71,15 @@ __global__ void __launch_bounds__(kColumnThreads)
     averageGroups(const C* plain, const C* along, Parameter weight, Columns c, Two<C>* out) {
   const int64_t group = threadNumber() / kWarp;
   if (group >= c.segments * c.groups) return;
-  const int64_t first = group % c.groups * c.perGroup(), segment = group / c.groups * c.channels;
+  const int64_t wide = c.perGroup.divisor, first = group % c.groups * wide, segment = group / c.groups * c.channels;
   Two<C> sum{0, 0};
-  for (int64_t i = first + threadIdx.x % kWarp; i < first + c.perGroup(); i += kWarp) {
+  for (int64_t i = first + threadIdx.x % kWarp; i < first + wide; i += kWarp) {
     C w[1];
     weight.load(i, w, C(1));
     sum = sum + Two<C>{w[0] * plain[segment + i], w[0] * along[segment + i]};
   }
   sum = mergeWarp(sum, Add());
-  const C count = C(c.rows) * C(c.perGroup());
+  const C count = C(c.rows) * C(wide);
   if (threadIdx.x % kWarp == 0) out[group] = {sum.first / count, sum.second / count};
 }
 
@@ -99,7 +95,8 @@ __global__ void __launch_bounds__(kColumnThreads)
   loadStatistics<N>(c, at, mean, variance, middle, scale);
   const Mask<T, N> mask(weight, bias, relu, at.channel);
 #pragma unroll
-  for (int i = 0; i < N; ++i) average[i] = averages[at.segment * c.groups + (at.channel + i) / c.perGroup()];
+  for (int i = 0; i < N; ++i)
+    average[i] = averages[at.segment * c.groups + c.perGroup.quotient(uint32_t(at.channel + i))];
   eachRow(c, at, [&](int64_t offset) {
     C grad[N], v[N];
     loadRun<N>(g + offset, grad);
@@ -128,8 +125,7 @@ void groupsGradientCuda(const Call<ops::NormalizeGroups>& call) {
     C *plain = c.segments == 1 ? db.as<C>() : sums.as<C>(), *along = c.segments == 1 ? dw.as<C>() : sums.as<C>() + all;
     launch(sumsOfPieces<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance, weight, bias,
            relu, pieces.as<Two<C>>());
-    launch(mergeSums<C>, blocksFor(all, kColumnThreads), kColumnThreads, 0, stream(), pieces.as<Two<C>>(), c, plain,
-           along);
+    launch(mergeSums<C>, pieceBlocks(c), pieceThreads(), 0, stream(), pieces.as<Two<C>>(), c, plain, along);
     launch(averageGroups<C>, blocksFor(groups * kWarp, kColumnThreads), kColumnThreads, 0, stream(), plain, along,
            weight, c, averages.as<Two<C>>());
     launch(applyGradient<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance, weight, bias,

@@ -1,5 +1,5 @@
 import * as anneal from 'anneal'
-import { type ErrorCode, tensor, zeros } from 'anneal'
+import { type ErrorCode, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test } from 'vitest'
 
 const x = zeros([1, 4, 4, 3])
@@ -150,5 +150,46 @@ test('linear resizing of many channels agrees with the interpolation of each', a
       .resize({ size: [7, 4], mode: 'linear' })
       .data()
     expect(Array.from(one, Number)).toEqual(Array.from({ length: one.length }, (_, i) => all[i * 37 + c]))
+  }
+})
+
+describe('windows of 16 channels, wherever these begin in memory, give what they give of each', () => {
+  type Windows = (x: Tensor) => Tensor
+  const cases: Record<string, Windows> = {
+    'the largest': x => x.maxPool2d(3, { stride: 2, padding: 1 }),
+    'the average': x => x.averagePool2d(3, { stride: 2, padding: 1 }),
+    'of adaptive windows': x => x.adaptiveAveragePool2d([2, 3]),
+    'between pixels': x => x.resize({ size: [9, 4], mode: 'linear' }),
+  }
+  /** The results, and the gradients of their sum weighted by place. */
+  const both = async (windows: Windows, given: Tensor) => {
+    const x = given.detach().requireGrad()
+    const y = windows(x)
+    const [, height, width] = y.shape as [number, number, number, number]
+    const weights = anneal.arange(1, height * width + 1).reshape([1, height, width, 1])
+    y.mul(weights.cast(y.dtype)).sum().backward()
+    return [y, x.grad!]
+  }
+  for (const dtype of ['float32', 'float64', 'float16', 'bfloat16'] as const) {
+    for (const [name, windows] of Object.entries(cases)) {
+      test(`${name}, in ${dtype}`, async () => {
+        anneal.manualSeed(3)
+        const shape = [2, 7, 6, 16]
+        const size = 2 * 7 * 6 * 16
+        const all = anneal.randomNormal([size + 1]).cast(dtype)
+        for (const first of [0, 1]) {
+          const some = all.slice([first], [first + size]).reshape(shape)
+          const together = await both(windows, some)
+          const apart = await Promise.all(Array.from({ length: 16 }, (_, c) => both(windows, some.narrow(3, c, 1))))
+          for (const k of [0, 1]) {
+            const each = anneal.concat(
+              apart.map(results => results[k]!),
+              { axis: 3 },
+            )
+            expect(await together[k]!.cast('float64').data()).toEqual(await each.cast('float64').data())
+          }
+        }
+      })
+    }
   }
 })
