@@ -66,17 +66,19 @@ __device__ __forceinline__ void eachRow(const Columns& c, const Stand& at, F&& f
   for (int64_t row = at.begin + threadIdx.y; row < at.end; row += blockDim.y) f(base + row * c.channels);
 }
 
-/// `merge` over the rows of threads, in the threads of the first; `shared` has room for a value of every thread.
-template <class S, class M>
-__device__ __forceinline__ S mergeRows(S state, S* shared, M merge) {
+/// `merge` over the rows of a block's threads, N states at once, in the threads of the first row.
+template <int Threads, int N, class S, class M>
+__device__ __forceinline__ void mergeRows(S (&states)[N], M merge) {
+  __shared__ S shared[N][Threads];
   const unsigned place = threadIdx.y * blockDim.x + threadIdx.x;
-  __syncthreads();
-  shared[place] = state;
+#pragma unroll
+  for (int i = 0; i < N; ++i) shared[i][place] = states[i];
   for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
     __syncthreads();
-    if (threadIdx.y < half) shared[place] = state = merge(state, shared[place + half * blockDim.x]);
+    if (threadIdx.y >= half) continue;
+#pragma unroll
+    for (int i = 0; i < N; ++i) shared[i][place] = states[i] = merge(states[i], shared[i][place + half * blockDim.x]);
   }
-  return state;
 }
 
 /// The statistics of N channels of a segment, and 1 / standard deviation.
@@ -107,10 +109,9 @@ __device__ __forceinline__ void loadStatistics(const Columns& c, const Stand& at
 template <class S, class M, class F>
 __device__ __forceinline__ void mergePieces(const S* pieces, const Columns& c, S none, M merge, F&& done) {
   constexpr int kAtOnce = 4;  // whose loads are under way together
-  __shared__ S shared[kWarp * kWarp];
   const unsigned across = unsigned((c.channels + kWarp - 1) / kWarp), segment = blockIdx.x / across;
   const int64_t channel = int64_t(blockIdx.x % across) * kWarp + threadIdx.x;
-  S state = none;
+  S state[1] = {none};
   if (channel < c.channels) {
     const S* from = pieces + int64_t(segment) * c.pieces * c.channels + channel;
     for (unsigned first = threadIdx.y; first < c.pieces; first += kAtOnce * kWarp) {
@@ -122,11 +123,11 @@ __device__ __forceinline__ void mergePieces(const S* pieces, const Columns& c, S
       }
 #pragma unroll
       for (int k = 0; k < kAtOnce; ++k)
-        if (first + unsigned(k * kWarp) < c.pieces) state = merge(state, next[k]);
+        if (first + unsigned(k * kWarp) < c.pieces) state[0] = merge(state[0], next[k]);
     }
   }
-  state = mergeRows(state, shared, merge);
-  if (threadIdx.y == 0 && channel < c.channels) done(int64_t(segment) * c.channels + channel, state);
+  mergeRows<kWarp * kWarp>(state, merge);
+  if (threadIdx.y == 0 && channel < c.channels) done(int64_t(segment) * c.channels + channel, state[0]);
 }
 inline unsigned pieceBlocks(const Columns& c) { return unsigned(c.segments) * blocksFor(c.channels, kWarp); }
 inline dim3 pieceThreads() { return dim3(kWarp, kWarp); }

@@ -26,7 +26,6 @@ struct MergeMoments {
 template <class T, int N>
 __global__ void __launch_bounds__(kColumnThreads) momentsOfPieces(const T* x, Columns c, Moments<Computed<T>>* out) {
   using C = Computed<T>;
-  __shared__ Moments<C> shared[kColumnThreads];
   const Stand at(c, N);
   C first[N] = {}, sum[N] = {}, squares[N] = {}, n = 0;
   eachRow(c, at, [&](int64_t offset) {
@@ -41,17 +40,16 @@ __global__ void __launch_bounds__(kColumnThreads) momentsOfPieces(const T* x, Co
     }
     n += 1;
   });
+  Moments<C> moments[N];
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    Moments<C> m{n, 0, 0};
-    if (n > 0) {
-      const C less = squares[i] - sum[i] * sum[i] / n;
-      m = {n, first[i] + sum[i] / n, less < 0 ? C(0) : less};
-    }
-    m = mergeRows(m, shared, MergeMoments());
-    if (threadIdx.y == 0 && at.channel < c.channels)
-      out[(at.segment * c.pieces + at.piece) * c.channels + at.channel + i] = m;
+    const C less = squares[i] - sum[i] * sum[i] / n;
+    moments[i] = n > 0 ? Moments<C>{n, first[i] + sum[i] / n, less < 0 ? C(0) : less} : Moments<C>{0, 0, 0};
   }
+  mergeRows<kColumnThreads>(moments, MergeMoments());
+  if (threadIdx.y > 0 || at.channel >= c.channels) return;
+#pragma unroll
+  for (int i = 0; i < N; ++i) out[(at.segment * c.pieces + at.piece) * c.channels + at.channel + i] = moments[i];
 }
 
 template <class C>

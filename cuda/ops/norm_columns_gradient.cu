@@ -31,7 +31,6 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
     sumsOfPieces(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight,
                  Parameter bias, bool relu, Two<Computed<T>>* out) {
   using C = Computed<T>;
-  __shared__ Two<C> shared[kColumnThreads];
   const Stand at(c, N);
   C middle[N], scale[N];
   const bool inside = at.channel < c.channels;
@@ -48,12 +47,10 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
       sums[i] = sums[i] + Two<C>{back, back * (fromMean * scale[i])};
     }
   });
+  mergeRows<kColumnThreads>(sums, Add());
+  if (threadIdx.y > 0 || !inside) return;
 #pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const Two<C> all = mergeRows(sums[i], shared, Add());
-    if (threadIdx.y == 0 && at.channel < c.channels)
-      out[(at.segment * c.pieces + at.piece) * c.channels + at.channel + i] = all;
-  }
+  for (int i = 0; i < N; ++i) out[(at.segment * c.pieces + at.piece) * c.channels + at.channel + i] = sums[i];
 }
 
 /// The sums over the pieces: `plain` and `along` [segments, channels].
