@@ -29,7 +29,8 @@ struct Reads {
 /// Windows along one axis, as positions of the output see them.
 template <class C>
 struct WindowAxis {
-  int in = 1, out = 1, kernel = 1, stride = 1, padding = 0, dilation = 1;
+  int in = 1, out = 1, kernel = 1, padding = 0;
+  Divider stride{1}, dilation{1};
   bool adaptive = false, countIncludePad = true;
 
   WindowAxis() = default;
@@ -37,9 +38,9 @@ struct WindowAxis {
       : in(int(w.input[i])),
         out(int(w.output[i])),
         kernel(int(w.kernel[i])),
-        stride(int(w.stride[i])),
         padding(int(w.padding[i])),
-        dilation(int(w.dilation[i])),
+        stride(uint32_t(w.stride[i])),
+        dilation(uint32_t(w.dilation[i])),
         adaptive(w.adaptive),
         countIncludePad(w.countIncludePad) {}
 
@@ -48,14 +49,20 @@ struct WindowAxis {
       const int start = int(int64_t(o) * in / out), end = int((int64_t(o + 1) * in + out - 1) / out);
       return {0, end - start, start, C(1) / C(end - start)};
     }
-    const int start = o * stride - padding, end = start + kernel * dilation;
+    const int start = origin(o), end = start + kernel * int(dilation.divisor);
     const int padded = std::min(end, in + padding) - start, covered = std::min(end, in) - std::max(start, 0);
-    const int first = start < 0 ? (-start + dilation - 1) / dilation : 0;
-    const int last = std::min(kernel, (in - start + dilation - 1) / dilation);
-    return {first, last, start, C(1) / C(countIncludePad ? padded : covered)};
+    return {stepsTo(dilation, -start), std::min(kernel, stepsTo(dilation, in - start)), start,
+            C(1) / C(countIncludePad ? padded : covered)};
   }
   __device__ Entry<C> entry(const Reads<C>& r, int t) const {
-    return {r.origin + t * (adaptive ? 1 : dilation), t, r.weight};
+    return {r.origin + t * (adaptive ? 1 : int(dilation.divisor)), t, r.weight};
+  }
+
+ protected:
+  __device__ int origin(int o) const { return o * int(stride.divisor) - padding; }
+  /// The least number of steps that lead from 0 to `to` or beyond.
+  static __device__ int stepsTo(const Divider& step, int to) {
+    return to > 0 ? int(step.quotient(uint32_t(to) + step.divisor - 1)) : 0;
   }
 };
 
@@ -74,14 +81,15 @@ struct WindowAxisBack : WindowAxis<C> {
 
   __device__ Reads<C> reads(int i) const {
     if (adaptive) return {int(int64_t(i) * out / in), int((int64_t(i + 1) * out + in - 1) / in), i, 0};
-    const int before = i + padding - (kernel - 1) * dilation;
-    return {before > 0 ? (before + stride - 1) / stride : 0, std::min(out, (i + padding) / stride + 1), i, 0};
+    const int before = i + padding - (kernel - 1) * int(dilation.divisor);
+    return {Base::stepsTo(stride, before), std::min(out, int(stride.quotient(uint32_t(i + padding))) + 1), i, 0};
   }
   __device__ Entry<C> entry(const Reads<C>& r, int o) const {
     const Reads<C> window = Base::reads(o);
     const int distance = r.origin - window.origin;
     if (adaptive) return {o, distance, window.weight};
-    return {distance % dilation == 0 ? o : -1, distance / dilation, window.weight};
+    const auto tap = int(dilation.quotient(uint32_t(distance)));
+    return {tap * int(dilation.divisor) == distance ? o : -1, tap, window.weight};
   }
 };
 
