@@ -14,7 +14,6 @@
 namespace anneal::cuda {
 
 constexpr int kColumnRows = kReduceThreads / kWarp;
-constexpr int kElementsAtOnce = 8;  // of a column, whose loads are under way together
 
 /// How the elements of a tensor fall together: `kept` leads to the first of a result's elements and to the result;
 /// `reduced` from there to the others.
@@ -43,6 +42,7 @@ template <class S>
 struct Elements {
   using Value = Accumulated<S>;
   static constexpr bool kPacked = true;
+  static constexpr int kAtOnce = 32 / int(sizeof(S));  // elements of a column, whose loads are under way together
   const S* memory;
   __device__ Value at(int64_t i) const { return cpu::convertTo<Value>(memory[i]); }
   /// Whether elements from `i` on can be read together.
@@ -67,6 +67,7 @@ template <>
 struct Elements<void> {
   using Value = int64_t;
   static constexpr bool kPacked = false;
+  static constexpr int kAtOnce = 2;  // each takes many registers
   const void* memory;
   DType dtype;
   __device__ int64_t at(int64_t i) const { return loadAs<int64_t>(memory, dtype, i); }
@@ -134,7 +135,7 @@ __global__ void __launch_bounds__(kReduceThreads, 1)
 
 /// 32 neighbouring results for each block; its rows of threads share the elements.
 template <class R, class E>
-__global__ void __launch_bounds__(kReduceThreads)
+__global__ void __launch_bounds__(kReduceThreads, E::kPacked ? 4 : 2)
     reduceColumns(R reducer, E x, Reducing r, Shares s, Target out, typename R::State* states) {
   __shared__ typename R::State shared[kColumnRows][kWarp];
   const int64_t result = int64_t(blockIdx.x) * kWarp + threadIdx.x, part = blockIdx.y;
@@ -144,7 +145,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     r.kept.place(uint32_t(result), base);
     const int64_t begin = part * s.piece, end = std::min(r.count, begin + s.piece);
     const auto takeAll = [&](auto&& placeOf) {
-#pragma unroll kElementsAtOnce
+#pragma unroll E::kAtOnce
       for (int64_t i = begin + threadIdx.y; i < end; i += kColumnRows)
         reducer.take(state, x.at(base[0] + placeOf(i)), i);
     };
