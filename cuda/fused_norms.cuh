@@ -12,8 +12,7 @@ __device__ __forceinline__ void readHeld(int64_t row, int64_t n, bool whole, R&&
 #pragma unroll
     for (int p = 0; p < P; ++p) {
 #pragma unroll
-      for (int k = 0; k < kPack<T> / N; ++k)
-        to[p][k] = read(row * n + Held<T, P>::inside(p, int(n)) + k * N, N, packs);
+      for (int k = 0; k < kPack<T> / N; ++k) to[p][k] = read(row * n + Held<T, P>::inside(p, int(n)) + k * N, N, packs);
     }
   };
   if (whole) all(true);
