@@ -91,7 +91,7 @@ std::vector<int> stridedNumbers(const Arrangement& a) {
   return out;
 }
 
-/// The type of what a thread reads of the inputs.
+/// `v`, which holds what a thread reads of the inputs.
 void writeRead(std::ostream& to, const Arrangement& a) {
   to << "    struct Read {\n";
   for (size_t k = 0; k < a.ways.size(); ++k) {
@@ -102,7 +102,7 @@ void writeRead(std::ostream& to, const Arrangement& a) {
   to << "    } v;\n";
 }
 
-/// Reads of inputs in runs; `Whole`: all that can be is read in packs.
+/// Reads of inputs in runs; `whole`: in packs, all that can be.
 void writeRuns(std::ostream& to, const Arrangement& a, const std::vector<int>& number, bool whole) {
   for (size_t k = 0; k < a.ways.size(); ++k) {
     if (a.ways[k] != Way::Run && a.ways[k] != Way::Row) continue;

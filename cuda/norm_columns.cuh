@@ -44,12 +44,14 @@ inline void share(Columns& c, int N) {
   c.piece = (c.rows + c.pieces - 1) / c.pieces;
 }
 
-/// Where a thread stands.
+/// Where a thread stands. What was written or read last is likeliest to be in the L2 cache: a first pass over data
+/// begins at the end (`Last`), the second at the beginning.
+enum class Order { First, Last };
 struct Stand {
   int64_t channel, segment, piece, begin, end;
-  __device__ Stand(const Columns& c, int N) {
-    const unsigned rest = blockIdx.x / c.tiles;
-    channel = int64_t(blockIdx.x % c.tiles * blockDim.x + threadIdx.x) * N;
+  __device__ Stand(const Columns& c, int N, Order order) {
+    const unsigned block = order == Order::First ? blockIdx.x : gridDim.x - 1 - blockIdx.x, rest = block / c.tiles;
+    channel = int64_t(block % c.tiles * blockDim.x + threadIdx.x) * N;
     segment = rest / c.pieces;
     piece = rest % c.pieces;
     begin = piece * c.piece;

@@ -26,7 +26,7 @@ struct MergeMoments {
 template <class T, int N>
 __global__ void __launch_bounds__(kColumnThreads) momentsOfPieces(const T* x, Columns c, Moments<Computed<T>>* out) {
   using C = Computed<T>;
-  const Stand at(c, N);
+  const Stand at(c, N, Order::Last);
   C first[N] = {}, sum[N] = {}, squares[N] = {}, n = 0;
   eachRow(c, at, [&](int64_t offset) {
     C v[N];
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
     applyStatistics(const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight, Parameter bias,
                     const T* residual, bool relu, T* y) {
   using C = Computed<T>;
-  const Stand at(c, N);
+  const Stand at(c, N, Order::First);
   if (at.channel >= c.channels) return;
   C middle[N], scale[N], w[N], b[N];
   loadStatistics<N>(c, at, mean, variance, middle, scale);

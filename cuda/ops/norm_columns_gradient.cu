@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
     sumsOfPieces(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight,
                  Parameter bias, bool relu, Two<Computed<T>>* out) {
   using C = Computed<T>;
-  const Stand at(c, N);
+  const Stand at(c, N, Order::Last);
   C middle[N], scale[N];
   const bool inside = at.channel < c.channels;
   if (inside) loadStatistics<N>(c, at, mean, variance, middle, scale);
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kColumnThreads)
     applyGradient(const T* g, const T* x, Columns c, Parameter mean, Parameter variance, Parameter weight,
                   Parameter bias, bool relu, const Two<Computed<T>>* averages, T* dx) {
   using C = Computed<T>;
-  const Stand at(c, N);
+  const Stand at(c, N, Order::First);
   if (at.channel >= c.channels) return;
   C middle[N], scale[N];
   Two<C> average[N];
