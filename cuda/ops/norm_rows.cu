@@ -7,7 +7,6 @@
 namespace anneal::cuda {
 namespace {
 
-constexpr int64_t kThreadsPerProcessor = 768;  // of the gradient's groups, each of which leaves sums behind
 constexpr int kSumRows = 16, kPieceRows = 64;
 
 template <class T, int P>
@@ -130,9 +129,11 @@ Rows rowsOf(const ops::NormalizeRows& a, const Shape& x) {
 
 namespace {
 
+/// As many as all run at once, whatever registers a kernel takes: blocks that begin when others end would have the GPU
+/// for themselves. It is the same for all kernels, since the order of the sums depends on it.
 unsigned blocksOfGradient(const RowPlan& plan, const Rows& r) {
-  const int64_t threads = int64_t(plan.block.x) * plan.block.y,
-                most = std::max<int64_t>(1, current().multiprocessors() * kThreadsPerProcessor / threads);
+  const int64_t threads = int64_t(plan.block.x) * plan.block.y, ofProcessor = plan.held == 1 ? 768 : 512,
+                most = current().multiprocessors() * std::max<int64_t>(1, ofProcessor / threads);
   return unsigned(std::min<int64_t>(most, plan.blocksFor(r.rows)));
 }
 
