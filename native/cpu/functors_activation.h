@@ -63,15 +63,15 @@ struct Gelu {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T x) const {
-    return T(0.5) * x * (T(1) + scalar::erf(x * T(0.70710678118654752)));
+    return T(0.5) * x * (T(1) + scalar::erfBeside1(x * T(0.70710678118654752)));
   }
 };
 struct GeluGrad {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T g, T x) const {
-    T area = T(0.5) * (T(1) + scalar::erf(x * T(0.70710678118654752)));
-    T density = scalar::exp(T(-0.5) * x * x) * T(0.39894228040143268);
+    T area = T(0.5) * (T(1) + scalar::erfBeside1(x * T(0.70710678118654752)));
+    T density = scalar::expBeside1(T(-0.5) * x * x) * T(0.39894228040143268);
     return g * (area + x * density);
   }
 };
@@ -79,7 +79,7 @@ struct GeluTanh {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T x) const {
-    return T(0.5) * x * (T(1) + scalar::tanh(T(0.79788456080286536) * (x + T(0.044715) * x * x * x)));
+    return T(0.5) * x * (T(1) + scalar::tanhBeside1(T(0.79788456080286536) * (x + T(0.044715) * x * x * x)));
   }
 };
 struct GeluTanhGrad {
@@ -87,7 +87,7 @@ struct GeluTanhGrad {
   template <class T>
   ANNEAL_HD T operator()(T g, T x) const {
     constexpr T k = T(0.79788456080286536), c = T(0.044715);
-    T t = scalar::tanh(k * (x + c * x * x * x));
+    T t = scalar::tanhBeside1(k * (x + c * x * x * x));
     return g * T(0.5) * ((T(1) + t) + x * (T(1) - t * t) * k * (T(1) + T(3) * c * x * x));
   }
 };

@@ -37,6 +37,12 @@ ANNEAL_FUNCTION(atan)
 ANNEAL_FUNCTION(erf)
 ANNEAL_FUNCTION(erfc)
 #undef ANNEAL_FUNCTION
+ANNEAL_HD inline float erfBeside1(float x) { return fast::erfBeside1(x); }
+ANNEAL_HD inline double erfBeside1(double x) { return std::erf(x); }
+ANNEAL_HD inline float tanhBeside1(float x) { return fast::tanhBeside1(x); }
+ANNEAL_HD inline double tanhBeside1(double x) { return std::tanh(x); }
+ANNEAL_HD inline float expBeside1(float x) { return fast::expBeside1(x); }
+ANNEAL_HD inline double expBeside1(double x) { return fast::exp(x); }
 
 // A functor that is exact for most floats only says for which with `covers`; the others go to `rare`.
 
