@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/portable.h"
+#include "cpu/floatgpu.h"
 
 namespace anneal::scalar::fast {
 
@@ -39,10 +40,26 @@ ANNEAL_HD inline float select(bool c, float a, float b) {
   uint32_t mask = -uint32_t(c);
   return std::bit_cast<float>((std::bit_cast<uint32_t>(a) & mask) | (std::bit_cast<uint32_t>(b) & ~mask));
 }
+/// a / b, on a GPU to two units in the last place, and 0 where 1 / b is below 2^-126.
+ANNEAL_HD inline float quotient(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return a * nearInverse(b);
+#else
+  return a / b;
+#endif
+}
 ANNEAL_HD inline float magnitude(float x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu); }
 ANNEAL_HD inline float withSign(float size, float sign) {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(size) & 0x7fffffffu) |
                               (std::bit_cast<uint32_t>(sign) & 0x80000000u));
+}
+/// 1 / sqrt(x), on a GPU to two units in the last place.
+ANNEAL_HD inline float rsqrt(float x) {
+#if defined(__CUDA_ARCH__)
+  return nearInverseRoot(x);
+#else
+  return 1.0f / std::sqrt(x);
+#endif
 }
 /// 2^n for -126 <= n <= 127.
 ANNEAL_HD inline float power2(int32_t n) { return std::bit_cast<float>(uint32_t(n + 127) << 23); }
@@ -70,11 +87,15 @@ ANNEAL_HD inline float expm1Small(float r) {
 }
 
 ANNEAL_HD inline float exp(float x) {
+#if defined(__CUDA_ARCH__)
+  return nearExp(x);
+#else
   float bounded = x < -110.0f ? -110.0f : (x > 100.0f ? 100.0f : x);
   auto [r, n] = reduce(bounded);
   // Two factors, since 2^n alone leaves the range before the result does.
   int32_t half = n >> 1;
   return (1.0f + expm1Small(r)) * power2(half) * power2(n - half);
+#endif
 }
 
 /// e^x / 2, also where e^x alone overflows.
@@ -184,17 +205,21 @@ ANNEAL_HD inline float log10(float x) {
 ANNEAL_HD inline float log1p(float x) {
   float u = 1.0f + x;
   // What rounding lost of x in 1 + x, as a first-order correction.
-  float whole = log(u), y = whole - ((u - 1.0f) - x) / u;
+  float whole = log(u), y = whole - quotient((u - 1.0f) - x, u);
   y = select((u == kInfinity) | (u == 0.0f), whole, y);
   return select(u == 1.0f, x, y);
 }
 
-ANNEAL_HD inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
+ANNEAL_HD inline float sigmoid(float x) { return quotient(1.0f, 1.0f + exp(-x)); }
 
 ANNEAL_HD inline float tanh(float x) {
+#if defined(__CUDA_ARCH__)
+  return withSign(select(magnitude(x) <= 0.55f, tanhSmall(x), tanhLarge(x)), x);
+#else
   float size = magnitude(x);
   float t = expm1(2.0f * (size > 10.0f ? 10.0f : size));
   return withSign(t / (t + 2.0f), x);
+#endif
 }
 
 ANNEAL_HD inline float sinh(float x) {

@@ -79,20 +79,6 @@ ANNEAL_HD inline float erfExponent(float x) {
 }
 ANNEAL_HD inline float erf(float x) { return withSign(expm1(-erfExponent(x)), x); }
 
-#if defined(__CUDA_ARCH__)
-/// A GPU's own 2^x and 1 / x: relative errors of 2^-22 and 2^-23, and 0 for what is below 2^-126.
-__device__ inline float nearPower2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-__device__ inline float nearInverse(float x) {
-  float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-#endif
-
 /// erf(x), tanh(x), and exp(x) up to 1, for what adds numbers like 1 to them: exact to a unit or two in the last place
 /// of 1, not of the result. On a GPU that is a third of the work, by its own approximations.
 ANNEAL_HD inline float erfBeside1(float x) {
@@ -104,7 +90,7 @@ ANNEAL_HD inline float erfBeside1(float x) {
 }
 ANNEAL_HD inline float tanhBeside1(float x) {
 #if defined(__CUDA_ARCH__)
-  return fma(2.0f, nearInverse(1.0f + nearPower2(-2.88539008f * x)), -1.0f);
+  return tanhLarge(x);
 #else
   return tanh(x);
 #endif

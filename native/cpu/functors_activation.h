@@ -117,7 +117,7 @@ struct Silu {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T x) const {
-    return x / (T(1) + scalar::exp(-x));
+    return scalar::quotient(x, T(1) + scalar::exp(-x));
   }
 };
 struct SiluGrad {
@@ -142,7 +142,7 @@ struct LogSigmoid {
 template <class T>
 ANNEAL_HD T tanhSoftplus(T x) {
   T e = scalar::exp(x > T(20) ? T(20) : x), n = e * (e + T(2));
-  return n / (n + T(2));
+  return scalar::quotient(n, n + T(2));
 }
 struct Mish {
   static constexpr bool floats = true;
@@ -166,7 +166,7 @@ struct Softplus {
   ANNEAL_HD explicit Softplus(const double* p) : beta(p[0]), threshold(p[1]) {}
   template <class T>
   ANNEAL_HD T operator()(T x) const {
-    T z = x * T(beta), curved = scalar::log1p(scalar::exp(z)) / T(beta);
+    T z = x * T(beta), curved = scalar::quotient(scalar::log1p(scalar::exp(z)), T(beta));
     return z > T(threshold) ? x : curved;
   }
   double beta, threshold;
@@ -187,7 +187,7 @@ template <class T>
 ANNEAL_HD T hardGate(T x) {
   T y = x + T(3);
   y = y < T(0) ? T(0) : y;
-  return (y > T(6) ? T(6) : y) / T(6);
+  return (y > T(6) ? T(6) : y) * T(1.0 / 6);
 }
 struct HardSigmoid {
   static constexpr bool floats = true;
@@ -200,7 +200,7 @@ struct HardSigmoidGrad {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T g, T x) const {
-    return x > T(-3) && x < T(3) ? g / T(6) : T(0);
+    return x > T(-3) && x < T(3) ? g * T(1.0 / 6) : T(0);
   }
 };
 struct HardSwish {
@@ -214,7 +214,7 @@ struct HardSwishGrad {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T g, T x) const {
-    T inside = g * (x / T(3) + T(0.5));
+    T inside = g * (x * T(1.0 / 3) + T(0.5));
     return x <= T(-3) ? T(0) : (x < T(3) ? inside : g);
   }
 };

@@ -37,6 +37,10 @@ ANNEAL_FUNCTION(atan)
 ANNEAL_FUNCTION(erf)
 ANNEAL_FUNCTION(erfc)
 #undef ANNEAL_FUNCTION
+ANNEAL_HD inline float rsqrt(float x) { return fast::rsqrt(x); }
+ANNEAL_HD inline double rsqrt(double x) { return 1 / std::sqrt(x); }
+ANNEAL_HD inline float quotient(float a, float b) { return fast::quotient(a, b); }
+ANNEAL_HD inline double quotient(double a, double b) { return a / b; }
 ANNEAL_HD inline float erfBeside1(float x) { return fast::erfBeside1(x); }
 ANNEAL_HD inline double erfBeside1(double x) { return std::erf(x); }
 ANNEAL_HD inline float tanhBeside1(float x) { return fast::tanhBeside1(x); }
@@ -57,7 +61,7 @@ struct Rsqrt {
   static constexpr bool floats = true;
   template <class T>
   ANNEAL_HD T operator()(T x) const {
-    return T(1) / std::sqrt(x);
+    return scalar::rsqrt(x);
   }
 };
 struct Exp {

@@ -312,6 +312,10 @@ T rsqrt_approx_ftz(T a) {
   return upperHalf(flushed(1 / std::sqrt(flushed(upperHalf(a)))));
 }
 template <class T>
+T rsqrt_approx(T a) {
+  return 1 / std::sqrt(a);
+}
+template <class T>
 T ex2_approx(T a) {
   return std::exp2(a);
 }
