@@ -136,14 +136,17 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
 /// prologue reads are given back to `passing`. The last that may fail before a run.
 bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const {
   Compiled& c = *compiled_;
-  std::vector<uint64_t> stamps;
+  std::vector<Compiled::Held> held;
   for (size_t cell : c.prologueCells) {
-    const auto& storage = c.graph->cells[cell].impl->storage;
-    stamps.push_back(storage ? stampOf(*storage) : 0);
-    if (storage) run.weights.push_back(storage.get());
+    const TensorImpl& impl = *c.graph->cells[cell].impl;
+    held.push_back({impl.storage ? stampOf(*impl.storage) : 0, impl.offset});
+    if (impl.storage) run.weights.push_back(impl.storage.get());
   }
-  const bool known = std::find(stamps.begin(), stamps.end(), 0) == stamps.end();
-  const bool changed = !c.kept.empty() && (c.stale.exchange(true) || !known || stamps != c.stamps);
+  const bool known = std::none_of(held.begin(), held.end(), [](const auto& h) { return h.stamp == 0; });
+  // Cleared first: a prologue that is under way may fail while this looks on.
+  const bool stale = c.stale.exchange(false);
+  const bool changed = !c.kept.empty() && (stale || !known || held != c.held);
+  c.held.clear();  // if there is no memory, they stay unknown
   for (int v : c.kept) {
     Ref<Block>& memory = c.keptMemory[size_t(v)];
     if (changed) {
@@ -155,8 +158,7 @@ bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const 
     run.bases[size_t(v)] = memory ? memory->data : nullptr;
     if (!c.lasting[size_t(v)]) passing.push_back(std::move(memory));
   }
-  c.stamps = std::move(stamps);
-  c.stale.store(false);
+  c.held = std::move(held);
   return changed;
 }
 
@@ -180,6 +182,7 @@ void Program::leaveState(const std::vector<Ref<Block>>& owned) const {
   const Graph& g = *compiled_->graph;
   for (const Cell& c : g.cells) {
     if (c.written < 0) continue;
+    require(bool(owned[size_t(c.written)]), Code::Internal, "compile: a run has left no memory to what it assigns");
     c.impl->storage = owned[size_t(c.written)];
     c.impl->storage->stamp = 0;
     c.impl->strides = contiguousStrides(c.spec.shape);

@@ -17,16 +17,16 @@ std::shared_ptr<const Error> outOfMemory(const Operation& operation) {
 }  // namespace
 
 void Program::Execution::perform() {
-  std::shared_ptr<const Error> fault;
-  for (const Block* b : reads)
-    if (b->fault) [[unlikely]]
-      fault = b->fault;
   const bool profile = compiled->profile.exchange(false);
   const bool steady = bool(compiled->steady);
   auto* const follower = dynamic_cast<Follower*>(compiled->graph->device);
-  if (!fault && steady) fault = faultOf([&] { visit.begin(compiled->steady->recorder); });
-  if (!fault && withPrologue) fault = prepare(follower, profile);
-  if (fault && withPrologue) compiled->stale.store(true);
+  std::shared_ptr<const Error> fault;
+  if (steady) fault = faultOf([&] { visit.begin(compiled->steady->recorder); });
+  // Runs that are queued already count on the prologue's results, whatever this one's arguments are.
+  if (withPrologue) fault = prepare(fault, follower, profile);
+  for (const Block* b : reads)
+    if (b->fault) [[unlikely]]
+      fault = b->fault;
   if (!fault && follower) fault = follower->heed(reads);
   const bool started = !fault;
   if (started) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
@@ -44,9 +44,13 @@ void Program::Execution::perform() {
   }
 }
 
-/// Runs the prologue. What it makes comes of weights alone, and is read from here on.
-std::shared_ptr<const Error> Program::Execution::prepare(Follower* follower, bool profile) {
-  auto fault = compute(compiled->prologue, profile);
+/// Runs the prologue, unless the run cannot. What it makes comes of weights alone, and is read from here on.
+std::shared_ptr<const Error> Program::Execution::prepare(std::shared_ptr<const Error> fault, Follower* follower,
+                                                         bool profile) {
+  for (const Block* b : weights)
+    if (b->fault) fault = b->fault;
+  if (!fault) fault = compute(compiled->prologue, profile);
+  if (fault) compiled->stale.store(true);
   if (follower) follower->ran(weights, prepared, {});
   for (Block* b : prepared) b->fault = fault;
   reads.insert(reads.end(), prepared.begin(), prepared.end());

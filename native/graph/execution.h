@@ -21,11 +21,17 @@ struct Program::Compiled {
   std::vector<Step> prologue, steps;
   const Operation* last = nullptr;                 // that was started, on the stream's thread
   std::vector<int> outside, owned, inArena, kept;  // values, by where they lie
-  // The prologue's results, by value, and what the cells held that they are of. A run that fails makes them stale.
+  /// What a cell holds: 0 if nobody can tell it from something else; where in its memory.
+  struct Held {
+    uint64_t stamp = 0;
+    int64_t offset = 0;
+    bool operator==(const Held&) const = default;
+  };
+  // The prologue's results, by value, and what the cells held that they are of. A prologue that fails makes them stale.
   std::vector<Ref<Block>> keptMemory;
   std::vector<bool> lasting;  // by value: whether it is read after the prologue
   std::vector<size_t> prologueCells;
-  std::vector<uint64_t> stamps;
+  std::vector<Held> held;
   std::atomic<bool> stale{true};
   std::unique_ptr<Steady> steady;  // on a device whose stream can be recorded
   bool small = true;
@@ -55,7 +61,7 @@ struct Program::Execution {
   void perform();
 
  private:
-  std::shared_ptr<const Error> prepare(Follower* follower, bool profile);
+  std::shared_ptr<const Error> prepare(std::shared_ptr<const Error> fault, Follower* follower, bool profile);
   std::shared_ptr<const Error> compute(std::vector<Compiled::Step>& steps, bool profile);
   std::shared_ptr<const Error> computeSteadily(bool profile);
   std::shared_ptr<const Error> record();

@@ -98,7 +98,6 @@ Program::Program(std::unique_ptr<Graph> graph) : compiled_(std::make_shared<Comp
       if (o.value >= 0 && graph->values[size_t(o.value)].kind == Value::Kind::Cell)
         cells.insert(size_t(graph->values[size_t(o.value)].index));
   c.prologueCells.assign(cells.begin(), cells.end());
-  c.stamps.resize(cells.size());
   c.graph = std::move(graph);
 }
 

@@ -8,7 +8,7 @@ import {
   nn,
   noGrad,
   optim,
-  type Parameter,
+  Parameter,
   randomNormal,
   synchronize,
   type Tensor,
@@ -224,4 +224,18 @@ test('what is prepared from weights is prepared, though the first data have a mi
     const found = await flat(noGrad(() => run(x, tensor(Int32Array.of(0, 1)))))
     for (const [k, value] of found.entries()) expect(value).toBeCloseTo(expected[k]!, 5)
   }
+})
+
+test('runs that are queued behind one whose arguments come of a mistake have what is prepared from weights', async () => {
+  const weight = new Parameter(randomNormal([64, 64]))
+  const run = compile((x: Tensor) => x.matmul(weight.mul(2)))
+  const x = randomNormal([4, 64])
+  const expected = await flat(x.matmul(weight.mul(2)))
+  const busy = randomNormal([600, 600])
+  busy.matmul(busy)
+  const wrong = run(x.indexSelect(tensor(Int32Array.of(0, 1, 2, 99)), 0))
+  const right = run(x)
+  await expect(wrong.data()).rejects.toMatchObject(mistaken)
+  for (const found of [await flat(right), await flat(run(x))])
+    for (const [k, value] of found.entries()) expect(value).toBeCloseTo(expected[k]!, 3)
 })

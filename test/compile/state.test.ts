@@ -1,6 +1,7 @@
 import {
   Buffer,
   compile,
+  full,
   manualSeed,
   memory,
   optim,
@@ -10,6 +11,7 @@ import {
   synchronize,
   type Tensor,
   tensor,
+  zerosLike,
 } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { flat } from '../support/values'
@@ -66,6 +68,45 @@ describe('state', () => {
     expect([await a.item(), await b.item()]).toEqual([2, 1])
     swap()
     expect([await a.item(), await b.item()]).toEqual([1, 2])
+  })
+
+  test('constants that cells and gradients take', async () => {
+    const cell = new Buffer(tensor([1, 2, 3]))
+    const clear = compile(() => cell.assign(zerosLike(cell)))
+    const weight = new Parameter(full([1000], 2))
+    const constant = compile(() => {
+      weight.grad = undefined
+      weight.sum().backward()
+    })
+    const collected = compile(() => weight.round().mean().add(weight.sum()).backward())
+    for (let i = 0; i < 3; i++) {
+      cell.assign(tensor([1, 2, 3]))
+      clear()
+      expect(await flat(cell)).toEqual([0, 0, 0])
+      constant()
+      const before = weight.grad!
+      expect(await flat(before)).toEqual(Array(1000).fill(1))
+      for (let k = 0; k < 3; k++) collected()
+      expect(await flat(weight.grad!)).toEqual(Array(1000).fill(4))
+      expect(await flat(before)).toEqual(Array(1000).fill(1))
+    }
+  })
+
+  test('what is prepared from a parameter follows it to another part of the same memory', async () => {
+    const parts = tensor([
+      [1, 2],
+      [30, 40],
+    ])
+    const weight = new Parameter(parts.index(0))
+    const run = compile((x: Tensor) => x.add(weight.mul(10)))
+    for (const [part, expected] of [
+      [0, [10, 20]],
+      [1, [300, 400]],
+      [0, [10, 20]],
+    ] as const) {
+      weight.assign(parts.index(part))
+      expect(await flat(run(tensor([0, 0])))).toEqual(expected)
+    }
   })
 
   test('random numbers go on as without capturing', async () => {

@@ -31,10 +31,12 @@ Tensor tensorOf(const Graph& graph, const Operand& o) {
 
 void foldConstants(Graph& graph) {
   GradMode off(false);
+  std::vector<bool> state(graph.values.size());  // takes memory of its own in every run
+  forEachState(graph, [&](int value) { state[size_t(value)] = true; });
   for (Operation& op : graph.operations) {
     bool folds = !op.row->donor;
     for (const Operand& o : op.in()) folds &= constant(graph, o);
-    for (const Operand& o : op.out()) folds &= o.view.size() <= kMost;
+    for (const Operand& o : op.out()) folds &= o.view.size() <= kMost && !state[size_t(o.value)];
     if (!folds) continue;
     Tensors in;
     for (const Operand& o : op.in()) in.push_back(tensorOf(graph, o));

@@ -71,14 +71,19 @@ inline bool lasting(const Graph& graph, const Operand& o) {
   return v.kind == Value::Kind::Constant || v.kind == Value::Kind::Kept;
 }
 
-/// Everything that a run leaves behind: `visit` gets the values that outputs, cells and gradients take, to be changed.
+/// The values that cells and gradients take at the end of a run; `visit` may change them.
 template <class G, class F>
-void forEachResult(G& graph, F&& visit) {
-  for (auto& o : graph.outputs) visit(o.value);
+void forEachState(G& graph, F&& visit) {
   for (auto& c : graph.cells)
     if (c.written >= 0) visit(c.written);
   for (auto& l : graph.leaves)
     if (l.changed && l.written >= 0) visit(l.written);
+}
+/// Everything that a run leaves behind: these, and those of outputs.
+template <class G, class F>
+void forEachResult(G& graph, F&& visit) {
+  for (auto& o : graph.outputs) visit(o.value);
+  forEachState(graph, visit);
 }
 
 /// Puts values into the places of equal ones.
