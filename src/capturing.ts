@@ -2,8 +2,8 @@ import { AnnealError } from './errors'
 
 /** What a run of a captured function does besides the graph, and what must hold for it. */
 export interface Recording {
-  /** In the order of the function: what to do before each run, and the numbers to pass to it. */
-  readonly preparations: ((numbers: number[]) => void)[]
+  /** In the order of the function: what to do before each run, with the numbers to pass to it, and how to undo it. */
+  readonly preparations: { readonly prepare: (numbers: number[]) => void; readonly undo?: () => void }[]
   /** State of objects that the function went by, with what it was. */
   readonly conditions: { readonly read: () => unknown; readonly was: unknown }[]
   /** Objects whose state the function has set itself, so that what it was before does not matter. */
@@ -30,9 +30,12 @@ export function withRecording<R>(into: Recording | undefined, fn: () => R): R {
   }
 }
 
-/** Does `action` now, or before every run of the function that is being captured. */
-export function everyRun(action: () => void): void {
-  if (recording) recording.preparations.push(action)
+/**
+ * Does `action` now, or before every run of the function that is being captured; `undo` takes it back where such a run
+ * cannot begin.
+ */
+export function everyRun(action: () => void, undo: () => void): void {
+  if (recording) recording.preparations.push({ prepare: action, undo })
   else action()
 }
 

@@ -64,6 +64,12 @@ export function compile<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   options: CompileOptions = {},
 ): CompiledFunction<A, R> {
+  if (typeof fn !== 'function') {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `compile: expected a function; got ${nameOf(fn)}. For a module: compile(x => model.forward(x))`,
+    )
+  }
   const { graphs: capacity = 16 } = options
   if (!Number.isInteger(capacity) || capacity < 1) {
     throw new AnnealError('ERR_VALUE', `compile: graphs must be a whole number from 1 on; got ${capacity}`)
@@ -127,16 +133,19 @@ export function compile<A extends readonly unknown[], R>(
 function fits(entry: Entry, inputs: readonly Tensor[]): boolean {
   for (const { read, was } of entry.recording.conditions) if (!Object.is(read(), was)) return false
   putCall(inputs, [])
-  const result = native.programFits(entry.id)
+  const result = native.programFits(entry.id, currentMode().grad)
   if (result < 0) throwLast()
   return result === 1
 }
 
 function run(entry: Entry, inputs: readonly Tensor[]): unknown {
   const numbers: number[] = []
-  for (const prepare of entry.recording.preparations) prepare(numbers)
+  const { preparations } = entry.recording
+  for (const { prepare } of preparations) prepare(numbers)
   putCall(inputs, numbers)
-  return entry.result(resultsOf(native.runProgram(entry.id)))
+  const count = native.runProgram(entry.id)
+  if (count < 0) for (const { undo } of preparations) undo?.()
+  return entry.result(resultsOf(count))
 }
 
 /** Runs `fn` on tensors without values, and keeps what it does. */
@@ -146,7 +155,7 @@ function capture<A extends readonly unknown[]>(
   inputs: readonly Tensor[],
 ): Omit<Entry, 'structure' | 'mode'> {
   const start = performance.now()
-  const differentiable = inputs.findIndex(t => t.requiresGrad)
+  const differentiable = currentMode().grad ? inputs.findIndex(t => t.requiresGrad) : -1
   if (differentiable >= 0) {
     throw new AnnealError(
       'ERR_CAPTURE',
@@ -200,9 +209,7 @@ function checkedResult(result: unknown, { failure }: Recording): unknown {
 export function live(read: () => number): number | Tensor {
   const recording = currentRecording()
   if (!recording) return read()
-  recording.preparations.push(numbers => {
-    numbers.push(read())
-  })
+  recording.preparations.push({ prepare: numbers => numbers.push(read()) })
   const handle = native.liveNumber()
   if (handle < 0) throwLast()
   return new Tensor(handle)
@@ -219,39 +226,60 @@ export function outsideCapture<R>(fn: () => R): R {
   }
 }
 
-const identities = new WeakMap<Parameter, number>()
+const identities = new WeakMap<object, number>()
 let nextIdentity = 0
 
-/** A number of this parameter's own. Handles are used again when their tensors are gone. */
-function identityOf(parameter: Parameter): number {
-  const known = identities.get(parameter)
+/** A number of this parameter's or function's own. Handles are used again when their tensors are gone. */
+function identityOf(object: object): number {
+  const known = identities.get(object)
   if (known !== undefined) return known
-  identities.set(parameter, nextIdentity)
+  identities.set(object, nextIdentity)
   return nextIdentity++
 }
 
+const deepest = 100
+
 /** What a call's arguments look like but for the values of tensors, which go to `tensors` in order. */
-function structureOf(value: unknown, tensors: Tensor[]): string {
+function structureOf(value: unknown, tensors: Tensor[], depth = 0): string {
+  if (depth > deepest) {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `compile: arguments lie in each other ${deepest} levels deep, or contain themselves`,
+    )
+  }
+  const within = (v: unknown) => structureOf(v, tensors, depth + 1)
   if (value instanceof Parameter) return `parameter ${identityOf(value)}`
   if (value instanceof Tensor) {
     tensors.push(value)
     return 'tensor'
   }
-  if (Array.isArray(value)) return `[${value.map(v => structureOf(v, tensors)).join()}]`
+  if (typeof value === 'function') return `function ${identityOf(value)}`
+  if (Array.isArray(value)) return `[${value.map(within).join()}]`
   if (isPlain(value)) {
     const entries = Object.entries(value)
-    return `{${entries.map(([key, v]) => `${JSON.stringify(key)}:${structureOf(v, tensors)}`).join()}}`
+    return `{${entries.map(([key, v]) => `${JSON.stringify(key)}:${within(v)}`).join()}}`
   }
   if (typeof value === 'string') return JSON.stringify(value)
-  if (value === null || typeof value !== 'object') return `${typeof value} ${String(value)}`
-  throw new AnnealError(
-    'ERR_VALUE',
-    `compile: arguments are tensors, plain values, or arrays and plain objects of them; got ${value.constructor.name}`,
-  )
+  if (value === null || (typeof value !== 'object' && typeof value !== 'symbol'))
+    return `${typeof value} ${String(value)}`
+  throw notPlain('arguments', value)
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype
+  if (value === null || typeof value !== 'object') return false
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
+function nameOf(value: unknown): string {
+  return value !== null && typeof value === 'object' ? (value.constructor?.name ?? 'an object') : String(value)
+}
+
+function notPlain(what: string, value: unknown): AnnealError {
+  return new AnnealError(
+    'ERR_VALUE',
+    `compile: ${what} are tensors, plain values, or arrays and plain objects of them; got ${nameOf(value)}`,
+  )
 }
 
 /** The same structure with other tensors, in order. */
@@ -272,7 +300,10 @@ function templateOf(value: unknown, tensors: Tensor[]): (results: readonly Tenso
     const parts = value.map(v => templateOf(v, tensors))
     return results => parts.map(part => part(results))
   }
-  if (!isPlain(value)) return () => value
+  if (!isPlain(value)) {
+    if (value !== null && typeof value === 'object') throw notPlain('results', value)
+    return () => value
+  }
   const parts = Object.entries(value).map(([key, v]) => [key, templateOf(v, tensors)] as const)
   return results => Object.fromEntries(parts.map(([key, part]) => [key, part(results)]))
 }

@@ -1,3 +1,4 @@
+import { refuseWhileCapturing } from './capturing'
 import { AnnealError } from './errors'
 import { nonzeroAt } from './internal.generated'
 import { Tensor } from './tensor'
@@ -126,15 +127,25 @@ function requireMask(mask: Tensor): void {
   }
 }
 
-async function maskedSelect(this: Tensor, mask: Tensor): Promise<Tensor> {
-  requireMask(mask)
-  const full = mask.broadcastTo(this.shape)
-  const count = await full.sum().item()
-  return this.take(nonzeroAt(full, count, { flat: true }))
+function maskedSelect(this: Tensor, mask: Tensor): Promise<Tensor> {
+  refuseWhileCapturing('maskedSelect()')
+  return selectMasked(this, mask)
 }
 
-async function nonzero(this: Tensor): Promise<Tensor> {
-  return nonzeroAt(this, await this.cast('bool').sum().item())
+async function selectMasked(x: Tensor, mask: Tensor): Promise<Tensor> {
+  requireMask(mask)
+  const full = mask.broadcastTo(x.shape)
+  const count = await full.sum().item()
+  return x.take(nonzeroAt(full, count, { flat: true }))
+}
+
+function nonzero(this: Tensor): Promise<Tensor> {
+  refuseWhileCapturing('nonzero()')
+  return placesIn(this)
+}
+
+async function placesIn(x: Tensor): Promise<Tensor> {
+  return nonzeroAt(x, await x.cast('bool').sum().item())
 }
 
 Object.assign(Tensor.prototype, { index, maskedSelect, nonzero })

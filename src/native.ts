@@ -76,7 +76,7 @@ export interface NativeGraph {
 /** Handles are numbers; -1 stands for none. Functions that can fail give -1, false or undefined, and `lastError` says why. */
 export interface NativeAddon {
   call(): void
-  bind(scratch: Float64Array): void
+  bind(scratch: Float64Array): Float64Array
   lastError(): { code: ErrorCode; message: string }
   fromData(data: ArrayBufferView, dtype: number, device?: DeviceName): number
   deviceOf(handle: number): DeviceName | undefined
@@ -108,7 +108,7 @@ export interface NativeAddon {
   pauseCapture(on: boolean): void
   captureRegion(region: number): number
   liveNumber(): number
-  programFits(id: number): number
+  programFits(id: number, recordsGradients: boolean): number
   runProgram(id: number): number
   freeProgram(id: number): void
   profileProgram(id: number): void
@@ -140,8 +140,7 @@ export interface NativeAddon {
 export const native = loadNative() as NativeAddon
 
 /** Calls pass numbers to the native library, and get them back, through this array; see native/node/call.cpp. */
-export const scratch = new Float64Array(1 << 17)
-native.bind(scratch)
+export const scratch = native.bind(new Float64Array(1 << 17))
 
 // process.exit() ends the process without tearing this environment down: kernels must not run on meanwhile.
 if (isMainThread) process.once('exit', () => native.quiesce())

@@ -1,3 +1,4 @@
+import { refuseWhileCapturing } from './capturing'
 import { nonzeroAt } from './internal.generated'
 import { concat, cumsum, ones, onesLike, scatter, scatterAdd, sort, zeros, zerosLike } from './ops.generated'
 import type { Tensor } from './tensor'
@@ -17,7 +18,12 @@ export interface Unique {
  * from itself, so each NaN is a value of its own; they come last. Waits to know how many values there are. The gradient of a
  * value goes to its first element.
  */
-export async function unique(x: Tensor): Promise<Unique> {
+export function unique(x: Tensor): Promise<Unique> {
+  refuseWhileCapturing('unique()')
+  return uniqueOf(x)
+}
+
+async function uniqueOf(x: Tensor): Promise<Unique> {
   const [sorted, places] = sort(x.reshape([x.size]), { axis: 0 })
   const later = Math.max(x.size - 1, 0)
   const differs = sorted.narrow(0, x.size - later, later).notEqual(sorted.narrow(0, 0, later))

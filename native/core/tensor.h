@@ -53,6 +53,7 @@ struct TensorImpl : public RefCounted {
   int64_t offset = 0;     // in elements
   Device* device = nullptr;
   Provenance provenance;
+  Ref<Leaf> frozen;  // what collects again when a frozen leaf is thawed
   Spec spec;
   Strides strides;
   alignas(16) std::array<std::byte, 16> scalar;

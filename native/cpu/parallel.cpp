@@ -1,5 +1,6 @@
 #include "cpu/parallel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -8,6 +9,8 @@
 
 namespace anneal::cpu {
 namespace {
+
+constexpr int kMostThreads = 1024;  // beyond any machine; OpenMP ends the process where it cannot start as many
 
 std::atomic<int> count{0};
 thread_local int limit = 0;
@@ -29,8 +32,8 @@ double quota() {
 /// wait for each other at every barrier.
 int defaultThreads() {
   int n = omp_get_max_threads();  // follows the affinity mask
-  if (std::getenv("OMP_NUM_THREADS")) return n;
-  return std::max(1, int(std::min(double(n), std::ceil(quota()))));
+  if (!std::getenv("OMP_NUM_THREADS")) n = int(std::min(double(n), std::ceil(quota())));
+  return n;
 }
 
 }  // namespace
@@ -39,12 +42,11 @@ int threads() {
   if (limit) return limit;
   int n = count.load(std::memory_order_relaxed);
   if (n) return n;
-  n = defaultThreads();
-  count.store(n);
-  return n;
+  setThreads(defaultThreads());
+  return count.load(std::memory_order_relaxed);
 }
 
-void setThreads(int n) { count.store(std::max(1, n)); }
+void setThreads(int n) { count.store(std::clamp(n, 1, kMostThreads)); }
 
 Serial::Serial(bool on) : before_(limit) {
   if (on) limit = 1;

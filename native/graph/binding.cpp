@@ -52,16 +52,16 @@ uint64_t stampOf(Block& block) {
 
 }  // namespace
 
-bool Program::fits(Inputs arguments) const {
+bool Program::fits(Inputs arguments, bool recordsGradients) const {
   const Graph& g = *compiled_->graph;
   if (arguments.size() != g.arguments.size()) return false;
   for (size_t i = 0; i < arguments.size(); ++i)
     if (!(arguments[i].spec() == g.arguments[i])) return false;
   for (const Tensor& t : arguments)
-    if (t.impl()->storage && &t.device() != g.device) return false;
+    if ((t.impl()->storage && &t.device() != g.device) || (recordsGradients && t.requiresGrad())) return false;
   for (const Cell& cell : g.cells)
     if (!(cell.impl->spec == cell.spec) || (cell.impl->storage && cell.impl->device != g.device) ||
-        !(cell.impl->provenance.leaf == cell.leaf))
+        !(cell.decided || cell.impl->provenance.leaf == cell.leaf))
       return false;
   for (const LeafState& l : g.leaves) {
     if (l.read && bool(l.leaf->grad) != l.defined) return false;

@@ -100,6 +100,11 @@ Capture::CellState& Capture::cellOf(const Tensor& t) {
   return found->second;
 }
 
+void Capture::decide(const Tensor& t) {
+  const bool met = cells_.contains(t.impl());
+  if (!met && !t.symbolic()) graph_->cells[cellOf(t).index].decided = true;
+}
+
 Tensor Capture::constant(const Tensor& t) {
   auto [found, added] = constants_.try_emplace(t.impl(), t, Tensor());
   Tensor& known = found->second.second;

@@ -39,6 +39,8 @@ class Capture {
   Tensor key(int64_t count);
   /// Gives a cell a new value.
   void assign(const Tensor& cell, const Tensor& source);
+  /// To be called before the function freezes or thaws a cell.
+  void decide(const Tensor& cell);
   /// To be called before the gradient of a leaf is read or replaced.
   void touch(const Ref<Leaf>& leaf, bool read);
   /// What is emitted from now on belongs to a part that is computed anew; returns the region before.

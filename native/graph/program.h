@@ -29,8 +29,9 @@ class Program {
  public:
   explicit Program(std::unique_ptr<Graph> graph);
 
-  /// Whether arguments, cells and gradients are what they were when the graph was captured.
-  bool fits(Inputs arguments) const;
+  /// Whether arguments, cells and gradients are what they were when the graph was captured. Where gradients are
+  /// recorded, none would flow to an argument that requires one.
+  bool fits(Inputs arguments, bool recordsGradients) const;
   /// Queues a run and gives its results. `numbers` are those that change between runs. A run that fails leaves cells as
   /// they were, but for those that it had already updated in place.
   Tensors run(Inputs arguments, std::span<const double> numbers);

@@ -46,7 +46,13 @@ void Node::release() {
 void requireGrad(Tensor& tensor) {
   require(isFloat(tensor.dtype()), Code::DType, "requiresGrad: only floating-point tensors have gradients; got ",
           tensor.dtype());
-  tensor.impl()->provenance = {.node = {}, .index = 0, .leaf = makeRef<Leaf>()};
+  TensorImpl& impl = *tensor.impl();
+  impl.provenance = {.node = {}, .index = 0, .leaf = impl.frozen ? std::move(impl.frozen) : makeRef<Leaf>()};
+}
+void freeze(Tensor& tensor) {
+  TensorImpl& impl = *tensor.impl();
+  impl.frozen = std::move(impl.provenance.leaf);
+  impl.provenance = {};
 }
 
 namespace {

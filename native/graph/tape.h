@@ -31,8 +31,10 @@ class Node : public RefCounted {
   void release();
 };
 
-/// Makes `tensor` a leaf.
+/// Makes `tensor` a leaf: the one that it was before it was frozen, if it was one.
 void requireGrad(Tensor& tensor);
+/// Has no gradients collected for a leaf any more. What it has collected stays for when it is one again.
+void freeze(Tensor& tensor);
 
 /// Records a call whose outputs have just been made.
 void record(const Row& row, const AttrsRef& attrs, Inputs in, Tensors& out);

@@ -77,12 +77,15 @@ void exportCall(Napi::Env env, Napi::Object exports) {
   if (napi_create_function(env, "call", NAPI_AUTO_LENGTH, callOp, &self, &function) != napi_ok)
     throw Napi::Error::New(env);
   exports.Set("call", Napi::Value(env, function));
-  // The array is read and written in place: it must be as large as the largest call.
-  exports.Set("bind", Napi::Function::New(env, [&self](const Napi::CallbackInfo& info) {
+  // bind(array): the array that is read and written in place, as large as the largest call: the first that was bound.
+  // JavaScript may be loaded more than once into one environment, as test runners do.
+  exports.Set("bind", Napi::Function::New(env, [&self](const Napi::CallbackInfo& info) -> Napi::Value {
+                if (self.scratch) return self.scratchArray.Value();
                 auto array = info[0].As<Napi::Float64Array>();
                 self.scratch = array.Data();
                 self.scratchSize = array.ElementLength();
                 self.scratchArray = Napi::Persistent(array.As<Napi::Object>());
+                return array;
               }));
   exports.Set("lastError", Napi::Function::New(env, [&self](const Napi::CallbackInfo& info) {
                 auto error = Napi::Object::New(info.Env());

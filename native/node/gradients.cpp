@@ -15,8 +15,9 @@ Napi::Value makeLeaf(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Boolean::New(info.Env(), env.guarded(false, [&] {
     Tensor t = env.cell(info[0].ToNumber());
+    if (env.context.capture) env.context.capture->decide(t);
     if (info[1].ToBoolean()) requireGrad(t);
-    else t.impl()->provenance = {};
+    else freeze(t);
     return true;
   }));
 }

@@ -93,13 +93,13 @@ Tensors argumentsFrom(Environment& env, Reader& in) {
   return out;
 }
 
-/// programFits(id): whether the arguments in scratch and everything else are as when it was captured; -1 after an
+/// programFits(id, recordsGradients): whether the arguments in scratch and everything else are as when it was captured; -1 after an
 /// error.
 Napi::Value programFits(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Number::New(info.Env(), env.guarded(-1, [&] {
     Reader in(env.scratch);
-    return programAt(env, info[0]).fits(argumentsFrom(env, in)) ? 1 : 0;
+    return programAt(env, info[0]).fits(argumentsFrom(env, in), info[1].ToBoolean()) ? 1 : 0;
   }));
 }
 

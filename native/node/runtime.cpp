@@ -71,7 +71,7 @@ Napi::Value defaultDeviceOf(const Info& info) {
   });
 }
 
-/// devices(): the name and the hardware of each, and why there is no GPU.
+/// devices(): the name and the hardware of each.
 Napi::Value devices(const Info& info) {
   auto list = Napi::Array::New(info.Env());
   for (Device* device : allDevices()) {

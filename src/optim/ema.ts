@@ -37,9 +37,10 @@ export class ExponentialMovingAverage {
       return this.#warmUp ? Math.min(this.#decay, (1 + n) / (10 + n)) : this.#decay
     }
     const [kept, taken] = [live(decay), live(() => 1 - decay())]
-    everyRun(() => {
-      this.#updates++
-    })
+    everyRun(
+      () => this.#updates++,
+      () => this.#updates--,
+    )
     noGrad(() => {
       for (const [parameter, average] of this.#averages) {
         scope(() => average.assign(average.mul(kept).add(parameter.mul(taken))))

@@ -38,16 +38,18 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
         const slots = updates.map(u => u.slot)
         const [first] = slots as [Slot, ...Slot[]]
         dependsOn(this, () => slots.every(slot => slot.step === first.step))
-        everyRun(() => {
-          for (const slot of slots) slot.step++
-        })
+        const count = (by: number) => () => {
+          for (const slot of slots) slot.step += by
+        }
+        everyRun(count(1), count(-1))
         this.updateTogether(group, () => first.step, updates)
         for (const { grad } of updates) grad.dispose()
       }
     }
-    everyRun(() => {
-      this.steps++
-    })
+    everyRun(
+      () => this.steps++,
+      () => this.steps--,
+    )
   }
 
   /** A captured step is captured anew when settings change, but for the learning rate, which is read at every run. */

@@ -1,4 +1,4 @@
-import { compile, manualSeed, Parameter, type Tensor, tensor } from 'anneal'
+import { compile, manualSeed, noGrad, Parameter, type Tensor, tensor, unique } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { thrown } from '../support/thrown'
 import { flat } from '../support/values'
@@ -18,6 +18,9 @@ describe('what cannot be captured is refused, with the line and the way out', ()
     ['comparison', (t: Tensor) => ((t as unknown as number) > 1 ? t : t.neg())],
     ['a read that the function does not wait for', (t: Tensor) => void t.data()],
     ['a read that the function catches', async (t: Tensor) => t.data().catch(() => t)],
+    ['nonzero', (t: Tensor) => [t.nonzero()]],
+    ['maskedSelect', (t: Tensor) => [t.maskedSelect(t.greater(1))]],
+    ['unique', (t: Tensor) => [unique(t)]],
     ['manualSeed', () => manualSeed(1)],
     ['Math.random', (t: Tensor) => t.mul(Math.random())],
   ])('%s', (_, fn) => {
@@ -30,8 +33,24 @@ describe('what cannot be captured is refused, with the line and the way out', ()
   test('async functions, new parameters, and arguments of other kinds', () => {
     expect(refused(async t => t).message).toMatch(/is async/)
     expect(refused(t => new Parameter(t)).message).toMatch(/made outside/)
-    expect(() => compile((d: Date) => d)(new Date())).toThrow(/got Date/)
+    expect(() => compile((d: Date) => d)(new Date())).toThrow(/arguments are tensors.*got Date/)
+    expect(() => compile(() => new Map([['x', x]]))()).toThrow(/results are tensors.*got Map/)
+    expect(() => compile((s: symbol) => s)(Symbol('s'))).toThrow(/got Symbol/)
+    const loop: { self?: unknown } = {}
+    loop.self = loop
+    expect(thrown(() => compile((o: object) => o)(loop)).message).toMatch(/contain themselves/)
+    expect(thrown(() => compile(5 as never)).message).toMatch(/expected a function; got 5/)
     expect(() => compile(() => 1, { graphs: 0 })).toThrow(/graphs must be a whole number/)
+  })
+
+  test('arguments that require a gradient, whatever has been captured before', () => {
+    const weight = new Parameter(tensor([1, 2]))
+    const run = compile((t: Tensor) => t.square())
+    for (let i = 0; i < 2; i++) {
+      expect(thrown(() => run(weight.mul(2))).message).toMatch(/argument tensor 0 requires a gradient/)
+      expect(noGrad(() => run(weight.mul(2))).shape).toEqual([2])
+      expect(run(x).shape).toEqual([2])
+    }
   })
 
   test('tensors without values that leave the function otherwise than by being returned', () => {

@@ -43,6 +43,21 @@ describe('what a captured function goes by', () => {
     expect(captures).toBe(6)
   })
 
+  test('functions, and objects without a prototype', async () => {
+    const run = compile((x: Tensor, f: (x: Tensor) => Tensor) => f(x))
+    const by = (k: number) => (x: Tensor) => x.mul(k)
+    const two = by(2)
+    for (const [f, expected] of [
+      [two, 2],
+      [by(3), 3],
+      [two, 2],
+    ] as const)
+      expect(await run(tensor(1), f).item()).toBe(expected)
+    expect(run.graphs).toBe(2)
+    const divide = compile((x: Tensor, { by }: { by: number }) => x.div(by))
+    expect(await divide(tensor(1), Object.assign(Object.create(null), { by: 2 })).item()).toBe(0.5)
+  })
+
   test('the mode of modules', async () => {
     const model = new nn.Dropout(0.5)
     const run = compile((x: Tensor) => model.forward(x))
@@ -74,6 +89,44 @@ describe('what a captured function goes by', () => {
     const frozen = await bias.item()
     run(tensor([[1, 2]]))
     expect(await bias.item()).toBe(frozen)
+  })
+
+  test('what is frozen, and thawed again', async () => {
+    const weight = new Parameter(tensor([2]))
+    const run = compile((x: Tensor) => {
+      weight.grad = undefined
+      const y = x.mul(weight).sum()
+      if (y.requiresGrad) y.backward()
+      return y
+    })
+    for (const trainable of [true, false, true, false, true]) {
+      weight.trainable = trainable
+      expect(await run(tensor([5])).item()).toBe(10)
+      expect(await weight.grad?.item()).toBe(trainable ? 5 : undefined)
+    }
+    expect(run.graphs).toBe(2)
+  })
+
+  test('a function that freezes and thaws by itself', async () => {
+    const [own, other] = [new Parameter(tensor([2])), new Parameter(tensor([3]))]
+    const run = compile((x: Tensor) => {
+      own.grad = undefined
+      other.trainable = false
+      x.mul(own).mul(other).sum().backward()
+      other.trainable = true
+    })
+    for (let i = 0; i < 3; i++) {
+      run(tensor([5]))
+      expect(await own.grad!.item()).toBe(15)
+      expect(other.grad).toBeUndefined()
+    }
+    expect(run.graphs).toBe(1)
+    const collected = tensor([7])
+    other.grad = collected
+    other.trainable = false
+    expect(other.grad).toBeUndefined()
+    other.trainable = true
+    expect(await other.grad!.item()).toBe(7)
   })
 
   test('the mode for gradients', async () => {

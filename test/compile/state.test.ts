@@ -1,6 +1,7 @@
 import {
   Buffer,
   compile,
+  emptyCache,
   full,
   manualSeed,
   memory,
@@ -8,12 +9,14 @@ import {
   Parameter,
   randomNormal,
   randomState,
+  setMemoryLimit,
   synchronize,
   type Tensor,
   tensor,
   zerosLike,
 } from 'anneal'
 import { describe, expect, test } from 'vitest'
+import { thrown } from '../support/thrown'
 import { flat } from '../support/values'
 import { network, stepOf } from './networks'
 
@@ -55,6 +58,32 @@ describe('state', () => {
     expect(await flat(other)).toEqual([6])
     expect(await run(tensor(Int32Array.of(1))).item()).toBe(2)
     expect(await flat(other)).toEqual([8])
+  })
+
+  test('a run that finds no memory counts no step', async () => {
+    const weight = new Parameter(full([1000, 1000], 1))
+    const optimizer = new optim.Adam([weight], { lr: 0.1 })
+    const average = new optim.ExponentialMovingAverage([weight], { warmUp: true })
+    const run = compile((x: Tensor) => {
+      weight.mul(x).sum().backward()
+      optimizer.step()
+      optimizer.zeroGrad()
+      average.update()
+    })
+    run(tensor(1))
+    const held = [weight.detach(), ...average.averages().map(t => t.detach())] // new values need memory of their own
+    await synchronize()
+    emptyCache()
+    setMemoryLimit(memory().used + 1e6)
+    try {
+      for (let i = 0; i < 3; i++) expect(thrown(() => run(tensor(1))).code).toBe('ERR_MEMORY')
+    } finally {
+      setMemoryLimit(0)
+    }
+    expect(optimizer.steps).toBe(1)
+    run(tensor(1))
+    expect((optimizer.stateDict().state as { steps: number[] }).steps).toEqual([2])
+    expect(await flat(held[0]!.max())).toEqual(await flat(held[0]!.min()))
   })
 
   test('two cells may trade values', async () => {

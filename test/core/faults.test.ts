@@ -153,6 +153,11 @@ describe('environments', () => {
     }
   })
 
+  test('the library may be loaded twice into one environment', async () => {
+    const { stdout } = await execute(process.execPath, ['--expose-gc', fixture('twice.cjs')])
+    expect(stdout).toBe('[ 3 ] float32 [ 1, 2, 3 ] true\n')
+  })
+
   test('synchronize waits', async () => {
     const x = zeros([300, 300]).add(1)
     let y = x
