@@ -196,14 +196,26 @@ void CudaDevice::run(Task& task) {
   emulate::inOrder(stream_, [in = std::vector(task.in().begin(), task.in().end()),
                              out = std::vector(task.out().begin(), task.out().end())] { allowOutputs(in, out); });
 #endif
-  runKernel(DeviceType::Cuda, *task.row, task.attrs.get(), task.in(), task.out());
   const auto pieces = [](std::span<const View> views) {
     std::vector<Faults::Extent> out;
     for (const View& v : views)
       if (v.block) out.push_back(extentOf(*v.block));
     return out;
   };
-  faults_.note(job(), pieces(task.in()), pieces(task.out()));
+  const std::vector<Faults::Extent> reads = pieces(task.in());
+  std::vector<Faults::Kept> kept;
+  bool stays = false;
+  if (task.row->keeps) {
+    stays = faults_.heed(reads) != nullptr;
+    for (size_t i = 0; i < task.out().size(); ++i) {
+      const View &to = task.out()[i], &old = task.in()[size_t(task.row->donor(i, task.in().size()))];
+      keepValue(*this, to, old);  // kernels write over it only where they find no mistake
+      kept.push_back({extentOf(*to.block), old.memory ? old.memory : to.memory});
+    }
+  }
+  if (stays) keepDonors(*this, *task.row, task.in(), task.out());
+  else runKernel(*this, *task.row, task.attrs.get(), task.in(), task.out());
+  faults_.note(job(), reads, pieces(task.out()), std::move(kept));
   if (executor_.completed() % kJobsPerMark == 0) mark();
 }
 

@@ -169,3 +169,11 @@ export function resultsOf(count: number): Tensor[] {
   const inMode = currentMode()
   return Array.from({ length: count }, (_, i) => new Tensor(scratch[i + 1]!, inMode))
 }
+
+/**
+ * Makes `value`, which was computed for it and is used up, the value of `cell`. Where the computation fails, or its data have a
+ * mistake, the cell keeps the old one.
+ */
+export function give(cell: Tensor, value: Tensor): void {
+  if (!native.assign(cell.handle, value.handle, false, true)) throwLast()
+}

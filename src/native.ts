@@ -84,7 +84,7 @@ export interface NativeAddon {
   ready(handle: number): Promise<void>
   readSync(handle: number): ArrayBuffer | undefined
   describe(handle: number): boolean
-  assign(target: number, source: number, convert: boolean): boolean
+  assign(target: number, source: number, converts: boolean, given: boolean): boolean
   free(count: number): void
   release(count: number): void
   elements(handle: number, begin: number, count: number): number

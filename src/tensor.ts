@@ -295,21 +295,21 @@ export class Parameter extends Tensor {
    * @throws ERR_SHAPE unless shape and dtype are the same.
    */
   assign(value: Tensor): void {
-    if (!native.assign(this.handle, value.detach().handle, false)) throwLast()
+    if (!native.assign(this.handle, value.detach().handle, false, false)) throwLast()
   }
 
   /** Converts the value to another dtype, in place; a collected gradient is dropped. */
   convert(dtype: DType): void {
     if (dtype === this.dtype) return
     this.grad = undefined
-    if (!native.assign(this.handle, this.cast(dtype).detach().handle, true)) throwLast()
+    if (!native.assign(this.handle, this.cast(dtype).detach().handle, true, false)) throwLast()
     this.forgetSpec()
   }
 
   /** Moves the value to another device, in place; a collected gradient is dropped. */
   move(device: DeviceName): void {
     this.grad = undefined
-    if (!native.assign(this.handle, this.detach().to(device).detach().handle, true)) throwLast()
+    if (!native.assign(this.handle, this.detach().to(device).detach().handle, true, false)) throwLast()
   }
 }
 

@@ -190,6 +190,7 @@ Tensor Capture::ownResult(const Tensor& t) {
 }
 
 void Capture::assign(const Tensor& cell, const Tensor& source) {
+  require(source.spec() == cell.spec(), Code::Shape, "assign: expected ", cell.spec(), "; got ", source.spec());
   CellState& state = cellOf(cell);
   state.now = ownResult(source).detach();
   graph_->cells[state.index].written = valueOf(state.now);

@@ -93,8 +93,8 @@ Tensors argumentsFrom(Environment& env, Reader& in) {
   return out;
 }
 
-/// programFits(id, recordsGradients): whether the arguments in scratch and everything else are as when it was captured; -1 after an
-/// error.
+/// programFits(id, recordsGradients): whether the arguments in scratch and everything else are as when it was captured;
+/// -1 after an error.
 Napi::Value programFits(const Info& info) {
   Environment& env = Environment::of(info.Env());
   return Napi::Number::New(info.Env(), env.guarded(-1, [&] {

@@ -1,8 +1,8 @@
 #include <cstring>
 
 #include "node/environment.h"
-#include "ops/device.h"
 #include "ops/views.h"
+#include "runtime/cells.h"
 
 namespace anneal::node {
 namespace {
@@ -164,32 +164,21 @@ Napi::Value describe(const Info& info) {
   return Napi::Boolean::New(info.Env(), ok);
 }
 
-/// assign(target, source, convert): gives `target` the value of `source`, whose handle is used up. With `convert` the
-/// dtype may change.
+/// assign(target, source, converts, given): gives `target` the value of `source`, whose handle is used up; see
+/// Assigning.
 Napi::Value assign(const Info& info) {
   Environment& env = Environment::of(info.Env());
   bool ok = env.guarded(false, [&] {
     GradMode off(false);
-    Tensor target = env.cell(number(info, 0)), source = env.at(number(info, 1));
-    Spec expected{target.shape(), info[2].ToBoolean() ? source.dtype() : target.dtype()};
-    require(source.spec() == expected, Code::Shape, "assign: expected ", expected, "; got ", source.spec());
+    const Tensor target = env.cell(number(info, 0)), source = env.at(number(info, 1));
+    const bool converts = info[2].ToBoolean();
     if (env.context.capture) {
-      require(!target.symbolic() && source.dtype() == target.dtype(), Code::State,
+      require(!target.symbolic() && (!converts || source.dtype() == target.dtype()), Code::State,
               "compile: parameters and buffers cannot be made or converted in a captured function; do it before");
       env.context.capture->assign(target, source);
-      env.free(number(info, 1));
-      return true;
+    } else {
+      assign(target, source, {.converts = converts, .given = info[3].ToBoolean()});
     }
-    if (!source.impl()->storage) source = ops::contiguous(source);
-    // A value from elsewhere comes to the cell, unless the cell is to be made anew.
-    if (!info[2].ToBoolean() && target.impl()->storage) source = ops::movedTo(source, target.device());
-    TensorImpl& to = *target.impl();
-    to.storage = source.impl()->storage;
-    to.strides = source.strides();
-    to.offset = source.impl()->offset;
-    to.device = source.impl()->device;
-    to.isScalar = false;
-    to.spec = expected;
     env.free(number(info, 1));
     return true;
   });

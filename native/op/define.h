@@ -46,6 +46,7 @@ struct Definition {
   bool overwrites = false;
   bool random = false;
   int (*donor)(size_t output, size_t inputs) = nullptr;
+  bool keeps = false;
   double (*cost)(const A&, std::span<const View>, std::span<const View>) = nullptr;
   Pointwise (*pointwise)(const A&) = nullptr;  // set by mapOp
 };
@@ -69,6 +70,7 @@ class Op {
     row->overwrites = d.overwrites;
     row->random = d.random;
     row->donor = d.donor;
+    row->keeps = d.keeps;
     row->gradient =
         d.vjp ? Gradient::Vjp : (d.nonDifferentiable || !d.lower ? Gradient::NonDifferentiable : Gradient::Lower);
     row->defaults = [] { return std::make_shared<A>(); };

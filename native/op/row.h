@@ -64,6 +64,7 @@ class Row {
   /// The input whose memory an output may take over when nobody else holds it, or -1. The caller gives that input up:
   /// its handle is to be pointed at the output.
   int (*donor)(size_t output, size_t inputs) = nullptr;
+  bool keeps = false;  // where an input carries a fault, outputs get the values of their donors: updates
 
   std::function<std::shared_ptr<void>()> defaults;
   std::function<Specs(const void*, Inputs)> infer;

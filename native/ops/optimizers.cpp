@@ -78,7 +78,8 @@ Op<A> updateOp(std::string name, std::string doc, std::vector<Field> attrs, void
                 .nonDifferentiable = true,
                 .method = false,
                 .internal = true,
-                .donor = donorOf<R>});
+                .donor = donorOf<R>,
+                .keeps = true});
 }
 
 template <class A>
@@ -231,7 +232,7 @@ const Op<ClipNorm> globalNorm({.name = "globalNorm",
                                .internal = true});
 
 size_t updatedBy(const Row& row, size_t inputs, size_t outputs) {
-  return row.donor && row.inputs == kUpdateInputs ? inputs - kScalars - outputs : 0;
+  return row.keeps ? inputs - kScalars - outputs : 0;
 }
 
 }  // namespace anneal::ops

@@ -29,9 +29,9 @@ std::byte* allocateMemory(size_t bytes) {
 }
 
 /// Runs a kernel; see runKernel.
-void run(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
+void run(CpuDevice& device, const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
   if constexpr (kTracksAccess) allowOutputs(in, out);
-  runKernel(DeviceType::Cpu, row, attrs, in, out);
+  runKernel(device, row, attrs, in, out);
 }
 
 size_t physicalMemory() { return size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE)); }
@@ -69,7 +69,7 @@ CpuDevice::CpuDevice()
                                                    : nullptr},
             physicalMemory()),
       executor_({.begin = [] { streamThread = true; },
-                 .run = [](Task& task) { run(*task.row, task.attrs.get(), task.in(), task.out()); }}) {
+                 .run = [this](Task& task) { run(*this, *task.row, task.attrs.get(), task.in(), task.out()); }}) {
   Registry::get().rows();
 }
 
@@ -81,7 +81,7 @@ void CpuDevice::forbid(std::byte* data, size_t bytes) {
 
 bool CpuDevice::runNow(const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
   if (!idle()) return false;
-  run(row, attrs, in, out);
+  run(*this, row, attrs, in, out);
   return true;
 }
 

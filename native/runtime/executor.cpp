@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "op/row.h"
+#include "runtime/recorder.h"
 
 namespace anneal {
 namespace {
@@ -29,15 +30,30 @@ Gate& gate = *new Gate;
 
 }  // namespace
 
-void runKernel(DeviceType device, const Row& row, const void* attrs, std::span<const View> in,
-               std::span<const View> out) {
+void keepDonors(Device& device, const Row& row, std::span<const View> in, std::span<const View> out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    const View& old = in[size_t(row.donor(i, in.size()))];
+    keepValue(device, out[i], old);
+    out[i].block->fault = old.block ? old.block->fault : nullptr;
+  }
+}
+
+void keepValue(Device& device, const View& to, const View& old) {
+  if (to.memory == old.memory) return;
+  auto* const recorder = old.memory ? nullptr : dynamic_cast<Recorder*>(&device);
+  if (recorder) return recorder->put(to.memory, {&old.scalar, 1});
+  device.move(to.memory, static_cast<const std::byte*>(old.data()), size_t(to.size()) * itemSize(to.dtype));
+}
+
+void runKernel(Device& device, const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out) {
   std::shared_ptr<const Error> fault;
   for (const View& v : in)
     if (v.block && v.block->fault) [[unlikely]]
       fault = v.block->fault;
+  if (fault && row.keeps) return keepDonors(device, row, in, out);
   if (!fault) [[likely]] {
     try {
-      row.kernels[size_t(device)](attrs, in, out);
+      row.kernels[size_t(device.type())](attrs, in, out);
     } catch (const Error& e) {
       fault = std::make_shared<const Error>(e);
     } catch (const std::bad_alloc&) {

@@ -59,8 +59,11 @@ class Executor {
 };
 
 /// Runs the kernel that `row` has on `device`. A failure marks the outputs' blocks, and is handed on by kernels that
-/// read marked blocks.
-void runKernel(DeviceType device, const Row& row, const void* attrs, std::span<const View> in,
-               std::span<const View> out);
+/// read marked blocks, but for updates: these then keep what there was.
+void runKernel(Device& device, const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out);
+/// Puts the value of `old`, maybe one without memory, into `to`, unless it is there. On the stream's thread.
+void keepValue(Device& device, const View& to, const View& old);
+/// Gives the outputs of an update the values of their donors, and the faults of these.
+void keepDonors(Device& device, const Row& row, std::span<const View> in, std::span<const View> out);
 
 }  // namespace anneal

@@ -1,4 +1,5 @@
 import { noGrad } from '../autograd'
+import { give } from '../call'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { batchNorm, batchNormTrain, groupNorm, instanceNorm, layerNorm, reshape, rmsNorm } from '../ops.generated'
@@ -102,7 +103,7 @@ abstract class ChannelNorm extends Norm {
         const factor = this.#momentum ?? ofAll
         const follow = (running: Buffer, value: Tensor) => {
           const batch = value.dtype === running.dtype ? value : value.cast(running.dtype)
-          running.assign(running.add(batch.sub(running).mul(factor)))
+          give(running, running.add(batch.sub(running).mul(factor)))
         }
         follow(runningMean, this.#ofChannels(mean))
         follow(runningVar, this.#ofChannels(variance).mul(count / (count - 1)))

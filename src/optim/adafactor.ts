@@ -1,8 +1,9 @@
 import { noGrad } from '../autograd'
+import { give } from '../call'
 import { live } from '../compile'
 import { scope } from '../lifetime'
 import { zeros } from '../ops.generated'
-import type { Parameter, Tensor } from '../tensor'
+import type { Buffer, Parameter, Tensor } from '../tensor'
 import type { BaseOptions } from './optimizer'
 import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
 
@@ -52,10 +53,12 @@ export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
     const rate = live(() => Math.min(settings.lr, 1 / Math.sqrt(step())))
     const size = parameter.square().mean().sqrt().maximum(scaleFloor).mul(rate)
     const decayed = weightDecay ? parameter.mul(live(() => 1 - settings.lr * weightDecay)) : parameter
+    const tracked: [state: Buffer, next: Tensor][] = []
     const track = (name: string, value: Tensor) => {
       const state = states.get(name)!
-      state.assign(state.add(value.sub(state).mul(weight)))
-      return state
+      const next = state.add(value.sub(state).mul(weight))
+      tracked.push([state, next])
+      return next
     }
     const squares = grad.square()
     let variance: Tensor
@@ -69,6 +72,7 @@ export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
     const direction = grad.mul(variance.maximum(floor * floor).rsqrt())
     const norm = direction.square().mean().sqrt()
     const step_ = size.div(norm.div(clipThreshold).maximum(1))
-    parameter.assign(decayed.sub(direction.mul(step_)))
+    give(parameter, decayed.sub(direction.mul(step_)))
+    for (const [state, next] of tracked) give(state, next)
   }
 }

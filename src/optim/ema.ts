@@ -1,4 +1,5 @@
 import { noGrad } from '../autograd'
+import { give } from '../call'
 import { everyRun } from '../capturing'
 import { live } from '../compile'
 import { AnnealError } from '../errors'
@@ -43,7 +44,7 @@ export class ExponentialMovingAverage {
     )
     noGrad(() => {
       for (const [parameter, average] of this.#averages) {
-        scope(() => average.assign(average.mul(kept).add(parameter.mul(taken))))
+        scope(() => give(average, average.mul(kept).add(parameter.mul(taken))))
       }
     })
   }

@@ -64,7 +64,7 @@ export abstract class FusedOptimizer<O extends BaseOptions> extends StatefulOpti
     const updated = noGrad(() => this.update(settings, [live(() => settings.lr), live(step), 1, Infinity, tensors]))
     // The old values are used up: each cell takes over a new one's handle.
     for (const [i, cell] of [...parameters, ...states].entries()) {
-      if (!native.assign(cell.handle, updated[i]!.handle, false)) throwLast()
+      if (!native.assign(cell.handle, updated[i]!.handle, false, false)) throwLast()
     }
   }
 }

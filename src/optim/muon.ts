@@ -1,4 +1,5 @@
 import { noGrad } from '../autograd'
+import { give } from '../call'
 import { live } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
@@ -58,12 +59,13 @@ export class Muon extends StatefulOptimizer<MuonOptions> {
   #updateOne(settings: MuonOptions, { parameter, grad, states }: ParameterUpdate): void {
     const { momentum, nesterov, weightDecay } = settings
     const state = states.get('momentum')!
-    state.assign(state.add(grad.sub(state).mul(1 - momentum)))
-    const direction = orthogonalized(nesterov ? grad.add(state.sub(grad).mul(momentum)) : state, settings)
+    const next = state.add(grad.sub(state).mul(1 - momentum))
+    const direction = scope(() => orthogonalized(nesterov ? grad.add(next.sub(grad).mul(momentum)) : next, settings))
     const [rows, columns] = parameter.shape as [number, number]
     const scale = Math.sqrt(Math.max(1, rows / columns))
     const kept = live(() => 1 - settings.lr * weightDecay)
-    parameter.assign(parameter.mul(kept).sub(direction.mul(live(() => settings.lr * scale))))
+    give(parameter, parameter.mul(kept).sub(direction.mul(live(() => settings.lr * scale))))
+    give(state, next)
   }
 }
 
