@@ -4,8 +4,10 @@ import { live } from '../compile'
 import { scope } from '../lifetime'
 import { zeros } from '../ops.generated'
 import type { Buffer, Parameter, Tensor } from '../tensor'
-import type { BaseOptions } from './optimizer'
-import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
+import { above0, type Rules } from './check'
+import type { BaseOptions, Params } from './optimizer'
+import { floors, optionRules } from './rules'
+import { type ParameterUpdate, StatefulOptimizer } from './stateful'
 
 export interface AdafactorOptions extends BaseOptions {
   /** The exponent of the growing decay of the mean squares, 1 - step^beta2Decay. Default: -0.8. */
@@ -18,21 +20,33 @@ export interface AdafactorOptions extends BaseOptions {
   weightDecay: number
 }
 
+const adafactorRules: Rules = {
+  ...optionRules,
+  beta2Decay: {
+    expected: 'a finite number of at most 0',
+    holds: value => Number.isFinite(value) && (value as number) <= 0,
+  },
+  eps: floors,
+  clipThreshold: above0,
+}
+
 /**
  * Adafactor (Shazeer & Stern, 2018) in PyTorch's form: for matrices it keeps only means of squares per row and column.
  * Default lr: 0.01.
  */
 export class Adafactor extends StatefulOptimizer<AdafactorOptions> {
   constructor(params?: Params<AdafactorOptions> | Partial<AdafactorOptions>, options?: Partial<AdafactorOptions>) {
-    super(
-      ...parse(params, options, {
-        lr: 0.01,
-        beta2Decay: -0.8,
-        eps: [null, 1e-3] as const,
-        clipThreshold: 1,
-        weightDecay: 0,
-      }),
-    )
+    super(params, options, {
+      lr: 0.01,
+      beta2Decay: -0.8,
+      eps: [null, 1e-3],
+      clipThreshold: 1,
+      weightDecay: 0,
+    })
+  }
+
+  protected override get rules(): Rules {
+    return adafactorRules
   }
 
   protected initialStates({ shape, dtype }: Parameter): Record<string, Tensor> {

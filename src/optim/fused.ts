@@ -15,8 +15,10 @@ import { scope } from '../lifetime'
 import { native, throwLast } from '../native'
 import { full } from '../ops.generated'
 import { Buffer, type Parameter, type Tensor } from '../tensor'
-import type { BaseOptions } from './optimizer'
-import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
+import type { Rules } from './check'
+import type { BaseOptions, Params } from './optimizer'
+import { nesterovOfMomentum, optionRules } from './rules'
+import { type ParameterUpdate, StatefulOptimizer } from './stateful'
 
 /** What every native update takes first: see native/ops/optimizers.h. */
 type UpdateInputs = readonly [
@@ -80,6 +82,8 @@ export interface SGDOptions extends BaseOptions {
   nesterov: boolean
 }
 
+const sgdRules: Rules = { ...optionRules, nesterov: nesterovOfMomentum }
+
 /** Stochastic gradient descent with momentum (Sutskever et al., 2013). Default lr: 0.01. */
 export class SGD extends FusedOptimizer<SGDOptions> {
   protected stateNames({ momentum }: SGDOptions): readonly string[] {
@@ -87,7 +91,11 @@ export class SGD extends FusedOptimizer<SGDOptions> {
   }
 
   constructor(params?: Params<SGDOptions> | Partial<SGDOptions>, options?: Partial<SGDOptions>) {
-    super(...parse(params, options, { lr: 0.01, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false }))
+    super(params, options, { lr: 0.01, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false })
+  }
+
+  protected override get rules(): Rules {
+    return sgdRules
   }
 
   protected update({ momentum, dampening, weightDecay, nesterov }: SGDOptions, inputs: UpdateInputs): Tensor[] {
@@ -119,7 +127,7 @@ type AdamParams = Params<AdamOptions> | Partial<AdamOptions>
 /** Adam (Kingma & Ba, 2015). Default lr: 0.001. */
 export class Adam extends MomentOptimizer {
   constructor(params?: AdamParams, options?: Partial<AdamOptions>) {
-    super(...parse(params, options, adamDefaults))
+    super(params, options, adamDefaults)
   }
 
   protected update({ betas, eps, weightDecay }: AdamOptions, inputs: UpdateInputs): Tensor[] {
@@ -130,7 +138,7 @@ export class Adam extends MomentOptimizer {
 /** Adam with decoupled weight decay (Loshchilov & Hutter, 2019). Default lr: 0.001. */
 export class AdamW extends MomentOptimizer {
   constructor(params?: AdamParams, options?: Partial<AdamOptions>) {
-    super(...parse(params, options, { ...adamDefaults, weightDecay: 0.01 }))
+    super(params, options, { ...adamDefaults, weightDecay: 0.01 })
   }
 
   protected update({ betas, eps, weightDecay }: AdamOptions, inputs: UpdateInputs): Tensor[] {
@@ -158,7 +166,7 @@ export class RMSprop extends FusedOptimizer<RMSpropOptions> {
   }
 
   constructor(params?: Params<RMSpropOptions> | Partial<RMSpropOptions>, options?: Partial<RMSpropOptions>) {
-    super(...parse(params, options, { lr: 0.01, alpha: 0.99, eps: 1e-8, momentum: 0, weightDecay: 0, centered: false }))
+    super(params, options, { lr: 0.01, alpha: 0.99, eps: 1e-8, momentum: 0, weightDecay: 0, centered: false })
   }
 
   protected update({ alpha, eps, momentum, weightDecay, centered }: RMSpropOptions, inputs: UpdateInputs): Tensor[] {
@@ -184,7 +192,7 @@ export class Adagrad extends FusedOptimizer<AdagradOptions> {
   }
 
   constructor(params?: Params<AdagradOptions> | Partial<AdagradOptions>, options?: Partial<AdagradOptions>) {
-    super(...parse(params, options, { lr: 0.01, lrDecay: 0, eps: 1e-10, weightDecay: 0, initialAccumulator: 0 }))
+    super(params, options, { lr: 0.01, lrDecay: 0, eps: 1e-10, weightDecay: 0, initialAccumulator: 0 })
   }
 
   protected override initial({ initialAccumulator }: AdagradOptions): number {
@@ -212,7 +220,7 @@ export class Adadelta extends FusedOptimizer<AdadeltaOptions> {
   }
 
   constructor(params?: Params<AdadeltaOptions> | Partial<AdadeltaOptions>, options?: Partial<AdadeltaOptions>) {
-    super(...parse(params, options, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0 }))
+    super(params, options, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0 })
   }
 
   protected update({ rho, eps, weightDecay }: AdadeltaOptions, inputs: UpdateInputs): Tensor[] {
@@ -234,7 +242,7 @@ export class Lion extends FusedOptimizer<LionOptions> {
   }
 
   constructor(params?: Params<LionOptions> | Partial<LionOptions>, options?: Partial<LionOptions>) {
-    super(...parse(params, options, { lr: 1e-4, betas: [0.9, 0.99] as const, weightDecay: 0 }))
+    super(params, options, { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0 })
   }
 
   protected update({ betas, weightDecay }: LionOptions, inputs: UpdateInputs): Tensor[] {
@@ -245,7 +253,7 @@ export class Lion extends FusedOptimizer<LionOptions> {
 /** LAMB (You et al., 2020): Adam whose step has the length of the parameter's norm times lr. Default lr: 0.001. */
 export class LAMB extends MomentOptimizer {
   constructor(params?: AdamParams, options?: Partial<AdamOptions>) {
-    super(...parse(params, options, { ...adamDefaults, eps: 1e-6 }))
+    super(params, options, { ...adamDefaults, eps: 1e-6 })
   }
 
   protected update({ betas, eps, weightDecay }: AdamOptions, inputs: UpdateInputs): Tensor[] {

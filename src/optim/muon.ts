@@ -5,8 +5,8 @@ import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { zerosLike } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
-import type { BaseOptions } from './optimizer'
-import { type ParameterUpdate, type Params, parse, StatefulOptimizer } from './stateful'
+import type { BaseOptions, Params } from './optimizer'
+import { type ParameterUpdate, StatefulOptimizer } from './stateful'
 
 export interface MuonOptions extends BaseOptions {
   /** The decay of the momentum. Default: 0.95. */
@@ -30,16 +30,14 @@ const [a, b, c] = [3.4445, -4.775, 2.0315]
  */
 export class Muon extends StatefulOptimizer<MuonOptions> {
   constructor(params?: Params<MuonOptions> | Partial<MuonOptions>, options?: Partial<MuonOptions>) {
-    super(
-      ...parse(params, options, {
-        lr: 1e-3,
-        momentum: 0.95,
-        nesterov: true,
-        weightDecay: 0.1,
-        iterations: 5,
-        eps: 1e-7,
-      }),
-    )
+    super(params, options, {
+      lr: 1e-3,
+      momentum: 0.95,
+      nesterov: true,
+      weightDecay: 0.1,
+      iterations: 5,
+      eps: 1e-7,
+    })
   }
 
   protected initialStates(parameter: Parameter): Record<string, Tensor> {

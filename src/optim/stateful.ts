@@ -3,7 +3,9 @@ import { outsideCapture } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { Buffer, type Parameter, type Tensor } from '../tensor'
-import { type BaseOptions, Optimizer, type OptimizerState, type ParameterGroup } from './optimizer'
+import type { Rules } from './check'
+import { type BaseOptions, Optimizer, type OptimizerState, type Params } from './optimizer'
+import { optionRules } from './rules'
 
 /** What is kept for one parameter: how many updates it has had, and the rule's states by name. */
 export interface Slot {
@@ -15,6 +17,16 @@ export interface Slot {
 export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer<O> {
   readonly #slots = new Map<Parameter, Slot>()
 
+  /** Made in one of two ways: with parameters, or with settings only, for `compile`. */
+  constructor(first: Params<O> | Partial<O> | undefined, second: Partial<O> | undefined, defaults: O) {
+    const [params, options] = isOptions<O>(first) ? [undefined, { ...first, ...second }] : [first, second]
+    super(params, defaults, options)
+  }
+
+  protected override get rules(): Rules {
+    return optionRules
+  }
+
   /** What the states of a parameter start with. */
   protected abstract initialStates(parameter: Parameter, settings: O): Record<string, Tensor>
 
@@ -22,34 +34,45 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
   protected abstract updateTogether(settings: O, step: () => number, updates: readonly ParameterUpdate[]): void
 
   step(): void {
+    if (!this.attached) {
+      throw new AnnealError(
+        'ERR_STATE',
+        `${this.constructor.name}: it has no parameters; give them to the constructor, or the optimizer to compile() of a model`,
+      )
+    }
+    this.checkGroups()
     for (const group of this.groups) {
-      // All of them, unless some had no gradient for a time.
-      const byStep = new Map<number, (ParameterUpdate & { slot: Slot })[]>()
-      for (const parameter of group.params) {
-        const grad = parameter.trainable ? parameter.grad : undefined
-        if (!grad) continue
-        const slot = this.#slotOf(parameter, group)
-        const together = byStep.get(slot.step) ?? []
-        together.push({ parameter, grad, slot, states: slot.states })
-        byStep.set(slot.step, together)
-      }
       this.#freezeSettings(group)
-      for (const updates of byStep.values()) {
-        const slots = updates.map(u => u.slot)
-        const [first] = slots as [Slot, ...Slot[]]
-        dependsOn(this, () => slots.every(slot => slot.step === first.step))
-        const count = (by: number) => () => {
-          for (const slot of slots) slot.step += by
-        }
-        everyRun(count(1), count(-1))
-        this.updateTogether(group, () => first.step, updates)
-        for (const { grad } of updates) grad.dispose()
-      }
+      this.#updateGroup(group)
     }
     everyRun(
       () => this.steps++,
       () => this.steps--,
     )
+  }
+
+  #updateGroup(group: O & { params: Parameter[] }): void {
+    // All of them, unless some had no gradient for a time.
+    const byStep = new Map<number, (ParameterUpdate & { slot: Slot })[]>()
+    for (const parameter of group.params) {
+      const grad = parameter.trainable ? parameter.grad : undefined
+      if (!grad) continue
+      const slot = this.#slotOf(parameter, group)
+      const together = byStep.get(slot.step) ?? []
+      together.push({ parameter, grad, slot, states: slot.states })
+      byStep.set(slot.step, together)
+    }
+    for (const updates of byStep.values()) {
+      const slots = updates.map(u => u.slot)
+      const [first] = slots as [Slot, ...Slot[]]
+      dependsOn(this, () => slots.every(slot => slot.step === first.step))
+      const count = (by: number) => () => {
+        for (const slot of slots) slot.step += by
+      }
+      everyRun(count(1), count(-1))
+      this.updateTogether(group, () => first.step, updates)
+      for (const { grad } of updates) grad.dispose()
+    }
   }
 
   /** A captured step is captured anew when settings change, but for the learning rate, which is read at every run. */
@@ -58,19 +81,11 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
   }
 
   #slotOf(parameter: Parameter, settings: O): Slot {
-    let slot = this.#slots.get(parameter)
-    if (!slot) {
-      const states = new Map<string, Buffer>()
-      const { device } = parameter
-      outsideCapture(() =>
-        scope(() => {
-          for (const [name, start] of Object.entries(this.initialStates(parameter, settings)))
-            states.set(name, new Buffer(start.to(device)))
-        }),
-      )
-      slot = { step: 0, states }
-      this.#slots.set(parameter, slot)
-    }
+    const known = this.#slots.get(parameter)
+    if (known) return known
+    const slot: Slot = { step: 0, states: new Map() }
+    outsideCapture(() => scope(() => setStates(slot, parameter, this.initialStates(parameter, settings))))
+    this.#slots.set(parameter, slot)
     return slot
   }
 
@@ -125,16 +140,15 @@ export interface ParameterUpdate {
   states: Map<string, Buffer>
 }
 
-export type Params<O> = readonly Parameter[] | readonly ParameterGroup<O>[]
+function isOptions<O>(value: unknown): value is Partial<O> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+}
 
-/** The two ways to make an optimizer: with parameters, or with settings only, for `compile`. */
-export function parse<O extends BaseOptions>(
-  first: Params<O> | Partial<O> | undefined,
-  second: Partial<O> | undefined,
-  defaults: O,
-): [Params<O> | undefined, O] {
-  const params = Array.isArray(first) ? (first as Params<O>) : undefined
-  const settings = { ...defaults, ...((params ? second : (first as Partial<O> | undefined)) ?? {}) }
-  if (!(settings.lr >= 0)) throw new AnnealError('ERR_VALUE', `optimizer: lr must be 0 or more; got ${settings.lr}`)
-  return [params, settings]
+/** Gives a parameter's states values, each in place where it is there already. */
+function setStates({ states }: Slot, { device }: Parameter, values: Readonly<Record<string, Tensor>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    const known = states.get(name)
+    if (known) known.assign(value)
+    else states.set(name, new Buffer(value.to(device)))
+  }
 }

@@ -182,7 +182,7 @@ describe('optimizers', () => {
     const p = one()
     expect(() => new optim.SGD([])).toThrow(/no parameters/)
     expect(() => new optim.SGD([p, p])).toThrow(/twice/)
-    expect(() => new optim.SGD([p], { lr: -1 })).toThrow(/lr must be 0 or more; got -1/)
+    expect(() => new optim.SGD([p], { lr: -1 })).toThrow(/lr must be a finite number of 0 or more; got -1/)
     expect(() => new optim.Adam([p]).loadStateDict(new optim.SGD([p]).stateDict())).toThrow(
       /state is of SGD.*expected Adam/,
     )
