@@ -1,4 +1,4 @@
-import { dependsOn, everyRun } from '../capturing'
+import { currentRecording, dependsOn, everyRun } from '../capturing'
 import { outsideCapture } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
@@ -41,10 +41,8 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
       )
     }
     this.checkGroups()
-    for (const group of this.groups) {
-      this.#freezeSettings(group)
-      this.#updateGroup(group)
-    }
+    if (currentRecording()) this.#freezeGroups()
+    for (const group of this.groups) this.#updateGroup(group)
     everyRun(
       () => this.steps++,
       () => this.steps--,
@@ -75,9 +73,30 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
     }
   }
 
-  /** A captured step is captured anew when settings change, but for the learning rate, which is read at every run. */
-  #freezeSettings(group: O & { params: Parameter[] }): void {
-    for (const name of Object.keys(group) as (keyof O)[]) if (name !== 'lr') dependsOn(this, () => group[name])
+  /**
+   * A captured step is captured anew when groups, their parameters or settings change; but the learning rate is read at
+   * every run, and only one that cannot be has a new capture, which refuses it.
+   */
+  #freezeGroups(): void {
+    this.#dependsOnEach(() => this.groups)
+    for (const group of this.groups) {
+      for (const name of Object.keys(group) as (keyof O)[]) {
+        if (name === 'lr') dependsOn(this, () => this.rules.lr?.holds(group.lr, group))
+        else this.#dependsOnEach(() => group[name])
+      }
+    }
+  }
+
+  /** Captures anew when `read` gives something else, or a list of other elements. */
+  #dependsOnEach(read: () => unknown): void {
+    const value = read()
+    if (!Array.isArray(value)) {
+      dependsOn(this, read)
+      return
+    }
+    const list = read as () => readonly unknown[] | undefined
+    dependsOn(this, () => list()?.length)
+    for (const i of value.keys()) dependsOn(this, () => list()?.[i])
   }
 
   #slotOf(parameter: Parameter, settings: O): Slot {

@@ -129,6 +129,44 @@ describe('what a captured function goes by', () => {
     expect(await other.grad!.item()).toBe(7)
   })
 
+  test('groups of the optimizer, their parameters and lists of settings', async () => {
+    const train = async (captured: boolean) => {
+      const parameters = Array.from({ length: 4 }, () => new Parameter(tensor([1, 2])))
+      const [a, b, c, d] = parameters as [Parameter, Parameter, Parameter, Parameter]
+      const optimizer = new optim.Adam([a], { lr: 0.5 })
+      const step = () => {
+        const sum = [a, b, c, d].map(p => p.square().sum()).reduce((x, y) => x.add(y))
+        sum.backward()
+        optimizer.step()
+        for (const p of parameters) p.grad = undefined
+      }
+      const run = captured ? compile(step) : step
+      const seen: number[][] = []
+      const runs = async () => {
+        for (let i = 0; i < 2; i++) run()
+        for (const p of parameters) seen.push(await flat(p))
+      }
+      const [group] = optimizer.groups
+      await runs()
+      optimizer.groups.push({ ...optimizer.defaults, params: [b] })
+      await runs()
+      group!.params.push(c)
+      await runs()
+      group!.params[0] = d
+      await runs()
+      ;(group!.betas as [number, number])[0] = 0.5
+      await runs()
+      optimizer.groups[0] = { ...group!, lr: 0.1 }
+      await runs()
+      optimizer.groups = optimizer.groups.slice(0, 1)
+      await runs()
+      optimizer.groups[0]!.params.pop()
+      await runs()
+      return seen
+    }
+    expect(await train(true)).toEqual(await train(false))
+  })
+
   test('the mode for gradients', async () => {
     const weight = new Parameter(tensor([3]))
     const run = compile((x: Tensor) => x.mul(weight).requiresGrad)
