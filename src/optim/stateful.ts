@@ -1,9 +1,12 @@
-import { currentRecording, dependsOn, everyRun } from '../capturing'
+import { currentRecording, dependsOn, everyRun, refuseWhileCapturing } from '../capturing'
 import { outsideCapture } from '../compile'
 import { AnnealError } from '../errors'
+import type { Plain } from '../io/json'
 import { scope } from '../lifetime'
-import { Buffer, type Parameter, type Tensor } from '../tensor'
-import type { Rules } from './check'
+import { shown } from '../nn/check'
+import { zerosLike } from '../ops.generated'
+import { Buffer, type Parameter, Tensor } from '../tensor'
+import { copied, type Rules, settled, wholeFrom } from './check'
 import { type BaseOptions, Optimizer, type OptimizerState, type Params } from './optimizer'
 import { optionRules } from './rules'
 
@@ -11,6 +14,14 @@ import { optionRules } from './rules'
 export interface Slot {
   step: number
   states: Map<string, Buffer>
+}
+
+/** What a saved state holds beside tensors: the updates of each parameter and in all, and the groups' settings. */
+interface Saved<O> {
+  kind: string
+  steps: number[]
+  updates: number
+  groups: Partial<O>[]
 }
 
 /** Optimizers that keep tensors for each parameter. */
@@ -112,43 +123,76 @@ export abstract class StatefulOptimizer<O extends BaseOptions> extends Optimizer
     const tensors: Record<string, Tensor> = {}
     const steps = this.parameters().map((parameter, i) => {
       const slot = this.#slots.get(parameter)
-      for (const [name, state] of slot?.states ?? []) tensors[`${i}.${name}`] = state.detach()
-      return slot?.step ?? 0
+      if (!slot?.step) return 0
+      for (const [name, state] of slot.states) tensors[`${i}.${name}`] = state.detach()
+      return slot.step
     })
-    return { tensors, state: { kind: this.constructor.name, steps, updates: this.steps, groups: this.#settings() } }
+    const groups = this.groups.map(settingsOf) as unknown as Plain[]
+    return { tensors, state: { kind: this.constructor.name, steps, updates: this.steps, groups } }
   }
 
-  /** The settings of the groups, without their parameters. */
-  #settings(): Record<string, number | boolean>[] {
-    return this.groups.map(({ params: _, ...rest }) => rest as unknown as Record<string, number | boolean>)
-  }
-
-  loadStateDict({ tensors, state }: OptimizerState): void {
-    const saved = state as { kind: string; steps: number[]; updates: number; groups: Partial<O>[] }
+  loadStateDict(given: OptimizerState): void {
+    refuseWhileCapturing('loadStateDict()')
+    const { kind, steps, updates, groups } = this.#fitting(given)
+    const settings = this.groups.map((group, i) => settled<O>(kind, this.rules, settingsOf(group), groups[i]!))
+    const settingsOfEach = this.groups.flatMap(({ params }, i) => params.map(() => settings[i]!))
     const parameters = this.parameters()
-    const same = saved.kind === this.constructor.name && saved.groups.length === this.groups.length
-    if (!same || saved.steps.length !== parameters.length) {
+    scope(() => {
+      const restored = parameters.map((parameter, i) =>
+        scope(() =>
+          this.#statesAt(steps[i]!, parameter, settingsOfEach[i]!, (name, start) =>
+            savedState(kind, given.tensors, `${i}.${name}`, start),
+          ),
+        ),
+      )
+      // All of it fits: from here on things change.
+      for (const [i, group] of this.groups.entries()) Object.assign(group, settings[i])
+      for (const [i, parameter] of parameters.entries()) {
+        const states = restored[i]
+        if (!states) continue
+        const slot = this.#slots.get(parameter) ?? { step: 0, states: new Map() }
+        setStates(slot, parameter, states)
+        slot.step = steps[i]!
+        this.#slots.set(parameter, slot)
+      }
+    })
+    this.steps = updates
+  }
+
+  /** What a state holds beside tensors, if it is one of this optimizer. */
+  #fitting(given: OptimizerState): Saved<O> {
+    const kind = this.constructor.name
+    if (!isState<O>(given)) {
       throw new AnnealError(
         'ERR_VALUE',
-        `optimizer: the state is of ${saved.kind} with ${saved.steps.length} parameters in ${saved.groups.length} groups; expected ${this.constructor.name} with ${parameters.length} in ${this.groups.length}`,
+        `${kind}: expected the state that stateDict() of an optimizer gives; got ${shown(given)}`,
       )
     }
-    for (const [i, group] of this.groups.entries()) Object.assign(group, saved.groups[i])
-    scope(() => {
-      for (const [i, parameter] of parameters.entries()) this.#restore(parameter, i, saved.steps[i]!, tensors)
-    })
-    this.steps = saved.updates
+    const { state } = given
+    const [parameters, groups] = [this.parameters().length, this.groups.length]
+    if (state.kind !== kind || state.groups.length !== groups || state.steps.length !== parameters) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        `${kind}: the state is of ${state.kind} with ${state.steps.length} parameters in ${state.groups.length} groups; expected ${kind} with ${parameters} in ${groups}`,
+      )
+    }
+    return state
   }
 
-  #restore(parameter: Parameter, index: number, step: number, tensors: Record<string, Tensor>): void {
-    if (step === 0) return void this.#slots.delete(parameter)
-    const slot = this.#slotOf(parameter, this.groups.find(group => group.params.includes(parameter))!)
-    slot.step = step
-    for (const [name, state] of slot.states) {
-      const value = tensors[`${index}.${name}`]
-      if (!value) throw new AnnealError('ERR_VALUE', `optimizer: the state has no tensor '${index}.${name}'`)
-      state.assign(value)
-    }
+  /** The states of a parameter after as many updates: as `saved` gives them, or as they start; undefined if there are none. */
+  #statesAt(
+    step: number,
+    parameter: Parameter,
+    settings: O,
+    saved: (name: string, start: Tensor) => Tensor,
+  ): Record<string, Tensor> | undefined {
+    const slot = this.#slots.get(parameter)
+    if (step === 0 && !slot) return undefined
+    const states = this.initialStates(parameter, settings)
+    if (step > 0) for (const [name, start] of Object.entries(states)) states[name] = saved(name, start)
+    // Captured graphs hold the states that there are: those that these settings do not use begin anew, too.
+    for (const [name, state] of slot?.states ?? []) states[name] ??= zerosLike(state)
+    return states
   }
 }
 
@@ -163,6 +207,11 @@ function isOptions<O>(value: unknown): value is Partial<O> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 }
 
+/** A copy of the settings of a group. */
+function settingsOf<O extends BaseOptions>({ params: _, ...settings }: O & { params: Parameter[] }): O {
+  return copied(settings) as unknown as O
+}
+
 /** Gives a parameter's states values, each in place where it is there already. */
 function setStates({ states }: Slot, { device }: Parameter, values: Readonly<Record<string, Tensor>>): void {
   for (const [name, value] of Object.entries(values)) {
@@ -170,4 +219,25 @@ function setStates({ states }: Slot, { device }: Parameter, values: Readonly<Rec
     if (known) known.assign(value)
     else states.set(name, new Buffer(value.to(device)))
   }
+}
+
+function isState<O>(given: unknown): given is { tensors: Record<string, Tensor>; state: Saved<O> } {
+  const { tensors, state } = (given ?? {}) as Partial<OptimizerState>
+  const { steps, updates, groups } = (state ?? {}) as Partial<Saved<O>>
+  const isCount = (value: unknown) => wholeFrom(0).holds(value)
+  const counted = Array.isArray(steps) && steps.every(isCount) && isCount(updates)
+  return counted && Array.isArray(groups) && typeof tensors === 'object' && tensors !== null
+}
+
+/** The tensor of this name, in the shape and dtype of `like`. */
+function savedState(owner: string, tensors: Readonly<Record<string, Tensor>>, name: string, like: Tensor): Tensor {
+  const value = tensors[name]
+  if (!(value instanceof Tensor)) throw new AnnealError('ERR_VALUE', `${owner}: the state has no tensor '${name}'`)
+  if (`${value.shape}` !== `${like.shape}`) {
+    throw new AnnealError(
+      'ERR_SHAPE',
+      `${owner}: the state's tensor '${name}' must be of shape [${like.shape}]; got [${value.shape}]`,
+    )
+  }
+  return value.dtype === like.dtype ? value : value.cast(like.dtype)
 }
