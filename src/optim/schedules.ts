@@ -1,14 +1,10 @@
 import { AnnealError } from '../errors'
 import type { Plain } from '../io/json'
+import { above0, atLeast, below1, check, flag, type Rule, type Rules, settled, upTo1, wholeFrom } from './check'
 import type { Schedule } from './schedule'
 
 /** The part of `a` to `b` at `t`, from 0 to 1, along half a cosine. */
 const cosine = (a: number, b: number, t: number): number => b + ((a - b) * (1 + Math.cos(Math.PI * t))) / 2
-
-function positive(name: string, value: number): number {
-  if (!(value > 0)) throw new AnnealError('ERR_VALUE', `schedule: ${name} must be more than 0; got ${value}`)
-  return value
-}
 
 /** Multiplies by `gamma` every `stepSize` epochs. */
 export class StepSchedule implements Schedule {
@@ -16,7 +12,7 @@ export class StepSchedule implements Schedule {
     readonly stepSize: number,
     readonly gamma = 0.1,
   ) {
-    positive('stepSize', stepSize)
+    check('StepSchedule', { stepSize: atLeast(1), gamma: atLeast(0) }, this)
   }
 
   factor(_step: number, epoch: number): number {
@@ -24,12 +20,19 @@ export class StepSchedule implements Schedule {
   }
 }
 
+const numbers: Rule = {
+  expected: 'a list of numbers of 0 or more',
+  holds: value => Array.isArray(value) && value.every(v => atLeast(0).holds(v)),
+}
+
 /** Multiplies by `gamma` at each of the given epochs. */
 export class MultiStepSchedule implements Schedule {
   constructor(
     readonly milestones: readonly number[],
     readonly gamma = 0.1,
-  ) {}
+  ) {
+    check('MultiStepSchedule', { milestones: numbers, gamma: atLeast(0) }, this)
+  }
 
   factor(_step: number, epoch: number): number {
     return this.gamma ** this.milestones.filter(m => epoch >= m).length
@@ -38,7 +41,9 @@ export class MultiStepSchedule implements Schedule {
 
 /** Multiplies by `gamma` every epoch. */
 export class ExponentialSchedule implements Schedule {
-  constructor(readonly gamma: number) {}
+  constructor(readonly gamma: number) {
+    check('ExponentialSchedule', { gamma: atLeast(0) }, this)
+  }
 
   factor(_step: number, epoch: number): number {
     return this.gamma ** epoch
@@ -54,22 +59,33 @@ export interface CosineOptions {
   final?: number
   /** Start anew after each cycle (Loshchilov & Hutter, 2017). Default: false: stay at the end. */
   restarts?: boolean
-  /** How much longer each cycle is than the one before. Default: 1. */
+  /** How many times as long each cycle is as the one before, 1 or more. Default: 1. */
   growth?: number
+}
+
+const cosineRules: Rules = {
+  steps: atLeast(1),
+  warmUp: wholeFrom(0),
+  final: atLeast(0),
+  restarts: flag,
+  growth: atLeast(1),
 }
 
 /** Half a cosine from 1 down, after a linear warm-up, with restarts if wanted. Counted in updates. */
 export class CosineSchedule implements Schedule {
-  constructor(readonly options: CosineOptions) {
-    positive('steps', options.steps)
-    positive('growth', options.growth ?? 1)
+  readonly options: Readonly<Required<CosineOptions>>
+
+  constructor(options: CosineOptions) {
+    const defaults = { steps: undefined, warmUp: 0, final: 0, restarts: false, growth: 1 }
+    this.options = settled<Required<CosineOptions>>('CosineSchedule', cosineRules, defaults, options)
   }
 
   factor(step: number): number {
-    const { steps, warmUp = 0, final = 0, restarts = false, growth = 1 } = this.options
+    const { steps, warmUp, final, restarts, growth } = this.options
     if (step < warmUp) return (step + 1) / warmUp
     let at = step - warmUp
     let length = steps
+    if (restarts && growth === 1) at %= length
     while (restarts && at >= length) {
       at -= length
       length *= growth
@@ -89,14 +105,19 @@ export interface OneCycleOptions {
   finalDivisor?: number
 }
 
+const oneCycleRules: Rules = { steps: atLeast(1), rising: upTo1, initialDivisor: above0, finalDivisor: above0 }
+
 /** One cycle up and down again (Smith & Topin, 2018) in PyTorch's cosine form; the optimizer's rate is the highest. */
 export class OneCycleSchedule implements Schedule {
-  constructor(readonly options: OneCycleOptions) {
-    positive('steps', options.steps)
+  readonly options: Readonly<Required<OneCycleOptions>>
+
+  constructor(options: OneCycleOptions) {
+    const defaults = { steps: undefined, rising: 0.3, initialDivisor: 25, finalDivisor: 1e4 }
+    this.options = settled<Required<OneCycleOptions>>('OneCycleSchedule', oneCycleRules, defaults, options)
   }
 
   factor(step: number): number {
-    const { steps, rising = 0.3, initialDivisor = 25, finalDivisor = 1e4 } = this.options
+    const { steps, rising, initialDivisor, finalDivisor } = this.options
     const top = rising * steps - 1
     const start = 1 / initialDivisor
     if (step <= top) return cosine(start, 1, top > 0 ? step / top : 1)
@@ -111,7 +132,7 @@ export class PolynomialSchedule implements Schedule {
     readonly power = 1,
     readonly final = 0,
   ) {
-    positive('steps', steps)
+    check('PolynomialSchedule', { steps: atLeast(1), power: atLeast(0), final: atLeast(0) }, this)
   }
 
   factor(step: number): number {
@@ -119,12 +140,20 @@ export class PolynomialSchedule implements Schedule {
   }
 }
 
+const schedule: Rule = {
+  expected: 'a schedule',
+  holds: value => value === undefined || typeof (value as Partial<Schedule> | null)?.factor === 'function',
+}
+
 /** Linear warm-up over `steps` updates in front of another schedule, whose steps begin after it. */
 export class WarmUpSchedule implements Schedule {
   constructor(
     readonly steps: number,
     readonly then?: Schedule,
-  ) {}
+  ) {
+    // biome-ignore lint/suspicious/noThenProperty: the name of the option
+    check('WarmUpSchedule', { steps: wholeFrom(0), then: schedule }, this)
+  }
 
   factor(step: number, epoch: number): number {
     if (step < this.steps) return (step + 1) / this.steps
@@ -161,6 +190,33 @@ export interface PlateauOptions {
   min?: number
 }
 
+const plateauRules: Rules = {
+  monitor: { expected: 'a name', holds: value => typeof value === 'string' },
+  mode: { expected: "'min' or 'max'", holds: value => value === 'min' || value === 'max' },
+  gamma: below1,
+  patience: wholeFrom(0),
+  threshold: atLeast(0),
+  coolDown: wholeFrom(0),
+  min: upTo1,
+}
+
+const plateauDefaults: Required<PlateauOptions> = {
+  monitor: 'valLoss',
+  mode: 'min',
+  gamma: 0.1,
+  patience: 10,
+  threshold: 1e-4,
+  coolDown: 0,
+  min: 0,
+}
+
+const plateauState: Rules = {
+  factor: upTo1,
+  best: { expected: 'a number or null', holds: value => value === null || typeof value === 'number' },
+  bad: wholeFrom(0),
+  cooling: wholeFrom(0),
+}
+
 /** Reduces the rate when a value has stopped improving. */
 export class PlateauSchedule implements Schedule {
   #factor = 1
@@ -168,14 +224,18 @@ export class PlateauSchedule implements Schedule {
   #bad = 0
   #cooling = 0
 
-  constructor(readonly options: PlateauOptions = {}) {}
+  readonly options: Readonly<Required<PlateauOptions>>
+
+  constructor(options: PlateauOptions = {}) {
+    this.options = settled('PlateauSchedule', plateauRules, plateauDefaults, options)
+  }
 
   factor(): number {
     return this.#factor
   }
 
   epochEnd(logs: Readonly<Record<string, number>>): void {
-    const { monitor = 'valLoss', gamma = 0.1, patience = 10, coolDown = 0, min = 0 } = this.options
+    const { monitor, gamma, patience, coolDown, min } = this.options
     const value = logs[monitor]
     if (value === undefined) {
       throw new AnnealError(
@@ -198,8 +258,8 @@ export class PlateauSchedule implements Schedule {
   }
 
   #improves(value: number): boolean {
-    const { mode = 'min', threshold = 1e-4 } = this.options
-    if (this.#best === undefined) return true
+    const { mode, threshold } = this.options
+    if (this.#best === undefined) return !Number.isNaN(value)
     return mode === 'min' ? value < this.#best * (1 - threshold) : value > this.#best * (1 + threshold)
   }
 
@@ -208,7 +268,8 @@ export class PlateauSchedule implements Schedule {
   }
 
   restore(state: Plain): void {
-    const saved = state as { factor: number; best: number | null; bad: number; cooling: number }
+    const saved = (state ?? {}) as { factor: number; best: number | null; bad: number; cooling: number }
+    check('PlateauSchedule', plateauState, saved, Object.keys(plateauState))
     this.#factor = saved.factor
     this.#best = saved.best ?? undefined
     this.#bad = saved.bad

@@ -130,8 +130,22 @@ describe('schedules', () => {
     }
   })
 
+  test('plateau takes NaN for no improvement', () => {
+    const schedule = new optim.PlateauSchedule({ patience: 1, gamma: 0.5 })
+    const factors = [Number.NaN, 3, 2, Number.NaN, 1, Number.NaN, Number.NaN].map(valLoss => {
+      schedule.epochEnd({ valLoss })
+      return schedule.factor()
+    })
+    expect(factors).toEqual([1, 1, 1, 1, 1, 1, 0.5])
+  })
+
   test('plateau says what it misses', () => {
     expect(() => new optim.PlateauSchedule().epochEnd({ loss: 1 })).toThrow(/no 'valLoss'.*loss/)
+  })
+
+  test('restarts are found at once, however many there were', () => {
+    const schedule = new optim.CosineSchedule({ steps: 4, restarts: true })
+    expect(schedule.factor(4e15 + 2)).toBeCloseTo(0.5, 10)
   })
 
   test('warm-up is linear, then the other schedule begins', () => {

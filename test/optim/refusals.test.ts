@@ -159,3 +159,54 @@ describe('parameters of optimizers', () => {
     )
   })
 })
+
+describe('schedules', () => {
+  test.each<[string, unknown[], string]>([
+    ['StepSchedule', [0], 'stepSize must be a finite number of 1 or more; got 0'],
+    ['StepSchedule', [nan], 'stepSize must be a finite number of 1 or more; got NaN'],
+    ['StepSchedule', [2, -1], 'gamma must be a finite number of 0 or more; got -1'],
+    ['MultiStepSchedule', [3], 'milestones must be a list of numbers of 0 or more; got 3'],
+    ['MultiStepSchedule', [[3, nan]], 'milestones must be a list of numbers of 0 or more; got [3,NaN]'],
+    ['MultiStepSchedule', [[3], '0.1'], "gamma must be a finite number of 0 or more; got '0.1'"],
+    ['ExponentialSchedule', [], 'gamma must be a finite number of 0 or more; got undefined'],
+    ['CosineSchedule', [], 'expected an object of options; got undefined'],
+    ['CosineSchedule', [{}], 'steps must be a finite number of 1 or more; got undefined'],
+    ['CosineSchedule', [10], 'expected an object of options; got 10'],
+    ['CosineSchedule', [{ steps: Infinity }], 'steps must be a finite number of 1 or more; got Infinity'],
+    ['CosineSchedule', [{ steps: 10, restarts: true, growth: 0.5 }], 'growth must be a finite number of 1 or more'],
+    ['CosineSchedule', [{ steps: 10, growth: nan }], 'growth must be a finite number of 1 or more; got NaN'],
+    ['CosineSchedule', [{ steps: 10, warmUp: 2.5 }], 'warmUp must be a whole number of 0 or more; got 2.5'],
+    ['CosineSchedule', [{ steps: 10, final: -1 }], 'final must be a finite number of 0 or more; got -1'],
+    ['CosineSchedule', [{ steps: 10, restart: true }], "there is no option 'restart'; there are steps, warmUp, final"],
+    ['OneCycleSchedule', [{ steps: 0 }], 'steps must be a finite number of 1 or more; got 0'],
+    ['OneCycleSchedule', [{ steps: 9, rising: 2 }], 'rising must be a number from 0 to 1; got 2'],
+    ['OneCycleSchedule', [{ steps: 9, initialDivisor: 0 }], 'initialDivisor must be a finite number above 0; got 0'],
+    ['OneCycleSchedule', [{ steps: 9, finalDivisor: -1 }], 'finalDivisor must be a finite number above 0; got -1'],
+    ['PolynomialSchedule', [0], 'steps must be a finite number of 1 or more; got 0'],
+    ['PolynomialSchedule', [9, -1], 'power must be a finite number of 0 or more; got -1'],
+    ['PolynomialSchedule', [9, 1, nan], 'final must be a finite number of 0 or more; got NaN'],
+    ['WarmUpSchedule', [-1], 'steps must be a whole number of 0 or more; got -1'],
+    ['WarmUpSchedule', [1, 'cosine'], "then must be a schedule; got 'cosine'"],
+    ['PlateauSchedule', [{ monitor: 1 }], 'monitor must be a name; got 1'],
+    ['PlateauSchedule', [{ mode: 'least' }], "mode must be 'min' or 'max'; got 'least'"],
+    ['PlateauSchedule', [{ gamma: 1 }], 'gamma must be a number from 0 to below 1; got 1'],
+    ['PlateauSchedule', [{ patience: -1 }], 'patience must be a whole number of 0 or more; got -1'],
+    ['PlateauSchedule', [{ threshold: nan }], 'threshold must be a finite number of 0 or more; got NaN'],
+    ['PlateauSchedule', [{ coolDown: 0.5 }], 'coolDown must be a whole number of 0 or more; got 0.5'],
+    ['PlateauSchedule', [{ min: -1 }], 'min must be a number from 0 to 1; got -1'],
+  ])('%s %j', (kind, args, message) => {
+    expect(refused(() => make(kind, ...args))).toContain(`ERR_VALUE ${kind}: ${message}`)
+  })
+
+  test('on plateau take up a state of their own only', () => {
+    const schedule = new optim.PlateauSchedule()
+    for (const state of [null, {}, { ...(schedule.state() as object), factor: 'a' }])
+      expect(refused(() => schedule.restore(state))).toContain('PlateauSchedule: factor must be a number from 0 to 1')
+    expect(schedule.factor()).toBe(1)
+  })
+
+  test('take undefined for what is left out', () => {
+    const given = { warmUp: undefined, final: undefined, restarts: undefined, growth: undefined }
+    expect(new optim.CosineSchedule({ steps: 4, ...given }).factor(2)).toBeCloseTo(0.5, 10)
+  })
+})
