@@ -1,10 +1,11 @@
 import { noGrad } from '../autograd'
 import { give } from '../call'
-import { everyRun } from '../capturing'
+import { everyRun, refuseWhileCapturing } from '../capturing'
 import { live } from '../compile'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
-import { Buffer, type Parameter, type Tensor } from '../tensor'
+import { Buffer, Parameter, type Tensor } from '../tensor'
+import { flag, listOf, settled, upTo1 } from './check'
 
 export interface EmaOptions {
   /** How much of the average is kept at an update. Default: 0.999. */
@@ -23,10 +24,14 @@ export class ExponentialMovingAverage {
   readonly #warmUp: boolean
   #updates = 0
 
-  constructor(parameters: readonly Parameter[], { decay = 0.999, warmUp = false }: EmaOptions = {}) {
-    if (!(decay >= 0 && decay <= 1))
-      throw new AnnealError('ERR_VALUE', `ema: decay must lie between 0 and 1; got ${decay}`)
-    this.#averages = new Map(parameters.map(p => [p, new Buffer(p)]))
+  /** @throws ERR_VALUE for what are no parameters, and for options that cannot be. */
+  constructor(parameters: Iterable<Parameter>, options: EmaOptions = {}) {
+    const owner = 'ExponentialMovingAverage'
+    const rules = { decay: upTo1, warmUp: flag }
+    const { decay, warmUp } = settled<Required<EmaOptions>>(owner, rules, { decay: 0.999, warmUp: false }, options)
+    const list = listOf(owner, Parameter, parameters)
+    if (list.length === 0) throw new AnnealError('ERR_VALUE', `${owner}: got no parameters`)
+    this.#averages = new Map(list.map(p => [p, new Buffer(p)]))
     this.#decay = decay
     this.#warmUp = warmUp
   }
@@ -55,7 +60,12 @@ export class ExponentialMovingAverage {
   }
 
   /** Runs `fn` while the parameters have the averages' values; they get their own back afterwards. */
-  async swapped<R>(fn: () => R | Promise<R>): Promise<R> {
+  swapped<R>(fn: () => R | Promise<R>): Promise<R> {
+    refuseWhileCapturing('swapped()')
+    return this.#swapped(fn)
+  }
+
+  async #swapped<R>(fn: () => R | Promise<R>): Promise<R> {
     const own = [...this.#averages.keys()].map(parameter => parameter.detach())
     for (const [parameter, average] of this.#averages) parameter.assign(average)
     try {

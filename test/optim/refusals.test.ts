@@ -1,4 +1,4 @@
-import { compile, nn, optim, Parameter, tensor } from 'anneal'
+import { compile, nn, optim, Parameter, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { thrown } from '../support/thrown'
 import { flat } from '../support/values'
@@ -157,6 +157,57 @@ describe('parameters of optimizers', () => {
     expect(refused(() => optimizer.step())).toContain(
       'SGD, group 1: lr must be a finite number of 0 or more; got undefined',
     )
+  })
+})
+
+describe('clipping', () => {
+  test('refuses limits that are none', async () => {
+    const parameter = one()
+    parameter.grad = tensor([3, 4])
+    for (const wrong of [-1, nan, '1', undefined] as Any[]) {
+      expect(refused(() => optim.clipGradNorm([parameter], wrong))).toContain('clipGradNorm: maxNorm must be 0 or more')
+      expect(refused(() => optim.clipGradValue([parameter], wrong))).toContain('clipGradValue: maxValue must be 0 or')
+    }
+    expect(await flat(parameter.grad!)).toEqual([3, 4])
+  })
+
+  test('takes Infinity, to measure only', async () => {
+    const parameter = one()
+    parameter.grad = tensor([3, 4])
+    expect(await optim.clipGradNorm(new Set([parameter]), Infinity)!.item()).toBe(5)
+    optim.clipGradValue([parameter].values(), Infinity)
+    expect(await flat(parameter.grad!)).toEqual([3, 4])
+  })
+
+  test('refuses what are no tensors', () => {
+    for (const wrong of [new nn.Linear(1, 1), [undefined], undefined] as Any[]) {
+      expect(refused(() => optim.clipGradNorm(wrong, 1))).toContain('clipGradNorm: expected a list of Tensor')
+      expect(refused(() => optim.clipGradValue(wrong, 1))).toContain('clipGradValue: expected a list of Tensor')
+    }
+  })
+})
+
+describe('averages of weights', () => {
+  const average = (...args: unknown[]) => make('ExponentialMovingAverage', ...args)
+
+  test('refuse what are no parameters or options', () => {
+    expect(refused(() => average(new nn.Linear(1, 1)))).toContain('expected a list of Parameter')
+    expect(refused(() => average([]))).toContain('got no parameters')
+    for (const decay of [-0.1, 1.1, nan, '0.9'])
+      expect(refused(() => average([one()], { decay }))).toContain('decay must be a number from 0 to 1; got')
+    expect(refused(() => average([one()], { warmUp: 1 }))).toContain('warmUp must be true or false; got 1')
+    expect(refused(() => average([one()], { warmup: true }))).toContain("there is no option 'warmup'")
+  })
+
+  test('cannot be swapped in within a captured function', async () => {
+    const parameter = one()
+    const ema = new optim.ExponentialMovingAverage(new Set([parameter]))
+    const run = compile((x: Tensor) => {
+      ema.swapped(() => {})
+      return x.mul(parameter)
+    })
+    expect(refused(() => run(tensor([1, 1])))).toContain('ERR_CAPTURE compile: swapped()')
+    expect(await flat(parameter)).toEqual([1, 2])
   })
 })
 
