@@ -1,4 +1,4 @@
-import type { DType, TypedArray } from './dtype'
+import { arrays, type DType, isFloat, type TypedArray } from './dtype'
 import { AnnealError } from './errors'
 
 /** Nested arrays of numbers or booleans, as deep as the tensor has axes. */
@@ -51,19 +51,29 @@ export function flatten(
   for (const [i, v] of values.entries()) flatten(v as NestedArray, shape, out, [...path, i])
 }
 
-/** Flat values in a typed array that a dtype matches. */
-export function toTyped(flat: (number | boolean | bigint)[], dtype: DType | undefined): ArrayBufferView {
-  const first = flat[0]
-  if (typeof first === 'bigint' || dtype === 'int64') return BigInt64Array.from(flat, toBigInt)
-  if (typeof first === 'boolean' && (dtype === undefined || dtype === 'bool')) return Uint8Array.from(flat, Number)
-  if (dtype === 'float64') return Float64Array.from(flat, Number)
-  if (dtype === 'int32') return Int32Array.from(flat, Number)
-  return Float32Array.from(flat, Number)
+/** Flat values in a typed array, and its dtype: the wanted one, or else one from which they can be cast to it. */
+export function toTyped(
+  flat: readonly (number | boolean | bigint)[],
+  wanted: DType | undefined,
+): { data: TypedArray; stored: DType } {
+  const stored = storedIn(flat, wanted)
+  if (stored === 'int64') return { data: BigInt64Array.from(flat, toBigInt), stored }
+  return { data: arrays[stored].from(flat.map(Number)), stored }
+}
+
+function storedIn(flat: readonly (number | boolean | bigint)[], wanted: DType | undefined) {
+  if (wanted === 'float64' || wanted === 'int32' || wanted === 'int64') return wanted
+  if (wanted !== undefined && isFloat(wanted)) return 'float32'
+  if (flat.some(value => typeof value === 'bigint')) return 'int64'
+  return flat.length > 0 && flat.every(value => typeof value === 'boolean') ? 'bool' : 'float32'
 }
 
 function toBigInt(value: number | boolean | bigint): bigint {
   if (typeof value === 'number' && !Number.isInteger(value)) {
-    throw new AnnealError('ERR_VALUE', `tensor: int64 takes integers; got ${value}`)
+    throw new AnnealError(
+      'ERR_VALUE',
+      `tensor: int64 takes integers; got ${value}. For fractions, beside bigints too, say { dtype: 'float64' }`,
+    )
   }
   return BigInt(value)
 }

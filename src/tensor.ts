@@ -227,7 +227,10 @@ export class Tensor {
 }
 
 export interface TensorOptions {
-  /** The dtype of the result; by default that of a typed array, float32 for numbers, bool for booleans, int64 for bigints. */
+  /**
+   * The dtype of the result. Default: that of a typed array; else int64 where there is a bigint (all must be integers then),
+   * bool for booleans alone, and float32.
+   */
   dtype?: DType
   /** The shape, for flat data. */
   shape?: readonly number[]
@@ -255,8 +258,7 @@ export function tensor(values: NestedArray | ArrayBufferView, options: TensorOpt
     const nested = shapeOf(values)
     const flat: (number | boolean | bigint)[] = []
     flatten(values, nested, flat, [])
-    data = toTyped(flat, dtype)
-    stored = typeof flat[0] === 'boolean' && data instanceof Uint8Array ? 'bool' : dtypeOf(data)
+    ;({ data, stored } = toTyped(flat, dtype))
     shape ??= nested
   }
   putShape(shape)

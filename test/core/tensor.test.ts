@@ -21,6 +21,33 @@ describe('tensor()', () => {
     expect(tensor([[], []]).shape).toEqual([2, 0])
   })
 
+  test('finds a dtype that holds values of several kinds, in whatever order they come', async () => {
+    for (const values of [
+      [true, 2],
+      [2, true],
+    ]) {
+      const x = tensor(values)
+      expect([x.dtype, await x.toArray()]).toEqual(['float32', values.map(Number)])
+      expect(await tensor(values, { dtype: 'bool' }).toArray()).toEqual([true, true])
+      expect(await tensor(values, { dtype: 'int8' }).toArray()).toEqual(values.map(Number))
+    }
+    for (const values of [
+      [1n, 2, true],
+      [2, true, 1n],
+      [true, 1n, 2],
+    ]) {
+      const x = tensor(values)
+      expect([x.dtype, await x.toArray()]).toEqual(['int64', values.map(BigInt)])
+    }
+    expect(await tensor([0.5, 1n, true], { dtype: 'float64' }).toArray()).toEqual([0.5, 1, 1])
+    expect(await tensor([1n, 0.5], { dtype: 'bfloat16' }).toArray()).toEqual([1, 0.5])
+    expect(await tensor([300n, true], { dtype: 'int32' }).toArray()).toEqual([300, 1])
+    expect(tensor([[], []], { dtype: 'bool' }).dtype).toBe('bool')
+    expect(() => tensor([1n, 0.5])).toThrow(
+      "int64 takes integers; got 0.5. For fractions, beside bigints too, say { dtype: 'float64' }",
+    )
+  })
+
   test('takes typed arrays in their dtype, and copies them', async () => {
     const data = Float64Array.of(1, 2, 3, 4)
     const x = tensor(data, { shape: [2, 2] })
