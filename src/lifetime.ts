@@ -1,4 +1,5 @@
 import type { DeviceName } from './device'
+import { AnnealError } from './errors'
 import { currentMode, type Mode, type Owner, withMode } from './mode'
 import { native, scratch, throwLast } from './native'
 import type { Tensor } from './tensor'
@@ -194,6 +195,12 @@ export function resetPeakMemory(device?: DeviceName): void {
 
 /** The most bytes that tensors may take; an op that would pass it throws ERR_MEMORY and lists the largest. 0: no limit. */
 export function setMemoryLimit(bytes: number, device?: DeviceName): void {
+  if (!Number.isSafeInteger(bytes) || bytes < 0) {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `setMemoryLimit: expected a whole number of bytes, 0 for no limit; got ${String(bytes)}`,
+    )
+  }
   if (!native.setMemoryLimit(bytes, device)) throwLast()
 }
 

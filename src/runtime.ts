@@ -12,10 +12,12 @@ export function getThreads(): number {
   return native.threads()
 }
 
-/** Sets the number of threads that kernels use, for the whole process. */
+const mostThreads = 1024 // where the operating system grants fewer than are asked for, the process would end
+
+/** Sets the number of threads that kernels use, for the whole process: from 1 to 1024. */
 export function setThreads(count: number): void {
-  if (!Number.isInteger(count) || count < 1) {
-    throw new AnnealError('ERR_VALUE', `setThreads: expected a whole number from 1 on; got ${count}`)
+  if (!Number.isInteger(count) || count < 1 || count > mostThreads) {
+    throw new AnnealError('ERR_VALUE', `setThreads: expected a whole number from 1 to ${mostThreads}; got ${count}`)
   }
   native.setThreads(count)
 }

@@ -15,6 +15,7 @@ import {
   zeros,
 } from 'anneal'
 import { afterEach, describe, expect, test } from 'vitest'
+import { codeOf } from '../support/thrown'
 
 describe('scope', () => {
   test('frees what was made inside, but what it returns', async () => {
@@ -94,6 +95,14 @@ describe('memory', () => {
     )
     setMemoryLimit(0)
     expect(await zeros([4000, 1000]).add(big.sum()).sum().item()).toBe(0)
+  })
+
+  test.each([-1, Number.NaN, Infinity, 1e300, 0.5, '1GB', undefined, null])('%s is no limit', limit => {
+    expect(codeOf(() => setMemoryLimit(limit as never))).toBe('ERR_VALUE')
+    expect(() => setMemoryLimit(limit as never)).toThrow(
+      `setMemoryLimit: expected a whole number of bytes, 0 for no limit; got ${limit}`,
+    )
+    expect(memory().limit).toBe(0)
   })
 
   test('huge shapes are refused, not attempted', () => {
