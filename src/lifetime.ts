@@ -2,6 +2,7 @@ import type { DeviceName } from './device'
 import { AnnealError } from './errors'
 import { currentMode, type Mode, type Owner, withMode } from './mode'
 import { native, scratch, throwLast } from './native'
+import { isPlainObject } from './objects'
 import type { Tensor } from './tensor'
 
 let stacks: Map<number, string> | undefined
@@ -156,7 +157,7 @@ function collect(value: unknown, into: Set<unknown>): void {
   if (value === null || typeof value !== 'object' || into.has(value)) return
   into.add(value)
   if (Array.isArray(value)) for (const v of value) collect(v, into)
-  else if (Object.getPrototypeOf(value) === Object.prototype) for (const v of Object.values(value)) collect(v, into)
+  else if (isPlainObject(value)) for (const v of Object.values(value)) collect(v, into)
 }
 
 /** Takes a tensor out of the scopes that it was made in: it then lives until it is disposed of or collected. */

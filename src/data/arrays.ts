@@ -1,7 +1,7 @@
 import { AnnealError } from '../errors'
+import { isPlainObject } from '../objects'
 import type { DType, Tensor } from '../tensor'
 import { breathe, overdue } from './breathe'
-import { isRecord } from './collate'
 import { Dataset } from './dataset'
 import { IndexedDataset } from './indexed'
 import {
@@ -119,7 +119,7 @@ function readColumns(columns: Columns, where: string): unknown {
     return toNdArray({ data: columns.dataSync(), shape: [...shape], dtype: hostDType(dtype) }, where)
   }
   if (isText(columns)) return columns
-  if (isRecord(columns) && !('data' in columns && 'shape' in columns)) {
+  if (isPlainObject(columns) && !('data' in columns && 'shape' in columns)) {
     return Object.fromEntries(
       Object.entries(columns).map(([key, column]) => [key, readColumns(column, `${where}.${key}`)]),
     )

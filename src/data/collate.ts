@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { isPlainObject } from '../objects'
 import { type Tensor, tensor } from '../tensor'
 import {
   type ArrayDType,
@@ -56,15 +57,8 @@ export function toTensors<T>(stacked: Stacked<T>): Batch<T> {
 export function mapArrays(tree: unknown, fn: (array: NdArray) => unknown): unknown {
   if (isNdArray(tree)) return fn(tree)
   if (Array.isArray(tree)) return tree.map(part => mapArrays(part, fn))
-  if (!isRecord(tree)) return tree
+  if (!isPlainObject(tree)) return tree
   return Object.fromEntries(Object.entries(tree).map(([key, part]) => [key, mapArrays(part, fn)]))
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false
-  // A plain object, of whatever realm; a class instance is a value that nothing here can take apart.
-  const prototype = Object.getPrototypeOf(value)
-  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 function stackPart(parts: readonly unknown[], path: string, isElement: boolean): unknown {
@@ -72,7 +66,7 @@ function stackPart(parts: readonly unknown[], path: string, isElement: boolean):
   if (typeof first === 'number') return stackNumbers(parts, path)
   if (isText(first)) return stackText(parts, path)
   if (Array.isArray(first) && (isElement || !isNumeric(first))) return stackTuples(parts, first.length, path)
-  if (isRecord(first) && !isNdArray(first)) return stackRecords(parts, Object.keys(first), path)
+  if (isPlainObject(first) && !isNdArray(first)) return stackRecords(parts, Object.keys(first), path)
   return stackArrays(parts, path)
 }
 
@@ -123,7 +117,7 @@ function stackTuples(parts: readonly unknown[], length: number, path: string): u
 
 function stackRecords(parts: readonly unknown[], keys: readonly string[], path: string): Record<string, unknown> {
   parts.forEach((part, i) => {
-    const found = isRecord(part) ? Object.keys(part) : undefined
+    const found = isPlainObject(part) ? Object.keys(part) : undefined
     if (found?.length !== keys.length || !keys.every(key => Object.hasOwn(part as object, key))) {
       mismatch(
         path,

@@ -1,4 +1,5 @@
-import { gatherRows, isRecord, rowOf, stack } from './collate'
+import { isPlainObject } from '../objects'
+import { gatherRows, rowOf, stack } from './collate'
 import type { NdArray } from './ndarray'
 
 /** Random access to elements. */
@@ -76,7 +77,7 @@ function isText(column: ColumnData): column is readonly unknown[] {
 
 function mapColumns(columns: unknown, fn: (column: ColumnData) => unknown): unknown {
   if (columns instanceof Tuple) return columns.members.map(member => mapColumns(member, fn))
-  if (Array.isArray(columns) || !isRecord(columns)) return fn(columns as ColumnData)
+  if (!isPlainObject(columns)) return fn(columns as ColumnData)
   if (ArrayBuffer.isView(columns.data)) return fn(columns as unknown as NdArray)
   return Object.fromEntries(Object.entries(columns).map(([key, column]) => [key, mapColumns(column, fn)]))
 }

@@ -1,5 +1,6 @@
 import type { DType } from '../dtype'
 import { AnnealError } from '../errors'
+import { isObject } from '../objects'
 import { fromSafetensors, itemSize, supportedNames } from './dtypes'
 import { readFully, withFile } from './files'
 import { duplicateKey } from './json'
@@ -144,10 +145,6 @@ export function isWellFormed(text: string): boolean {
 
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0)
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function broken(file: string, expected: string, came: string, tensor?: string): AnnealError {

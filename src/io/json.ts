@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { isPlainObject } from '../objects'
 
 /** Plain data: what a checkpoint's state may hold. Besides JSON: NaN, infinities, -0 and bigint, all kept exactly. */
 export type Plain =
@@ -38,15 +39,14 @@ function toJson(value: unknown, path: string, above: Set<unknown>): unknown {
     if (Object.is(value, -0)) return { [tag]: '-0' }
     return Number.isFinite(value) ? value : { [tag]: String(value) }
   }
-  const prototype = typeof value === 'object' ? Object.getPrototypeOf(value) : undefined
-  if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null) {
+  if (!Array.isArray(value) && !isPlainObject(value)) {
     throw new AnnealError('ERR_VALUE', `checkpoint: ${path}: expected plain JSON data, got ${describe(value)}`)
   }
   if (above.has(value)) throw new AnnealError('ERR_VALUE', `checkpoint: ${path}: expected plain JSON data, got a cycle`)
   above.add(value)
   const json = Array.isArray(value)
     ? value.map((item, index) => toJson(item, `${path}[${index}]`, above))
-    : objectToJson(value as Record<string, unknown>, path, above)
+    : objectToJson(value, path, above)
   above.delete(value)
   return json
 }

@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { isObject, isPlainObject } from '../objects'
 import { shown } from './check'
 import type { ConfigValue } from './layer'
 import { Module } from './module'
@@ -57,7 +58,7 @@ function encode(value: unknown, seen: Map<Module, number>, path: string): unknow
   if (value === null || ['boolean', 'number', 'string', 'undefined'].includes(typeof value)) return value
   if (value instanceof Module) return encodeModule(value, seen, path)
   if (Array.isArray(value)) return value.map((item, i) => encode(item, seen, `${path}[${i}]`))
-  if (typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype) {
+  if (isPlainObject(value)) {
     if ('kind' in value || 'shared' in value) {
       throw new AnnealError('ERR_VALUE', `toConfig: ${path}: the keys kind and shared are reserved; rename the option`)
     }
@@ -139,8 +140,4 @@ function readRegularizer(value: unknown): Regularizer {
     return value as Regularizer
   }
   throw new AnnealError('ERR_FORMAT', `fromConfig: expected a regularizer with l1 and l2; got ${shown(value)}`)
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === 'object' && !Array.isArray(value)
 }

@@ -1,3 +1,4 @@
+import { isPlainObject } from '../objects'
 import type { Tensor } from '../tensor'
 import { Module } from './module'
 import type { Regularizer } from './regularizers'
@@ -27,9 +28,9 @@ export abstract class Layer extends Module {
   constructor(...args: readonly unknown[]) {
     super()
     const last = args.at(-1)
-    const options = isOptions(last) ? cleaned(last) : {}
+    const options = isPlainObject(last) ? cleaned(last) : {}
     this.regularizer = (last as WeightOptions | undefined)?.regularizer
-    const positional = isOptions(last) || last === undefined ? args.slice(0, -1) : args
+    const positional = isPlainObject(last) || last === undefined ? args.slice(0, -1) : args
     this.#config = [...positional, ...(Object.keys(options).length > 0 ? [options] : [])] as ConfigValue[]
   }
 
@@ -41,7 +42,7 @@ export abstract class Layer extends Module {
   override extraRepr(): string {
     return this.#config
       .flatMap(value => {
-        if (!isOptions(value)) return [brief(value)]
+        if (!isPlainObject(value)) return [brief(value)]
         return Object.entries(value).map(([name, v]) => `${name}=${brief(v)}`)
       })
       .join(', ')
@@ -54,15 +55,6 @@ export abstract class Layer extends Module {
 
   // biome-ignore lint/suspicious/noExplicitAny: tensors, and options of some layers
   abstract override forward(...inputs: any[]): Tensor
-}
-
-function isOptions(value: unknown): value is Record<string, unknown> {
-  return (
-    value !== null &&
-    typeof value === 'object' &&
-    !Array.isArray(value) &&
-    Object.getPrototypeOf(value) === Object.prototype
-  )
 }
 
 /** Options that were given; the regularizer is kept on the module. */

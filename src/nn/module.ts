@@ -3,6 +3,7 @@ import type { Dataset } from '../data'
 import type { DeviceName } from '../device'
 import { type DType, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
+import { isObject } from '../objects'
 import { Buffer, Parameter, Tensor } from '../tensor'
 import { type Compiled, compile } from '../train/compile'
 import { evaluate, predict } from '../train/evaluate'
@@ -295,10 +296,6 @@ function isBundle(value: unknown): value is Bundle {
     (Array.isArray(value) && value[0] instanceof Tensor) ||
     (isObject(value) && Object.values(value)[0] instanceof Tensor)
   )
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
 }
 
 /** The parameters that `module` itself holds, without biases. */

@@ -18,7 +18,7 @@ async function buildSaver(): Promise<string> {
   const modules = (await readdir(join(root, 'src/io')))
     .filter(name => name.endsWith('.ts'))
     .map(name => `src/io/${name}`)
-  for (const path of ['src/errors.ts', 'test/io/saver.ts', ...modules]) {
+  for (const path of ['src/dtype.ts', 'src/errors.ts', 'src/objects.ts', 'test/io/saver.ts', ...modules]) {
     const source = await readFile(join(root, path), 'utf8')
     const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022, esModuleInterop: true }
     const target = join(folder, path.replace(/\.ts$/, '.js'))
