@@ -1,4 +1,5 @@
 import { AnnealError } from '../errors'
+import { isPlainObject } from '../objects'
 import {
   linear,
   logicalAnd,
@@ -10,8 +11,8 @@ import {
   transpose,
   where,
 } from '../ops.generated'
-import { type Buffer, type Parameter, Tensor } from '../tensor'
-import { lastAxis, whole, within } from './check'
+import type { Buffer, Parameter, Tensor } from '../tensor'
+import { lastAxis, needTensor, whole, within } from './check'
 import { elements } from './flops'
 import { xavierUniform, zeros } from './init'
 import { Layer, type WeightOptions } from './layer'
@@ -94,8 +95,9 @@ export class MultiHeadAttention extends Layer {
 
   forward(query: Tensor, ...rest: (Tensor | AttentionOptions | undefined)[]): Tensor {
     const last = rest.at(-1)
-    const options = last instanceof Tensor || last === undefined ? {} : last
-    const [key = query, value = key] = rest.filter(one => one instanceof Tensor)
+    const options = isPlainObject(last) ? (last as AttentionOptions) : {}
+    const others = (isPlainObject(last) ? rest.slice(0, -1) : rest) as (Tensor | undefined)[]
+    const [key = query, value = key] = others.filter(x => x !== undefined)
     for (const x of [query, key, value]) {
       lastAxis(this.label, x, this.size)
       if (x.ndim !== 3) {
@@ -139,6 +141,7 @@ export class MultiHeadAttention extends Layer {
   }
 
   #attend(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+    if (options.keyMask) needTensor(`${this.label}: keyMask`, options.keyMask)
     const mask = combinedMask(options)
     const { causal = false } = options
     const dropoutP = this.training ? this.dropout : 0

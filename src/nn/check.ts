@@ -1,5 +1,6 @@
 import { AnnealError } from '../errors'
-import type { Tensor } from '../tensor'
+import { isPlainObject } from '../objects'
+import { Tensor } from '../tensor'
 
 /** Checks of what layers are given; `layer` is the name that messages begin with. */
 
@@ -38,8 +39,20 @@ export function oneOf<C extends string>(layer: string, name: string, value: C, c
   )
 }
 
+/** Throws ERR_VALUE unless `x` is a tensor. */
+export function needTensor(layer: string, x: unknown): asserts x is Tensor {
+  if (x instanceof Tensor) return
+  const several = Array.isArray(x) && x[0] instanceof Tensor
+  const advice = several
+    ? 'LSTM, GRU and RNN give [output, state]: call them in a module of your own that passes on the output'
+    : 'Use tensor() to make one'
+  const got = several ? '[tensor, …]' : Array.isArray(x) ? 'an array' : shown(x)
+  throw new AnnealError('ERR_VALUE', `${layer}: expected a tensor; got ${got}. ${advice}`)
+}
+
 /** Throws ERR_SHAPE unless the last axis of `x` has `size` elements. */
 export function lastAxis(layer: string, x: Tensor, size: number): void {
+  needTensor(layer, x)
   const { shape } = x
   if (shape.length > 0 && shape[shape.length - 1] === size) return
   throw new AnnealError('ERR_SHAPE', `${layer}: expected inputs of size ${size} in the last axis; got [${shape}]`)
@@ -47,6 +60,7 @@ export function lastAxis(layer: string, x: Tensor, size: number): void {
 
 /** Throws ERR_SHAPE unless `x` has `rank` spatial axes between those of examples and channels. */
 export function spatialInput(layer: string, x: Tensor, rank: number, channels?: number): void {
+  needTensor(layer, x)
   const { shape } = x
   if (shape.length === rank + 2 && (channels === undefined || shape[rank + 1] === channels)) return
   const axes = ['L', 'H, W', 'D, H, W'][rank - 1]
@@ -56,8 +70,11 @@ export function spatialInput(layer: string, x: Tensor, rank: number, channels?: 
   )
 }
 
+/** A few words on what a value is, for messages. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`
+  if (typeof value === 'function') return `the function ${value.name || '() => …'}`
   if (Array.isArray(value)) return `[${value}]`
-  return value !== null && typeof value === 'object' ? 'an object' : String(value)
+  if (typeof value !== 'object' || value === null) return String(value)
+  return isPlainObject(value) ? 'an object' : `an object of class ${value.constructor.name}`
 }

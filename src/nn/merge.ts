@@ -1,6 +1,7 @@
 import { AnnealError } from '../errors'
 import { concat as join } from '../ops.generated'
 import type { Tensor } from '../tensor'
+import { needTensor } from './check'
 import { apply, type Node } from './graph'
 import { Layer } from './layer'
 
@@ -8,6 +9,7 @@ import { Layer } from './layer'
 abstract class Merge extends Layer {
   forward(...inputs: Tensor[]): Tensor {
     if (inputs.length === 0) throw new AnnealError('ERR_VALUE', `${this.label}: expected one input or more; got none`)
+    for (const x of inputs) needTensor(this.label, x)
     return this.merge(inputs)
   }
   protected abstract merge(inputs: Tensor[]): Tensor
@@ -23,6 +25,8 @@ export class Add extends Merge {
 /** The first input less the second. */
 export class Subtract extends Layer {
   forward(a: Tensor, b: Tensor): Tensor {
+    needTensor(this.label, a)
+    needTensor(this.label, b)
     return a.sub(b)
   }
 }

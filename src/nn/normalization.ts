@@ -4,7 +4,7 @@ import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { batchNorm, batchNormTrain, groupNorm, instanceNorm, layerNorm, reshape, rmsNorm } from '../ops.generated'
 import { Buffer, type Parameter, type Tensor, tensor } from '../tensor'
-import { lastAxis, sizes, spatialInput, whole } from './check'
+import { lastAxis, needTensor, sizes, spatialInput, whole } from './check'
 import { elements } from './flops'
 import { Layer } from './layer'
 import type { ForwardShapes } from './module'
@@ -137,6 +137,7 @@ abstract class BatchNorm extends ChannelNorm {
     return [result, { mean, variance }]
   }
   protected checkInput(x: Tensor): void {
+    needTensor(this.label, x)
     if (this.rank === 1 && x.ndim === 2) lastAxis(this.label, x, this.channels)
     else spatialInput(this.label, x, this.rank, this.channels)
   }
@@ -219,6 +220,7 @@ export interface LayerNormOptions {
 
 /** Throws ERR_SHAPE unless the last axes of `x` have the sizes `shape`. */
 function checkLastAxes(layer: string, x: Tensor, shape: readonly number[]): void {
+  needTensor(layer, x)
   if (x.shape.slice(-shape.length).join() === shape.join()) return
   throw new AnnealError('ERR_SHAPE', `${layer}: expected inputs with the last axes [${shape}]; got [${x.shape}]`)
 }

@@ -1,7 +1,7 @@
 import { AnnealError } from '../errors'
 import { concat, dropout, gru, lstm, narrow, rnn, stack } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
-import { oneOf, whole, within } from './check'
+import { needTensor, oneOf, shown, whole, within } from './check'
 import type { ConfigValue, WeightOptions } from './layer'
 import { Module } from './module'
 import { byFan } from './parameters'
@@ -89,8 +89,16 @@ abstract class WithWeights extends Module {
     ]
   }
 
+  /** What an LSTM is given as its state. */
+  protected bothStates(state: readonly [hidden: Tensor, cell: Tensor] | undefined): readonly State[] {
+    if (state === undefined || Array.isArray(state)) return [state?.[0], state?.[1]]
+    throw new AnnealError('ERR_VALUE', `${this.label}: expected the state as [hidden, cell]; got ${shown(state)}`)
+  }
+
   protected checkShape(name: string, value: State, expected: readonly number[], axes: string): void {
-    if (!value || `${value.shape}` === `${expected}`) return
+    if (!value) return
+    needTensor(`${this.label}: ${name}`, value)
+    if (`${value.shape}` === `${expected}`) return
     throw new AnnealError(
       'ERR_SHAPE',
       `${this.label}: expected ${name} of shape ${axes} = [${expected}]; got [${value.shape}]`,
@@ -127,6 +135,7 @@ abstract class Recurrent extends WithWeights {
 
   /** The outputs, and the last states [layers * directions, N, H]. */
   protected through(x: Tensor, states: readonly State[], lengths: State): [Tensor, Tensor[]] {
+    needTensor(this.label, x)
     const [N] = x.shape
     const directions = this.#suffixes.length
     this.checkShape('x', x, [...x.shape.slice(0, 2), this.inputSize], '[N, T, inputSize]')
@@ -204,7 +213,7 @@ export class LSTM extends Recurrent {
     state?: readonly [hidden: Tensor, cell: Tensor],
     lengths?: Tensor,
   ): [output: Tensor, state: [hidden: Tensor, cell: Tensor]] {
-    const [output, last] = this.through(x, [state?.[0], state?.[1]], lengths)
+    const [output, last] = this.through(x, this.bothStates(state), lengths)
     return [output, last as [Tensor, Tensor]]
   }
 }
@@ -226,6 +235,7 @@ abstract class Cell extends WithWeights {
 
   /** The states [N, H] after the step. */
   protected step(x: Tensor, states: readonly State[]): Tensor[] {
+    needTensor(this.label, x)
     this.checkShape('x', x, [x.shape[0] ?? 0, this.inputSize], '[N, inputSize]')
     const sequence = x.reshape([x.shape[0]!, 1, this.inputSize])
     return this.#run(sequence, this.weights(''), states, undefined, false).slice(1)
@@ -263,6 +273,6 @@ export class LSTMCell extends Cell {
 
   /** From x [N, inputSize] and both states [N, H], zeros when absent, the states after the step. */
   forward(x: Tensor, state?: readonly [hidden: Tensor, cell: Tensor]): [hidden: Tensor, cell: Tensor] {
-    return this.step(x, [state?.[0], state?.[1]]) as [Tensor, Tensor]
+    return this.step(x, this.bothStates(state)) as [Tensor, Tensor]
   }
 }

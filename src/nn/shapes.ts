@@ -1,7 +1,7 @@
 import { AnnealError } from '../errors'
 import { flatten, pad, reshape } from '../ops.generated'
 import type { Tensor } from '../tensor'
-import { sizes, spatialInput, whole } from './check'
+import { needTensor, sizes, spatialInput, whole } from './check'
 import { Layer } from './layer'
 
 /** Gives its input as it is. */
@@ -28,6 +28,7 @@ export class Reshape extends Layer {
     for (const size of shape) whole(this.label, 'every size', size, -1)
   }
   forward(x: Tensor): Tensor {
+    needTensor(this.label, x)
     return reshape(x, [x.shape[0] ?? 1, ...this.shape])
   }
 }
@@ -42,6 +43,7 @@ export class Unflatten extends Layer {
     for (const size of shape) whole(this.label, 'every size', size, -1)
   }
   forward(x: Tensor): Tensor {
+    needTensor(this.label, x)
     const axis = this.axis < 0 ? this.axis + x.ndim : this.axis
     if (!(axis >= 0 && axis < x.ndim)) {
       throw new AnnealError('ERR_SHAPE', `${this.label}: expected inputs with an axis ${this.axis}; got [${x.shape}]`)

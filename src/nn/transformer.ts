@@ -1,7 +1,7 @@
 import { gelu, relu } from '../ops.generated'
 import type { Tensor } from '../tensor'
 import { type AttentionOptions, MultiHeadAttention } from './attention'
-import { oneOf, whole } from './check'
+import { needTensor, oneOf, whole } from './check'
 import { Dropout } from './dropout'
 import { Layer } from './layer'
 import { Linear } from './linear'
@@ -60,6 +60,7 @@ export class TransformerEncoderLayer extends Layer {
   }
 
   forward(x: Tensor, options: AttentionOptions = {}): Tensor {
+    needTensor(this.label, x)
     if (this.options.normFirst) {
       const attended = x.add(this.#attend(this.norm1.forward(x), options))
       return attended.add(this.#feedForward(this.norm2.forward(attended)))

@@ -112,6 +112,80 @@ describe('layers refuse', () => {
   })
 })
 
+describe('layers refuse what is no tensor', () => {
+  const pair = [full([1, 2, 2], 0), [full([1, 1, 2], 0)]]
+  const layers = [
+    new nn.Linear(2, 2),
+    new nn.Bilinear(2, 2, 2),
+    new nn.Conv2d(2, 2, 1),
+    new nn.ConvTranspose1d(2, 2, 1),
+    new nn.QuantizedLinear(2, 2),
+    new nn.QuantizedConv2d(2, 2, 1),
+    new nn.BatchNorm1d(2),
+    new nn.InstanceNorm2d(2),
+    new nn.LayerNorm(2),
+    new nn.RMSNorm(2),
+    new nn.GroupNorm(1, 2),
+    new nn.PReLU(2),
+    new nn.MultiHeadAttention(2, 1),
+    new nn.TransformerEncoderLayer(2, 1),
+    new nn.TransformerEncoderLayer(2, 1, { normFirst: true }),
+    new nn.PositionalEncoding(2),
+    new nn.RotaryEmbedding(2),
+    new nn.RNN(2, 2),
+    new nn.GRU(2, 2),
+    new nn.LSTM(2, 2),
+    new nn.GRUCell(2, 2),
+    new nn.LSTMCell(2, 2),
+    new nn.MaxPool2d(2),
+    new nn.ZeroPad2d(1),
+    new nn.Dropout2d(0.5),
+    new nn.Reshape([2]),
+    new nn.Unflatten(1, [2]),
+    new nn.Add(),
+    new nn.Subtract(),
+    new nn.Multiply(),
+  ].map((layer): [string, nn.Module] => [layer.constructor.name, layer])
+
+  test.each(layers)('%s', (name, layer) => {
+    for (const [given, shown] of [
+      [undefined, 'undefined'],
+      [null, 'null'],
+      ['x', "'x'"],
+      [{}, 'an object'],
+      [nn.input([2]), 'an object of class Node'],
+      [[[1, 2]], 'an array'],
+    ]) {
+      expect(() => layer.forward(given)).toThrow(`${name}: expected a tensor; got ${shown}`)
+      expect(codeOf(() => layer.forward(given))).toBe('ERR_VALUE')
+    }
+    expect(() => layer.forward(pair)).toThrow(`${name}: expected a tensor; got [tensor, …]. LSTM, GRU and RNN give`)
+  })
+
+  test('what goes with the first input', () => {
+    const x = full([1, 2, 2], 0)
+    const refused = (name: string, layer: nn.Module, ...rest: unknown[]) =>
+      expect(() => layer.forward(x, ...rest)).toThrow(`${name}: expected `)
+    refused('MultiHeadAttention', new nn.MultiHeadAttention(2, 1), [[1, 2]], [[1, 2]])
+    refused('MultiHeadAttention', new nn.MultiHeadAttention(2, 1), null)
+    refused('MultiHeadAttention: keyMask', new nn.MultiHeadAttention(2, 1), { keyMask: [true] })
+    refused('GRU: states', new nn.GRU(2, 2), [1, 2])
+    refused('LSTM', new nn.LSTM(2, 2), full([1, 1, 2], 0))
+    refused('Add', new nn.Add(), [1])
+    refused('Subtract', new nn.Subtract(), undefined)
+    expect(() => new nn.LSTMCell(2, 2).forward(full([1, 2], 0), full([1, 2], 0) as never)).toThrow(
+      'LSTMCell: expected the state as [hidden, cell]; got an object of class Tensor',
+    )
+  })
+
+  test('an LSTM followed by a layer of its output says what to do', () => {
+    const model = new nn.Sequential(new nn.LSTM(2, 2), new nn.Linear(2, 1))
+    expect(() => model.forward(full([1, 2, 2], 0))).toThrow(
+      'Linear: expected a tensor; got [tensor, …]. LSTM, GRU and RNN give [output, state]: call them in a module of your own that passes on the output',
+    )
+  })
+})
+
 describe('layers', () => {
   test('begin as in PyTorch', async () => {
     manualSeed(1)
