@@ -3,7 +3,7 @@ import type { Dataset } from '../data'
 import type { DeviceName } from '../device'
 import { type DType, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
-import { isObject } from '../objects'
+import { isObject, isPlainObject } from '../objects'
 import { Buffer, Parameter, Tensor } from '../tensor'
 import { type Compiled, compile } from '../train/compile'
 import { evaluate, predict } from '../train/evaluate'
@@ -11,6 +11,7 @@ import { fit } from '../train/fit'
 import type { History } from '../train/history'
 import type { Logs } from '../train/progress'
 import type { Bundle, CompileOptions, EvaluateOptions, Examples, FitOptions, PredictOptions } from '../train/types'
+import { needTensor, shown } from './check'
 import { addHook, type ForwardHook, type ForwardPreHook } from './hooks'
 import { penalties, type Regularizer } from './regularizers'
 import { type SummaryInput, summarize } from './summary'
@@ -136,6 +137,12 @@ export abstract class Module {
     state: Record<string, Tensor>,
     options: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
+    if (!isPlainObject(state)) {
+      throw new AnnealError(
+        'ERR_VALUE',
+        `loadStateDict: expected tensors by name, as stateDict() gives them; got ${shown(state)}`,
+      )
+    }
     const cells = new Map(Array.from(this.namedCells(), ([name, cell]) => [name, cell]))
     const missing = [...cells.keys()].filter(name => !(name in state))
     const unexpected = Object.keys(state).filter(name => !cells.has(name))
@@ -147,7 +154,9 @@ export abstract class Module {
     }
     const fitting = [...cells].filter(([name]) => name in state)
     for (const [name, cell] of fitting) {
-      const { shape } = state[name]!
+      const value = state[name]
+      needTensor(`loadStateDict: ${name}`, value)
+      const { shape } = value
       if (`${shape}` !== `${cell.shape}`) {
         throw new AnnealError('ERR_SHAPE', `loadStateDict: ${name}: expected shape [${cell.shape}]; got [${shape}]`)
       }
@@ -283,6 +292,11 @@ export abstract class Module {
     )
     return lines.length ? `${own}\n${lines.join('\n')}\n)` : `${own})`
   }
+}
+
+// In JavaScript a class may lack what TypeScript asks for.
+Module.prototype.forward = function (this: Module) {
+  throw new AnnealError('ERR_STATE', `${this.constructor.name}: the class has no method forward(); write one`)
 }
 
 function examplesOf<O extends object>(first: Bundle | Examples, second?: Bundle | O, third?: O): [Examples, O] {

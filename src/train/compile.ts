@@ -2,9 +2,11 @@ import { type AutocastOptions, autocast } from '../autocast'
 import { AnnealError } from '../errors'
 import { resolveMetric } from '../metrics'
 import type { Metric } from '../metrics/metric'
+import { shown } from '../nn/check'
 import type { Module } from '../nn/module'
+import { isObject } from '../objects'
 import { resolveOptimizer } from '../optim'
-import type { Optimizer } from '../optim/optimizer'
+import { Optimizer } from '../optim/optimizer'
 import { type Meter, Meters } from './meter'
 import { Objective } from './objective'
 import type { CompileOptions } from './types'
@@ -23,8 +25,9 @@ export interface Compiled {
 
 /** Checks and resolves how a model is to be trained; see `Module.compile`. */
 export function compile(model: Module, options: CompileOptions): Compiled {
-  const { optimizer: given, metrics = [], capture = true, autocast: low } = options
-  const optimizer = typeof given === 'string' ? resolveOptimizer(given) : given
+  if (!isObject(options)) refuse('{ optimizer, loss, … }', options)
+  const { metrics = [], capture = true, autocast: low } = options
+  const optimizer = optimizerOf(options.optimizer)
   const own = new Set(model.parameters())
   if (!optimizer.attached) optimizer.attach([...own])
   if (!optimizer.parameters().some(parameter => own.has(parameter))) {
@@ -45,18 +48,39 @@ export function compile(model: Module, options: CompileOptions): Compiled {
   }
 }
 
+function optimizerOf(given: unknown): Optimizer {
+  if (typeof given === 'string') return resolveOptimizer(given)
+  return given instanceof Optimizer ? given : refuse('optimizer to be an optimizer or its name', given)
+}
+
+function refuse(expected: string, given: unknown): never {
+  const advice = typeof given === 'function' ? `; make one: new ${given.name}()` : ''
+  throw new AnnealError('ERR_VALUE', `compile: expected ${expected}; got ${shown(given)}${advice}`)
+}
+
 type Metrics = readonly (string | Metric)[]
 
+function metricOf(given: unknown): Metric {
+  if (typeof given === 'string') return resolveMetric(given)
+  return isObject(given) && typeof given.clone === 'function'
+    ? (given as unknown as Metric)
+    : refuse('a metric or its name', given)
+}
+
 function namedMetrics(metrics: NonNullable<CompileOptions['metrics']>): Meter[] {
+  if (typeof metrics !== 'object' || metrics === null) {
+    refuse('metrics to be a list, or a list for each output', metrics)
+  }
   const forOne = Array.isArray(metrics) && !metrics.every(Array.isArray)
   const perOutput = forOne || metrics.length === 0 ? { '': metrics as Metrics } : (metrics as Record<string, Metrics>)
-  return Object.entries(perOutput).flatMap(([key, list]) =>
-    list.map(one => {
-      const given = typeof one === 'string' ? undefined : one
-      const metric = given ?? resolveMetric(one as string)
-      return { key, name: key ? `${key}.${metric.name}` : metric.name, metric, given }
-    }),
-  )
+  return Object.entries(perOutput).flatMap(([key, list]) => {
+    if (!Array.isArray(list)) refuse(`the metrics for '${key}' to be a list`, list)
+    return list.map(one => {
+      const metric = metricOf(one)
+      const name = key ? `${key}.${metric.name}` : metric.name
+      return { key, name, metric, given: typeof one === 'string' ? undefined : metric }
+    })
+  })
 }
 
 /** A meter whose metric is its own. */

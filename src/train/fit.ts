@@ -1,6 +1,7 @@
 import { Dataset } from '../data'
 import { AnnealError } from '../errors'
 import { ConfusionMatrix } from '../metrics'
+import { shown } from '../nn/check'
 import type { Module } from '../nn/module'
 import { summarize } from '../nn/summary'
 import { writeReport } from '../report'
@@ -60,7 +61,8 @@ async function train(model: Module, compiled: Compiled, given: Examples, options
   return run.history
 }
 
-function checkOptions({ epochs = 1, accumulate = 1, batchSize = 1, clipNorm, clipValue }: FitOptions): void {
+function checkOptions(options: FitOptions): void {
+  const { epochs = 1, accumulate = 1, batchSize = 1, clipNorm, clipValue, schedule } = options
   for (const [name, value] of Object.entries({ epochs, accumulate, batchSize })) {
     if (!Number.isInteger(value) || value < 1) {
       throw new AnnealError('ERR_VALUE', `fit: ${name} must be a whole number from 1 on; got ${value}`)
@@ -70,6 +72,12 @@ function checkOptions({ epochs = 1, accumulate = 1, batchSize = 1, clipNorm, cli
     if (value !== undefined && !(value > 0)) {
       throw new AnnealError('ERR_VALUE', `fit: ${name} must be more than 0; got ${value}`)
     }
+  }
+  if (schedule && typeof schedule.factor !== 'function') {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `fit: schedule must be an object with a method factor(step, epoch); got ${shown(schedule)}`,
+    )
   }
 }
 

@@ -1,8 +1,9 @@
 import { AnnealError } from '../errors'
 import { type LossFunction, resolve as resolveLoss } from '../losses'
 import { trueClasses } from '../metrics/sums'
+import { shown } from '../nn/check'
 import { take } from '../ops.generated'
-import { type Tensor, tensor } from '../tensor'
+import { Tensor, tensor } from '../tensor'
 import { entriesOf, settingFor } from './bundle'
 import type { Bundle, CompileOptions } from './types'
 
@@ -93,10 +94,10 @@ function lossOf(
   ofClasses: Tensor | undefined,
 ): Tensor {
   if (!weights && !ofClasses) {
-    const loss = fn(output, target)
+    const loss = tensorOf(fn(output, target))
     return loss.ndim === 0 ? loss : loss.mean()
   }
-  let each = fn(output, target, { reduction: 'none' })
+  let each = tensorOf(fn(output, target, { reduction: 'none' }))
   if (each.ndim === 0) {
     throw new AnnealError(
       'ERR_SHAPE',
@@ -110,6 +111,14 @@ function lossOf(
   if (!weights) return each.mean()
   const perExample = each.ndim === 1 ? each : each.reshape([each.shape[0]!, -1]).mean({ axis: 1 })
   return perExample.mul(weights).mean()
+}
+
+function tensorOf(loss: unknown): Tensor {
+  if (loss instanceof Tensor) return loss
+  throw new AnnealError(
+    'ERR_VALUE',
+    `fit: the loss function must give a tensor, computed from the output by ops; got ${shown(loss)}`,
+  )
 }
 
 /** The weight of each label from its class, flat: targets are class indices, 0 or 1 for one logit, or one value per class. */

@@ -60,6 +60,19 @@ describe('Module', () => {
     expect(await module.weight.toArray()).toEqual([[5, 5]])
   })
 
+  test('state that is none', () => {
+    const module = new nn.Linear(2, 1)
+    for (const [state, message] of [
+      [null, 'loadStateDict: expected tensors by name, as stateDict() gives them; got null'],
+      [undefined, 'loadStateDict: expected tensors by name, as stateDict() gives them; got undefined'],
+      [Promise.resolve({}), 'as stateDict() gives them; got an object of class Promise'],
+      [{ weight: [[1, 2]], bias: [1] }, 'loadStateDict: weight: expected a tensor; got an array'],
+    ] as const) {
+      expect(() => module.loadStateDict(state as never)).toThrow(message)
+      expect(codeOf(() => module.loadStateDict(state as never))).toBe('ERR_VALUE')
+    }
+  })
+
   test('train and eval reach every module', () => {
     const block = new Block()
     expect(

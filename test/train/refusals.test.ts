@@ -1,6 +1,7 @@
-import { nn, optim, type Tensor, tensor } from 'anneal'
+import { metrics, nn, optim, type Tensor, tensor } from 'anneal'
 import { fromGenerator, fromItems } from 'anneal/data'
 import { describe, expect, test } from 'vitest'
+import { codeOf } from '../support/thrown'
 import { linear, matrix, quiet, regression, values } from './models'
 
 describe('what fit refuses', () => {
@@ -23,6 +24,12 @@ describe('what fit refuses', () => {
       /weights must be a tensor \[8\], one per example; got shape \[8,1\]/,
     ],
     ['schedule', { schedule: { factor: () => Number.NaN } }, /the schedule gave NaN for step 0/],
+    [
+      'schedule',
+      { schedule: () => 0.5 },
+      /schedule must be an object with a method factor\(step, epoch\); got the funct/,
+    ],
+    ['schedule', { schedule: optim.StepSchedule }, /got the function StepSchedule/],
   ])('%s', async (_, options, message) => {
     await expect(compiled().fit(x, y, { ...quiet, ...options } as never)).rejects.toThrow(message)
   })
@@ -83,6 +90,55 @@ describe('what fit refuses', () => {
     expect(compile({ metrics: ['acc'] })).toThrow(/unknown metric 'acc'/)
     const other = new optim.SGD(linear(3, 1).parameters(), { lr: 1 })
     expect(compile({ optimizer: other })).toThrow("the optimizer has none of this model's parameters")
+  })
+
+  test('settings of another kind', () => {
+    const compile = (options: unknown) => () => linear(3, 1).compile(options as never)
+    const withMetrics = (metrics: unknown) => compile({ optimizer: 'sgd', loss: 'mse', metrics })
+    for (const [run, message] of [
+      [compile(undefined), 'compile: expected { optimizer, loss, … }; got undefined'],
+      [compile('adam'), "compile: expected { optimizer, loss, … }; got 'adam'"],
+      [compile({ loss: 'mse' }), 'compile: expected optimizer to be an optimizer or its name; got undefined'],
+      [
+        compile({ optimizer: null, loss: 'mse' }),
+        'compile: expected optimizer to be an optimizer or its name; got null',
+      ],
+      [compile({ optimizer: optim.Adam, loss: 'mse' }), 'or its name; got the function Adam; make one: new Adam()'],
+      [withMetrics('accuracy'), "compile: expected metrics to be a list, or a list for each output; got 'accuracy'"],
+      [withMetrics({ kind: 'mae' }), "compile: expected the metrics for 'kind' to be a list; got 'mae'"],
+      [withMetrics(null), 'compile: expected metrics to be a list, or a list for each output; got null'],
+      [withMetrics([null]), 'compile: expected a metric or its name; got null'],
+      [
+        withMetrics([metrics.Accuracy]),
+        'compile: expected a metric or its name; got the function Accuracy; make one: new',
+      ],
+    ] as const) {
+      expect(run).toThrow(message)
+      expect(codeOf(run)).toBe('ERR_VALUE')
+    }
+  })
+
+  test('losses that are no tensors', async () => {
+    const wrong = (loss: () => unknown) => linear(3, 1).compile({ optimizer: 'sgd', loss: loss as never })
+    const expected = 'the loss function must give a tensor, computed from the output by ops; got '
+    await expect(wrong(() => 3).fit(x, y, quiet)).rejects.toThrow(`${expected}3`)
+    await expect(wrong(() => undefined).evaluate(x, y)).rejects.toThrow(`${expected}undefined`)
+    await expect(wrong(async () => x).fit(x, y, quiet)).rejects.toThrow(`${expected}an object of class Promise`)
+    const weighted = { ...quiet, sampleWeight: tensor(Array(8).fill(1)) }
+    await expect(wrong(() => 3).fit(x, y, weighted)).rejects.toThrow(`${expected}3`)
+  })
+
+  test('models without forward', async () => {
+    class Silent extends (nn.Module as unknown as new () => nn.Identity) {
+      readonly inner = linear(3, 1)
+    }
+    const message = 'Silent: the class has no method forward(); write one'
+    const model = new Silent().compile({ optimizer: 'sgd', loss: 'mse' })
+    for (const run of [model.fit(x, y, quiet), model.evaluate(x, y), model.predict(x)]) {
+      await expect(run).rejects.toThrow(message)
+    }
+    expect(() => model.summary([1, 3])).toThrow(message)
+    expect(codeOf(() => new nn.Sequential(model).forward(x))).toBe('ERR_STATE')
   })
 
   test('an async forward, without an unhandled rejection', async () => {
