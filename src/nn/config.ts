@@ -80,7 +80,7 @@ function encodeModule(module: Module, seen: Map<Module, number>, path: string): 
   }
   seen.set(module, seen.size)
   const args = config.call(module).map((arg, i) => encode(arg, seen, `${path}[${i}]`))
-  const quantized = quantizedWithin(module, child => seen.has(child))
+  const quantized = quantizedWithin(module, seen.keys())
   return {
     kind,
     args,

@@ -11,6 +11,7 @@ import { fit } from '../train/fit'
 import type { History } from '../train/history'
 import type { Logs } from '../train/progress'
 import type { Bundle, CompileOptions, EvaluateOptions, Examples, FitOptions, PredictOptions } from '../train/types'
+import { held } from './attributes'
 import { needTensor, shown } from './check'
 import { addHook, type ForwardHook, type ForwardPreHook } from './hooks'
 import { penalties, type Regularizer } from './regularizers'
@@ -24,9 +25,12 @@ export interface ForwardShapes {
   readonly output: readonly number[]
 }
 
+const printing = new Set<Module>()
+
 /**
- * The base of all layers and models. Parameters, buffers and modules that are attributes, or in arrays that are attributes,
- * register themselves under the attribute's name. Subclasses write `forward`.
+ * The base of all layers and models. Parameters, buffers and modules that are attributes, or in arrays and plain objects that
+ * are attributes, register themselves under the attribute's name. Those in Maps, Sets and private fields (#) do not.
+ * Subclasses write `forward`.
  */
 export abstract class Module {
   /** Whether layers such as dropout and batch norm behave as in training; set by `train()` and `eval()`. */
@@ -59,17 +63,9 @@ export abstract class Module {
     return ''
   }
 
-  /** Attributes, with those in arrays under `name.index`. */
-  *#attributes(): Generator<[string, unknown]> {
-    for (const [name, value] of Object.entries(this)) {
-      if (!Array.isArray(value)) yield [name, value]
-      else for (let i = 0; i < value.length; i++) yield [`${name}.${i}`, value[i]]
-    }
-  }
-
-  /** The modules that are attributes of this one. */
+  /** The modules that are attributes of this one, or in arrays and plain objects that are. */
   *namedChildren(): Generator<[string, Module]> {
-    for (const [name, value] of this.#attributes()) if (value instanceof Module) yield [name, value]
+    for (const { name, value } of held(this)) if (value instanceof Module) yield [name, value]
   }
 
   /** The modules registered here, not those within them. */
@@ -94,7 +90,7 @@ export abstract class Module {
   *namedCells(): Generator<[name: string, cell: Parameter, owner: Module, attribute: string]> {
     const seen = new Set<Parameter>()
     for (const [prefix, module] of this.namedModules()) {
-      for (const [name, value] of module.#attributes()) {
+      for (const { name, value } of held(module)) {
         if (!(value instanceof Parameter) || seen.has(value)) continue
         seen.add(value)
         yield [join(prefix, name), value, module, name]
@@ -285,12 +281,18 @@ export abstract class Module {
   }
 
   toString(): string {
-    const own = `${this.constructor.name}(${this.extraRepr()}`
-    const lines = Array.from(
-      this.namedChildren(),
-      ([name, child]) => `  (${name}): ${child.toString().replaceAll('\n', '\n  ')}`,
-    )
-    return lines.length ? `${own}\n${lines.join('\n')}\n)` : `${own})`
+    if (printing.has(this)) return `${this.constructor.name}(…)` // it is within itself
+    printing.add(this)
+    try {
+      const own = `${this.constructor.name}(${this.extraRepr()}`
+      const lines = Array.from(
+        this.namedChildren(),
+        ([name, child]) => `  (${name}): ${child.toString().replaceAll('\n', '\n  ')}`,
+      )
+      return lines.length ? `${own}\n${lines.join('\n')}\n)` : `${own})`
+    } finally {
+      printing.delete(this)
+    }
   }
 }
 
@@ -314,8 +316,9 @@ function isBundle(value: unknown): value is Bundle {
 
 /** The parameters that `module` itself holds, without biases. */
 function ownWeights(module: Module): Parameter[] {
-  const own = Object.entries(module).filter(([name, v]) => v instanceof Parameter && !/bias/i.test(name))
-  return own.map(([, v]) => v as Parameter).filter(v => v.trainable)
+  return Array.from(held(module)).flatMap(({ name, value }) =>
+    value instanceof Parameter && value.trainable && !/bias/i.test(name) ? [value] : [],
+  )
 }
 
 function join(prefix: string, name: string): string {

@@ -4,6 +4,7 @@ import { scope } from '../lifetime'
 import { abs, cast, clamp, div, full, greaterEqual, max, reshape, round, where } from '../ops.generated'
 import { Buffer, type Parameter, type Tensor } from '../tensor'
 import { MultiHeadAttention } from './attention'
+import { held } from './attributes'
 import { shown } from './check'
 import { Conv, Conv1d, Conv2d, Conv3d } from './conv'
 import { Graph } from './graph'
@@ -20,7 +21,6 @@ export interface QuantizeOptions {
   skip?: readonly (string | (new (...args: any[]) => Module))[] | ((name: string, module: Module) => boolean)
 }
 
-const projection = 'inProj'
 const leastScale = 1.1754943508222875e-38 // the smallest normal float32
 const counterparts = new Map<unknown, new (...args: never[]) => Module>([
   [Linear, QuantizedLinear],
@@ -127,29 +127,24 @@ function setProjection(module: MultiHeadAttention, weight: Tensor, scale: Tensor
   })
 }
 
-/** Puts others into the places of the modules that are attributes of `owner`, or in arrays that are. */
+/** Puts others into the places of the modules that `owner` holds. */
 function replaceIn(owner: Module, replacement: (module: Module) => Module): void {
   if (owner instanceof Graph) owner.replaceModules(replacement)
-  const put = (holder: Record<string, unknown>, key: string) => {
-    const old = holder[key]
-    if (old instanceof Module) holder[key] = replacement(old)
-  }
-  for (const [name, value] of Object.entries(owner)) {
-    if (Array.isArray(value)) for (const i of value.keys()) put(value as never, `${i}`)
-    else put(owner as never, name)
-  }
+  for (const { value, holder, key } of held(owner)) if (value instanceof Module) holder[key] = replacement(value)
 }
 
-/** The names of what is quantised below `owner`, but for modules that `known` has and what is below those. */
-export function quantizedWithin(owner: Module, known: (module: Module) => boolean, prefix = ''): string[] {
-  const own = owner instanceof MultiHeadAttention && owner.inProjScale ? [`${prefix}${projection}`] : []
-  const below = Array.from(owner.namedChildren()).filter(([, child]) => !known(child))
-  return [
-    ...own,
-    ...below.flatMap(([name, child]) =>
-      isQuantized(child) ? [`${prefix}${name}`] : quantizedWithin(child, known, `${prefix}${name}.`),
-    ),
-  ]
+/** The names of what is quantised below `owner`, but for modules that are `known` and what is below those. */
+export function quantizedWithin(owner: Module, known: Iterable<Module>): string[] {
+  const others = new Set(known)
+  others.delete(owner)
+  return Array.from(owner.namedModules('', others)).flatMap(([name, module]) => {
+    if (module instanceof MultiHeadAttention && module.inProjScale) return [projectionOf(name)]
+    return module !== owner && isQuantized(module) ? [name] : []
+  })
+}
+
+function projectionOf(name: string): string {
+  return name ? `${name}.inProj` : 'inProj'
 }
 
 function isQuantized(module: Module): boolean {
@@ -162,7 +157,7 @@ export function quantizeWithin(owner: Module, names: ReadonlySet<string>): void 
   const chosen = new Map<Module, Module>()
   for (const [name, module] of all) {
     if (names.has(name) && suits(module)) chosen.set(module, counterpart(module))
-    if (!(module instanceof MultiHeadAttention) || !names.has(name ? `${name}.${projection}` : projection)) continue
+    if (!(module instanceof MultiHeadAttention) || !names.has(projectionOf(name))) continue
     const { shape } = module.inProjWeight
     setProjection(module, full(shape, 0, { dtype: 'int8' }), full([shape[0]!], 1))
   }

@@ -71,7 +71,8 @@ function shapeText(output: unknown): string {
 }
 
 function ownParameters(module: Module): number {
-  const below = new Set(module.children().flatMap(child => child.parameters()))
+  const cells = module.children().flatMap(child => Array.from(child.namedCells()))
+  const below = new Set(cells.flatMap(([, cell, owner]) => (owner === module ? [] : [cell]))) // a child may hold its parent
   return module
     .parameters()
     .filter(p => !below.has(p))

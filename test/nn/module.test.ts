@@ -34,6 +34,78 @@ describe('Module', () => {
     expect(new Block().countParameters()).toBe(2 + 12 + 4 + 8 + 8 + 2)
   })
 
+  test('what is in plain objects and nested arrays registers itself too, after the rest', async () => {
+    class Heads extends nn.Module {
+      readonly options: { depth: number; shared: nn.Module; scales: Parameter[]; self?: unknown }
+      readonly heads = { kind: new nn.Linear(2, 3, { bias: false }), age: new nn.Linear(2, 1, { bias: false }) }
+      readonly grid = [[new nn.Linear(2, 2, { bias: false })], [new nn.ReLU(), { last: new nn.Tanh() }]]
+      readonly shared: nn.Module
+      constructor() {
+        super()
+        this.options = { depth: 2, shared: new nn.Linear(1, 1), scales: [new Parameter(full([2], 3))] }
+        this.options.self = this.options
+        this.shared = this.options.shared
+        this.regularizer = { l2: 1 }
+      }
+      forward(x: Tensor): Tensor {
+        return this.heads.kind.forward(x)
+      }
+    }
+    const model = new Heads()
+    expect(Array.from(model.namedModules(), ([name]) => name)).toEqual(
+      ['', 'shared', 'heads.kind', 'heads.age', 'grid.0.0', 'grid.1.0', 'grid.1.1.last'], // by depth
+    )
+    expect(Array.from(model.namedParameters(), ([name]) => name)).toEqual([
+      'options.scales.0',
+      'shared.weight',
+      'shared.bias',
+      'heads.kind.weight',
+      'heads.age.weight',
+      'grid.0.0.weight',
+    ])
+    expect(await model.regularization()!.item()).toBe(18)
+    expect(new Heads().loadStateDict(model.stateDict()).missing).toEqual([])
+    nn.quantize(model)
+    expect(model.heads.kind).toBeInstanceOf(nn.QuantizedLinear)
+    expect(model.grid[0]![0]).toBeInstanceOf(nn.QuantizedLinear)
+    expect(model.toString()).toContain('\n  (heads.kind): QuantizedLinear(2, 3, bias=false)\n')
+  })
+
+  test('a child may hold its parent', () => {
+    class Child extends nn.Module {
+      readonly inner = new nn.Linear(2, 1)
+      constructor(readonly parent: nn.Module) {
+        super()
+      }
+      forward(x: Tensor): Tensor {
+        return this.inner.forward(x)
+      }
+    }
+    class Parent extends nn.Module {
+      readonly scale = new Parameter(full([3], 1))
+      readonly self = this
+      readonly child = new Child(this)
+      forward(x: Tensor): Tensor {
+        return this.child.forward(x)
+      }
+      config() {
+        return []
+      }
+    }
+    nn.register(Parent)
+    const model = new Parent()
+    expect(model.toString()).toBe(
+      'Parent(\n  (self): Parent(…)\n  (child): Child(\n    (parent): Parent(…)\n    (inner): Linear(2, 1)\n  )\n)',
+    )
+    expect(model.countParameters()).toBe(6)
+    expect(model.summary([1, 2])).toMatch(
+      /model \(Parent\) +\[1, 1\] +3\n {2}child \(Child\) +\[1, 1\] +0\n.*\[1, 1\] +3 /,
+    )
+    expect(nn.toConfig(model)).toEqual({ kind: 'Parent', args: [] })
+    expect(nn.quantize(model).child.inner).toBeInstanceOf(nn.QuantizedLinear)
+    expect(nn.toConfig(model)).toEqual({ kind: 'Parent', args: [], quantized: ['child.inner'] })
+  })
+
   test('state goes from one module to another, and stays as it was', async () => {
     const [a, b] = [new Block(), new Block()]
     const state = a.stateDict()
