@@ -22,6 +22,11 @@ export function isFloat(dtype: DType): boolean {
   return dtypeIndex(dtype) < 4
 }
 
+/** Bytes of one element. */
+export function itemSize(dtype: DType): number {
+  return dtype === 'float16' || dtype === 'bfloat16' ? 2 : arrays[dtype].BYTES_PER_ELEMENT
+}
+
 /** What the values of each dtype come in on the host, where there is such an array. */
 export const arrays = {
   float32: Float32Array,

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import type { GraphOperation, NativeGraph, Replays } from './native'
+import { bytesOf, countOf, scaled } from './units'
 
 export type { GraphOperation, Replays } from './native'
 
@@ -11,18 +12,7 @@ export interface GraphDescription extends NativeGraph {
 
 const columns = ['operation', 'time', 'share', 'work', 'moved', 'held', 'result', 'inputs'] as const
 
-function scaled(value: number, units: readonly string[], step: number): string {
-  let unit = 0
-  while (value >= step && unit + 1 < units.length) {
-    value /= step
-    unit++
-  }
-  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`
-}
-
 const timeOf = (ns: number) => (ns < 0 ? '–' : scaled(ns, ['ns', 'µs', 'ms', 's'], 1000))
-const bytesOf = (bytes: number) => scaled(bytes, ['B', 'KiB', 'MiB', 'GiB'], 1024)
-const workOf = (work: number) => scaled(work, ['', 'K', 'M', 'G', 'T'], 1000)
 
 function totalTime(operations: readonly GraphOperation[]): number {
   return operations.reduce((sum, { nanoseconds }) => sum + Math.max(0, nanoseconds), 0)
@@ -38,7 +28,7 @@ function cellsOf(operation: GraphOperation, total: number): string[] {
     attributes ? `${name}(${attributes})` : name,
     timeOf(nanoseconds),
     `${(100 * shareOf(operation, total)).toFixed(1)} %`,
-    workOf(work),
+    countOf(work),
     bytesOf(bytes),
     bytesOf(live),
     outputs.join(', '),

@@ -1,5 +1,6 @@
 import type { DType, TypedArray } from './dtype'
 import { AnnealError } from './errors'
+import { sizeOf } from './shape'
 import { Tensor } from './tensor'
 
 export interface FormatOptions {
@@ -35,7 +36,7 @@ type Nested = string | null | Nested[]
 function nestShown(shape: readonly number[], edge: number | undefined, text: (at: number) => string): Nested {
   const visit = (axis: number, offset: number): Nested => {
     if (axis === shape.length) return text(offset)
-    const step = shape.slice(axis + 1).reduce((n, d) => n * d, 1)
+    const step = sizeOf(shape.slice(axis + 1))
     return shownOf(shape[axis]!, edge).map(i => (i === null ? null : visit(axis + 1, offset + i * step)))
   }
   return visit(0, 0)

@@ -1,5 +1,6 @@
 import { arrays, type DType, isFloat, type TypedArray } from './dtype'
 import { AnnealError } from './errors'
+import { sizeOf } from './shape'
 
 /** Nested arrays of numbers or booleans, as deep as the tensor has axes. */
 export type NestedArray<T = number | boolean | bigint> = T | readonly NestedArray<T>[]
@@ -7,7 +8,7 @@ export type NestedArray<T = number | boolean | bigint> = T | readonly NestedArra
 /** Flat values as nested arrays; bool as booleans. */
 export function nest(data: TypedArray, shape: readonly number[], dtype: DType, axis = 0, offset = 0): NestedArray {
   if (axis === shape.length) return dtype === 'bool' ? data[offset] !== 0 : data[offset]!
-  const step = shape.slice(axis + 1).reduce((n, d) => n * d, 1)
+  const step = sizeOf(shape.slice(axis + 1))
   return Array.from({ length: shape[axis]! }, (_, i) => nest(data, shape, dtype, axis + 1, offset + i * step))
 }
 

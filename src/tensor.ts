@@ -7,6 +7,7 @@ import { free, keep, noteCreated, turnDue } from './lifetime'
 import { currentMode } from './mode'
 import { checked, native, throwLast } from './native'
 import { flatten, type NestedArray, nest, shapeOf, toTyped } from './nested'
+import { sizeOf } from './shape'
 
 export type { DType, TypedArray } from './dtype'
 export type { NestedArray } from './nested'
@@ -70,7 +71,7 @@ export class Tensor {
 
   /** The number of elements. */
   get size(): number {
-    return this.shape.reduce((n, d) => n * d, 1)
+    return sizeOf(this.shape)
   }
 
   /** Whether gradients flow back through this tensor. */

@@ -1,10 +1,13 @@
 import { statSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { itemSize } from '../dtype'
 import { AnnealError } from '../errors'
+import { asIoError } from '../io/files'
+import { sizeOf } from '../shape'
 import { rowOf } from './collate'
-import { formatError, ioError } from './files'
+import { formatError } from './files'
 import { IndexedDataset } from './indexed'
-import { type ArrayDType, allocate, isArrayDType, itemSize, type NdArray, sizeOf, type TypedArray } from './ndarray'
+import { type ArrayDType, allocate, isArrayDType, type NdArray, type TypedArray } from './ndarray'
 import type { Reader, Source } from './source'
 
 /** Values of one dtype and shape; shape [] is a single value. */
@@ -85,7 +88,7 @@ class BinarySource implements Source<unknown> {
     try {
       return new BinaryReader(this, await open(this.path, 'r'))
     } catch (error) {
-      throw ioError(error, this.path)
+      throw asIoError('read', this.path, error)
     }
   }
 
@@ -154,7 +157,7 @@ class BinaryReader implements Reader<unknown> {
     }
     // All are awaited even if one fails: the file may only be closed when none is under way.
     const failed = (await Promise.allSettled(reads)).find(result => result.status === 'rejected')
-    if (failed) throw ioError(failed.reason, path)
+    if (failed) throw asIoError('read', path, failed.reason)
     return out
   }
 }
@@ -172,6 +175,6 @@ function fileSize(path: string): number {
   try {
     return statSync(path).size
   } catch (error) {
-    throw ioError(error, path)
+    throw asIoError('read', path, error)
   }
 }

@@ -1,5 +1,6 @@
 import { AnnealError } from '../errors'
 import { isPlainObject } from '../objects'
+import { sizeOf } from '../shape'
 import { type Tensor, tensor } from '../tensor'
 import {
   type ArrayDType,
@@ -8,7 +9,6 @@ import {
   dtypeOf,
   isNdArray,
   type NdArray,
-  sizeOf,
   type TypedArray,
   toNdArray,
 } from './ndarray'

@@ -2,7 +2,8 @@ import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { CsvError, type Options, parse } from 'csv-parse'
 import { AnnealError } from '../errors'
-import { formatError, ioError } from './files'
+import { asIoError } from '../io/files'
+import { formatError } from './files'
 
 /** What the fields of a column are read as. */
 export type ColumnType = 'number' | 'string'
@@ -97,7 +98,7 @@ function columnNames(header: CsvOptions['header'], first: CsvRow, path: string):
 }
 
 function csvError(error: unknown, path: string): unknown {
-  if (!(error instanceof CsvError)) return ioError(error, path)
+  if (!(error instanceof CsvError)) return asIoError('read', path, error)
   const details = error as unknown as { lines?: number; column?: number | string; record?: CsvRow | string[] }
   const place = details.lines === undefined ? path : `${path}:${details.lines}`
   if (error.code === 'CSV_RECORD_INCONSISTENT_FIELDS_LENGTH') {

@@ -1,7 +1,8 @@
 import { createReadStream } from 'node:fs'
 import { StringDecoder } from 'node:string_decoder'
+import { asIoError } from '../io/files'
 import { Dataset } from './dataset'
-import { formatError, ioError } from './files'
+import { formatError } from './files'
 import { seekable } from './operators'
 
 export interface JsonLinesOptions {
@@ -60,7 +61,7 @@ async function* readLines(path: string, maxLineLength: number): AsyncGenerator<s
       yield* lines.map(withoutMark)
     }
   } catch (error) {
-    throw ioError(error, path)
+    throw asIoError('read', path, error)
   } finally {
     stream.destroy()
   }

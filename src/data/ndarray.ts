@@ -1,5 +1,6 @@
 import { arrays, type TypedArray } from '../dtype'
 import { AnnealError } from '../errors'
+import { sizeOf } from '../shape'
 
 export type { TypedArray }
 
@@ -22,18 +23,8 @@ export function allocate(dtype: ArrayDType, length: number): TypedArray {
   return new arrays[dtype](length)
 }
 
-/** Bytes of one value of `dtype`. */
-export function itemSize(dtype: ArrayDType): number {
-  return arrays[dtype].BYTES_PER_ELEMENT
-}
-
 export function isArrayDType(name: unknown): name is ArrayDType {
   return typeof name === 'string' && Object.hasOwn(arrays, name)
-}
-
-/** How many values `shape` holds. */
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1)
 }
 
 export function isTypedArray(value: unknown): value is TypedArray {

@@ -130,7 +130,8 @@ export async function readFully(handle: FileHandle, buffer: Uint8Array, position
 export function asIoError(action: string, path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code
   if (error instanceof AnnealError || !(error instanceof Error) || typeof code !== 'string') return error
-  return new AnnealError('ERR_IO', `${action} ${path}: ${error.message}`, { cause: error })
+  const advice = code === 'ENOENT' ? '; check the path' : ''
+  return new AnnealError('ERR_IO', `${action} ${path}: ${error.message}${advice}`, { cause: error })
 }
 
 /** The entries of `folder` as absolute paths; none where it does not exist. */

@@ -1,7 +1,7 @@
-import type { DType } from '../dtype'
+import { type DType, itemSize } from '../dtype'
 import { AnnealError } from '../errors'
 import { isObject } from '../objects'
-import { fromSafetensors, itemSize, supportedNames } from './dtypes'
+import { fromSafetensors, supportedNames } from './dtypes'
 import { readFully, withFile } from './files'
 import { duplicateKey } from './json'
 
@@ -98,10 +98,10 @@ function parseEntry(file: string, name: string, entry: unknown, dataStart: numbe
   if (!isWellFormed(name)) throw fail('a name in well-formed Unicode', name)
   if (!isObject(entry)) throw fail('an object with dtype, shape and data_offsets', entry)
   const { dtype: code, shape, data_offsets: offsets } = entry
-  const type = typeof code === 'string' ? fromSafetensors(code) : undefined
-  if (!type) throw fail(`a dtype among ${supportedNames}`, code)
+  const dtype = typeof code === 'string' ? fromSafetensors(code) : undefined
+  if (!dtype) throw fail(`a dtype among ${supportedNames}`, code)
   if (!Array.isArray(shape) || !shape.every(isCount)) throw fail('a shape of non-negative integers', shape)
-  const bytes = byteLength(shape, type.dtype)
+  const bytes = byteLength(shape, dtype)
   if (bytes === undefined) throw fail('a shape whose size in bytes is below 2^53', shape)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
     throw fail('data_offsets of two non-negative integers', offsets)
@@ -111,7 +111,7 @@ function parseEntry(file: string, name: string, entry: unknown, dataStart: numbe
     throw fail(`data_offsets within the ${fileSize - dataStart} bytes of data`, offsets)
   }
   if (end - begin !== bytes) throw fail(`${bytes} bytes for ${code} ${show(shape)}`, end - begin)
-  return { name, dtype: type.dtype, shape, begin: dataStart + begin, end: dataStart + end }
+  return { name, dtype, shape, begin: dataStart + begin, end: dataStart + end }
 }
 
 /** Every byte of the data belongs to exactly one tensor. `tensors` are in the order of their data. */

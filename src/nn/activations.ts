@@ -21,9 +21,9 @@ import {
   softsign,
   tanh,
 } from '../ops.generated'
+import { sizeOf } from '../shape'
 import type { Parameter, Tensor } from '../tensor'
 import { lastAxis, oneOf, whole } from './check'
-import { elements } from './flops'
 import { Layer } from './layer'
 import type { ForwardShapes } from './module'
 import { filled } from './parameters'
@@ -31,7 +31,7 @@ import { filled } from './parameters'
 /** A function of each element, or of each vector along an axis; the shape stays. */
 abstract class Activation extends Layer {
   override flops({ output }: ForwardShapes): number {
-    return elements(output)
+    return sizeOf(output)
   }
 }
 

@@ -11,9 +11,9 @@ import {
   transpose,
   where,
 } from '../ops.generated'
+import { sizeOf } from '../shape'
 import type { Buffer, Parameter, Tensor } from '../tensor'
 import { lastAxis, needTensor, whole, within } from './check'
-import { elements } from './flops'
 import { xavierUniform, zeros } from './init'
 import { Layer, type WeightOptions } from './layer'
 import { Linear } from './linear'
@@ -150,9 +150,9 @@ export class MultiHeadAttention extends Layer {
 
   override flops({ inputs }: ForwardShapes): number {
     const [query, key = query!] = inputs
-    const scores = elements(query!) * key[1]!
+    const scores = sizeOf(query!) * key[1]!
     const [q, k, v] = this.#sizes
-    return 2 * this.size * ((elements(query!) / this.size) * q + (elements(key) / this.size) * (k + v)) + 4 * scores
+    return 2 * this.size * ((sizeOf(query!) / this.size) * q + (sizeOf(key) / this.size) * (k + v)) + 4 * scores
   }
 }
 

@@ -1,8 +1,8 @@
 import { AnnealError } from '../errors'
 import { conv1d, conv2d, conv3d, convTranspose1d, convTranspose2d, convTranspose3d } from '../ops.generated'
+import { sizeOf } from '../shape'
 import type { Parameter, Tensor } from '../tensor'
 import { shown, sizes, spatialInput, whole } from './check'
-import { elements } from './flops'
 import { Layer, type WeightOptions } from './layer'
 import type { ForwardShapes } from './module'
 import { byFan } from './parameters'
@@ -71,7 +71,7 @@ abstract class Convolution extends Layer {
     }
     const [first, last] = transposed ? [inChannels, outChannels] : [outChannels, inChannels]
     const shape = [first, ...this.kernel, last / this.groups]
-    const fanIn = elements(shape) / first
+    const fanIn = sizeOf(shape) / first
     ;[this.weight, this.bias] = this.initial(shape, fanIn, options.bias ?? true)
   }
 
@@ -120,7 +120,7 @@ export abstract class Conv extends Convolution {
 
   override flops({ output }: ForwardShapes): number {
     const filter = this.weight.size / this.outChannels
-    return elements(output) * (2 * filter + (this.bias ? 1 : 0))
+    return sizeOf(output) * (2 * filter + (this.bias ? 1 : 0))
   }
 }
 
@@ -167,7 +167,7 @@ abstract class ConvTranspose extends Convolution {
 
   override flops({ inputs, output }: ForwardShapes): number {
     const perInput = (2 * this.weight.size) / this.inChannels
-    return elements(inputs[0]!) * perInput + (this.bias ? elements(output) : 0)
+    return sizeOf(inputs[0]!) * perInput + (this.bias ? sizeOf(output) : 0)
   }
 }
 

@@ -1,7 +1,7 @@
 import { expandDims, linear, permute, reshape } from '../ops.generated'
+import { sizeOf } from '../shape'
 import type { Parameter, Tensor } from '../tensor'
 import { lastAxis, whole } from './check'
-import { elements } from './flops'
 import { Layer, type WeightOptions } from './layer'
 import type { ForwardShapes } from './module'
 import { byFan } from './parameters'
@@ -37,7 +37,7 @@ export class Linear extends Layer {
   }
 
   override flops({ output }: ForwardShapes): number {
-    return elements(output) * (2 * this.inputs + (this.bias ? 1 : 0))
+    return sizeOf(output) * (2 * this.inputs + (this.bias ? 1 : 0))
   }
 }
 
@@ -73,6 +73,6 @@ export class Bilinear extends Layer {
   }
 
   override flops({ output }: ForwardShapes): number {
-    return 2 * elements(output) * (this.inputs1 * this.inputs2 + this.inputs2)
+    return 2 * sizeOf(output) * (this.inputs1 * this.inputs2 + this.inputs2)
   }
 }

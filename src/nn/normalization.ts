@@ -3,9 +3,9 @@ import { give } from '../call'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { batchNorm, batchNormTrain, groupNorm, instanceNorm, layerNorm, reshape, rmsNorm } from '../ops.generated'
+import { sizeOf } from '../shape'
 import { Buffer, type Parameter, type Tensor, tensor } from '../tensor'
 import { lastAxis, needTensor, sizes, spatialInput, whole } from './check'
-import { elements } from './flops'
 import { Layer } from './layer'
 import type { ForwardShapes } from './module'
 import { filled, filledBuffer } from './parameters'
@@ -30,7 +30,7 @@ abstract class Norm extends Layer {
 
   /** Mean, variance, standardisation, scale and shift: about eight operations for each element. */
   override flops({ output }: ForwardShapes): number {
-    return 8 * elements(output)
+    return 8 * sizeOf(output)
   }
 }
 
@@ -175,7 +175,7 @@ abstract class InstanceNorm extends ChannelNorm {
     super(channels, options, { affine: false, tracked: false })
   }
   protected valuesPerChannel(x: Tensor): number {
-    return elements(x.shape.slice(1, -1))
+    return sizeOf(x.shape.slice(1, -1))
   }
   protected normalize(x: Tensor, tracked: boolean): [Tensor, Moments?] {
     const result = instanceNorm(x, this.weight, this.bias, { eps: this.eps })

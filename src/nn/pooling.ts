@@ -14,10 +14,10 @@ import {
   maxPool2d,
   maxPool3d,
 } from '../ops.generated'
+import { sizeOf } from '../shape'
 import type { Tensor } from '../tensor'
 import { sizes, spatialInput } from './check'
 import type { Sizes } from './conv'
-import { elements } from './flops'
 import { Layer } from './layer'
 import type { ForwardShapes } from './module'
 
@@ -69,7 +69,7 @@ abstract class Pool<Options extends MaxPoolOptions & AvgPoolOptions> extends Lay
   }
 
   override flops({ output }: ForwardShapes): number {
-    return elements(output) * elements(this.window.kernel)
+    return sizeOf(output) * sizeOf(this.window.kernel)
   }
 }
 
@@ -112,7 +112,7 @@ abstract class AdaptivePool extends Layer {
   }
 
   override flops({ inputs }: ForwardShapes): number {
-    return elements(inputs[0]!)
+    return sizeOf(inputs[0]!)
   }
 }
 
@@ -228,7 +228,7 @@ export class GlobalAvgPool extends Layer {
     return globalAveragePool(x, this.options)
   }
   override flops({ inputs }: ForwardShapes): number {
-    return elements(inputs[0]!)
+    return sizeOf(inputs[0]!)
   }
 }
 
@@ -241,6 +241,6 @@ export class GlobalMaxPool extends Layer {
     return globalMaxPool(x, this.options)
   }
   override flops({ inputs }: ForwardShapes): number {
-    return elements(inputs[0]!)
+    return sizeOf(inputs[0]!)
   }
 }

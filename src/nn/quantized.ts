@@ -1,9 +1,9 @@
 import { AnnealError } from '../errors'
 import { full, quantizedConv1d, quantizedConv2d, quantizedConv3d, quantizedLinear } from '../ops.generated'
+import { sizeOf } from '../shape'
 import { Buffer, type Tensor } from '../tensor'
 import { lastAxis, whole } from './check'
 import { Conv, type ConvAttributes, type ConvOptions, type Sizes } from './conv'
-import { elements } from './flops'
 import { Layer } from './layer'
 import type { ForwardShapes, Module } from './module'
 import { filledBuffer } from './parameters'
@@ -55,7 +55,7 @@ export class QuantizedLinear extends Layer {
   }
 
   override flops({ output }: ForwardShapes): number {
-    return elements(output) * (2 * this.inputs + (this.bias ? 1 : 0))
+    return sizeOf(output) * (2 * this.inputs + (this.bias ? 1 : 0))
   }
 }
 

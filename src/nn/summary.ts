@@ -1,8 +1,9 @@
 import { noGrad } from '../autograd'
-import type { DType } from '../dtype'
+import { type DType, itemSize } from '../dtype'
 import { scope } from '../lifetime'
 import { zeros } from '../ops.generated'
 import { Tensor } from '../tensor'
+import { bytesOf, countOf } from '../units'
 import type { Module } from './module'
 
 /** The shape of an input, batch included, and its dtype where it is not float32. */
@@ -23,15 +24,15 @@ export function summarize(model: Module, ...inputs: SummaryInput[]): string {
     `${'  '.repeat(line.name ? line.name.split('.').length : 0)}${line.name || 'model'} (${line.module.constructor.name})`,
     line.output,
     ownParameters(line.module).toLocaleString('en'),
-    line.flops ? scaled(line.flops) : '',
+    line.flops ? countOf(line.flops) : '',
   ])
   const total = model.countParameters()
   const trainable = model.countParameters({ trainableOnly: true })
-  const bytes = [...model.namedCells()].reduce((n, [, cell]) => n + cell.size * bytesPer(cell.dtype), 0)
+  const bytes = [...model.namedCells()].reduce((n, [, cell]) => n + cell.size * itemSize(cell.dtype), 0)
   const flops = lines.reduce((n, line) => n + line.flops, 0)
   const footer = [
-    `Parameters: ${total.toLocaleString('en')} (${trainable.toLocaleString('en')} trainable), ${scaled(bytes, 1024)}B`,
-    ...(flops ? [`Floating-point operations of one forward pass: ${scaled(flops)}`] : []),
+    `Parameters: ${total.toLocaleString('en')} (${trainable.toLocaleString('en')} trainable), ${bytesOf(bytes)}`,
+    ...(flops ? [`Floating-point operations of one forward pass: ${countOf(flops)}`] : []),
   ]
   return `${table([['Module', 'Output', 'Parameters', 'FLOPs'], ...rows])}\n${footer.join('\n')}`
 }
@@ -77,24 +78,6 @@ function ownParameters(module: Module): number {
     .parameters()
     .filter(p => !below.has(p))
     .reduce((n, p) => n + p.size, 0)
-}
-
-function bytesPer(dtype: DType): number {
-  if (dtype === 'float64' || dtype === 'int64') return 8
-  if (dtype === 'float32' || dtype === 'int32') return 4
-  return dtype.includes('16') ? 2 : 1
-}
-
-/** A number with a prefix: 1.23 M. */
-function scaled(value: number, step = 1000): string {
-  const prefixes = step === 1024 ? ['', 'Ki', 'Mi', 'Gi', 'Ti'] : ['', 'k', 'M', 'G', 'T']
-  let i = 0
-  let rest = value
-  while (rest >= step && i < prefixes.length - 1) {
-    rest /= step
-    i++
-  }
-  return `${i === 0 ? rest : rest.toPrecision(3)} ${prefixes[i]}`.trimEnd()
 }
 
 function table(rows: readonly (readonly string[])[]): string {

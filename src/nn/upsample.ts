@@ -1,9 +1,9 @@
 import { AnnealError } from '../errors'
 import { resize } from '../ops.generated'
+import { sizeOf } from '../shape'
 import type { Tensor } from '../tensor'
 import { oneOf, sizes, within } from './check'
 import type { Sizes } from './conv'
-import { elements } from './flops'
 import { Layer } from './layer'
 import type { ForwardShapes } from './module'
 
@@ -37,6 +37,6 @@ export class Upsample extends Layer {
 
   override flops({ output }: ForwardShapes): number {
     const neighbours = { nearest: 1, linear: 2, bilinear: 4, trilinear: 8 }[this.options.mode ?? 'nearest']
-    return neighbours === 1 ? 0 : 2 * neighbours * elements(output)
+    return neighbours === 1 ? 0 : 2 * neighbours * sizeOf(output)
   }
 }

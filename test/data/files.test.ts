@@ -112,7 +112,7 @@ describe('fromCsv', () => {
     await expect(fromCsv(path, { delimiter: '' }).toArray()).rejects.toMatchObject({ code: 'ERR_VALUE' })
     await expect(fromCsv(join(folder, 'none')).toArray()).rejects.toMatchObject({
       code: 'ERR_IO',
-      message: expect.stringContaining('there is no such file'),
+      message: expect.stringContaining(`read ${join(folder, 'none')}: ENOENT: no such file`),
     })
   })
 })

@@ -235,7 +235,7 @@ describe('Module', () => {
     const text = model.summary([2, 6, 6, 1])
     expect(text).toMatch(/0 \(Conv2d\) +\[2, 6, 6, 4\] +40 +5\.47 k/)
     expect(text).toMatch(/3 \(Linear\) +\[2, 10\] +1,450 +5\.78 k/)
-    expect(text).toMatch(/Parameters: 1,490 \(1,490 trainable\)/)
+    expect(text).toMatch(/Parameters: 1,490 \(1,490 trainable\), 5\.82 KiB/)
     expect(model.training).toBe(true)
     expect(model.summary()).toMatch(/Linear/)
   })
