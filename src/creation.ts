@@ -1,7 +1,56 @@
-import type { DType } from './dtype'
+import { putShape } from './call'
+import type { DeviceName } from './device'
+import { type DType, dtypeIndex, dtypeOf } from './dtype'
 import { AnnealError } from './errors'
 import { range } from './internal.generated'
-import type { Tensor } from './tensor'
+import { checked, native } from './native'
+import { flatten, type NestedArray, shapeOf, toTyped } from './nested'
+import { Tensor } from './tensor'
+
+export interface TensorOptions {
+  /**
+   * The dtype of the result. Default: that of a typed array; else int64 where there is a bigint (all must be integers then),
+   * bool for booleans alone, and float32.
+   */
+  dtype?: DType
+  /** The shape, for flat data. */
+  shape?: readonly number[]
+  /** Whether `backward()` collects a gradient in it. */
+  requiresGrad?: boolean
+  /** Where the values go. Default: the device of `setDevice()`, at first 'cpu'. */
+  device?: DeviceName
+}
+
+/**
+ * A tensor of the given values, which are copied: a number, nested arrays, or a typed array (flat; see `shape`).
+ * @throws ERR_SHAPE for ragged arrays and for a shape that does not fit; ERR_DTYPE for an unknown dtype.
+ */
+export function tensor(values: NestedArray | ArrayBufferView, options: TensorOptions = {}): Tensor {
+  const { dtype } = options
+  if (dtype !== undefined) dtypeIndex(dtype)
+  let data: ArrayBufferView
+  let shape = options.shape
+  let stored: DType
+  if (ArrayBuffer.isView(values)) {
+    data = values
+    stored = dtypeOf(values)
+    shape ??= [(values as unknown as { length: number }).length]
+  } else {
+    const nested = shapeOf(values)
+    const flat: (number | boolean | bigint)[] = []
+    flatten(values, nested, flat, [])
+    ;({ data, stored } = toTyped(flat, dtype))
+    shape ??= nested
+  }
+  putShape(shape)
+  let result = new Tensor(checked(native.fromData(data, dtypeIndex(stored), options.device)))
+  if (dtype !== undefined && dtype !== stored) {
+    const converted = result.cast(dtype)
+    result.dispose()
+    result = converted
+  }
+  return options.requiresGrad ? result.requireGrad() : result
+}
 
 export interface ArangeOptions {
   /** The dtype of the result. Default: float32. */

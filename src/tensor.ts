@@ -1,12 +1,12 @@
-import { describe, putShape } from './call'
+import { describe } from './call'
 import { currentRecording, refuseWhileCapturing } from './capturing'
 import type { DeviceName } from './device'
-import { type DType, dtypeIndex, dtypeOf, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
+import { type DType, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
 import { AnnealError, type ErrorCode } from './errors'
 import { free, keep, noteCreated, turnDue } from './lifetime'
 import { currentMode } from './mode'
 import { checked, native, throwLast } from './native'
-import { flatten, type NestedArray, nest, shapeOf, toTyped } from './nested'
+import { type NestedArray, nest } from './nested'
 import { sizeOf } from './shape'
 
 export type { DType, TypedArray } from './dtype'
@@ -225,51 +225,6 @@ export class Tensor {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString()
   }
-}
-
-export interface TensorOptions {
-  /**
-   * The dtype of the result. Default: that of a typed array; else int64 where there is a bigint (all must be integers then),
-   * bool for booleans alone, and float32.
-   */
-  dtype?: DType
-  /** The shape, for flat data. */
-  shape?: readonly number[]
-  /** Whether `backward()` collects a gradient in it. */
-  requiresGrad?: boolean
-  /** Where the values go. Default: the device of `setDevice()`, at first 'cpu'. */
-  device?: DeviceName
-}
-
-/**
- * A tensor of the given values, which are copied: a number, nested arrays, or a typed array (flat; see `shape`).
- * @throws ERR_SHAPE for ragged arrays and for a shape that does not fit; ERR_DTYPE for an unknown dtype.
- */
-export function tensor(values: NestedArray | ArrayBufferView, options: TensorOptions = {}): Tensor {
-  const { dtype } = options
-  if (dtype !== undefined) dtypeIndex(dtype)
-  let data: ArrayBufferView
-  let shape = options.shape
-  let stored: DType
-  if (ArrayBuffer.isView(values)) {
-    data = values
-    stored = dtypeOf(values)
-    shape ??= [(values as unknown as { length: number }).length]
-  } else {
-    const nested = shapeOf(values)
-    const flat: (number | boolean | bigint)[] = []
-    flatten(values, nested, flat, [])
-    ;({ data, stored } = toTyped(flat, dtype))
-    shape ??= nested
-  }
-  putShape(shape)
-  let result = new Tensor(checked(native.fromData(data, dtypeIndex(stored), options.device)))
-  if (dtype !== undefined && dtype !== stored) {
-    const converted = result.cast(dtype)
-    result.dispose()
-    result = converted
-  }
-  return options.requiresGrad ? result.requireGrad() : result
 }
 
 /** A leaf whose value is replaced as it is trained: what optimizers update. */

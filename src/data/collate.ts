@@ -1,7 +1,8 @@
+import { tensor } from '../creation'
 import { AnnealError } from '../errors'
 import { isPlainObject } from '../objects'
 import { sizeOf } from '../shape'
-import { type Tensor, tensor } from '../tensor'
+import type { Tensor } from '../tensor'
 import {
   type ArrayDType,
   allocate,

@@ -1,8 +1,9 @@
 import { noGrad } from '../autograd'
+import { tensor } from '../creation'
 import type { Plain } from '../io/json'
 import { keep, scope } from '../lifetime'
 import { concat } from '../ops.generated'
-import { type Tensor, tensor } from '../tensor'
+import type { Tensor } from '../tensor'
 import type { Metric } from './metric'
 import { cloneOf, isBinary, trueClasses } from './sums'
 

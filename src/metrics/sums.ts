@@ -1,8 +1,9 @@
+import { tensor } from '../creation'
 import { AnnealError } from '../errors'
 import type { Plain } from '../io/json'
 import { scope } from '../lifetime'
 import { stack } from '../ops.generated'
-import { Buffer, type Tensor, tensor } from '../tensor'
+import { Buffer, type Tensor } from '../tensor'
 import type { Metric } from './metric'
 
 /** A metric that is a function of sums over all examples. The sums stay on the device until they are asked for. */

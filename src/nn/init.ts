@@ -1,8 +1,9 @@
 import { noGrad } from '../autograd'
+import { tensor } from '../creation'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { eye, full, randomNormal, randomUniform, truncatedNormal as truncated } from '../ops.generated'
-import { type Parameter, type Tensor, tensor } from '../tensor'
+import type { Parameter, Tensor } from '../tensor'
 import { orthonormal } from './orthonormal'
 
 /**

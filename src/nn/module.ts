@@ -3,18 +3,18 @@ import type { Dataset } from '../data'
 import type { DeviceName } from '../device'
 import { type DType, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
-import { isObject, isPlainObject } from '../objects'
-import { Buffer, Parameter, Tensor } from '../tensor'
+import { Buffer, Parameter, type Tensor } from '../tensor'
 import { type Compiled, compile } from '../train/compile'
 import { evaluate, predict } from '../train/evaluate'
+import { examplesOf } from '../train/examples'
 import { fit } from '../train/fit'
 import type { History } from '../train/history'
 import type { Logs } from '../train/progress'
 import type { Bundle, CompileOptions, EvaluateOptions, Examples, FitOptions, PredictOptions } from '../train/types'
 import { held } from './attributes'
-import { needTensor, shown } from './check'
 import { addHook, type ForwardHook, type ForwardPreHook } from './hooks'
 import { penalties, type Regularizer } from './regularizers'
+import { loadState } from './state'
 import { type SummaryInput, summarize } from './summary'
 
 export type { ForwardHook, ForwardPreHook } from './hooks'
@@ -133,35 +133,8 @@ export abstract class Module {
     state: Record<string, Tensor>,
     options: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
-    if (!isPlainObject(state)) {
-      throw new AnnealError(
-        'ERR_VALUE',
-        `loadStateDict: expected tensors by name, as stateDict() gives them; got ${shown(state)}`,
-      )
-    }
     const cells = new Map(Array.from(this.namedCells(), ([name, cell]) => [name, cell]))
-    const missing = [...cells.keys()].filter(name => !(name in state))
-    const unexpected = Object.keys(state).filter(name => !cells.has(name))
-    if (options.strict !== false && missing.length + unexpected.length > 0) {
-      throw new AnnealError(
-        'ERR_VALUE',
-        `loadStateDict: names do not match: missing [${missing}], unexpected [${unexpected}]; pass { strict: false } to load what fits`,
-      )
-    }
-    const fitting = [...cells].filter(([name]) => name in state)
-    for (const [name, cell] of fitting) {
-      const value = state[name]
-      needTensor(`loadStateDict: ${name}`, value)
-      const { shape } = value
-      if (`${shape}` !== `${cell.shape}`) {
-        throw new AnnealError('ERR_SHAPE', `loadStateDict: ${name}: expected shape [${cell.shape}]; got [${shape}]`)
-      }
-    }
-    for (const [name, cell] of fitting) {
-      const value = state[name]!
-      cell.assign(value.dtype === cell.dtype ? value : value.cast(cell.dtype))
-    }
-    return { missing, unexpected }
+    return loadState(cells, state, options.strict ?? true)
   }
 
   /** The sum of the penalties of all regularizers here and below, a scalar; undefined where there are none. */
@@ -299,19 +272,6 @@ export abstract class Module {
 // In JavaScript a class may lack what TypeScript asks for.
 Module.prototype.forward = function (this: Module) {
   throw new AnnealError('ERR_STATE', `${this.constructor.name}: the class has no method forward(); write one`)
-}
-
-function examplesOf<O extends object>(first: Bundle | Examples, second?: Bundle | O, third?: O): [Examples, O] {
-  if (third !== undefined || isBundle(second)) return [[first as Bundle, second as Bundle], third ?? ({} as O)]
-  return [first as Examples, (second as O | undefined) ?? ({} as O)]
-}
-
-function isBundle(value: unknown): value is Bundle {
-  return (
-    value instanceof Tensor ||
-    (Array.isArray(value) && value[0] instanceof Tensor) ||
-    (isObject(value) && Object.values(value)[0] instanceof Tensor)
-  )
 }
 
 /** The parameters that `module` itself holds, without biases. */

@@ -1,9 +1,10 @@
+import { tensor } from '../creation'
 import { AnnealError } from '../errors'
 import type { Plain } from '../io/json'
 import { scope } from '../lifetime'
 import type { Metric } from '../metrics/metric'
 import { stack } from '../ops.generated'
-import { Buffer, type Tensor, tensor } from '../tensor'
+import { Buffer, type Tensor } from '../tensor'
 import type { Logs } from './progress'
 
 export interface MeansState {

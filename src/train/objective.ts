@@ -1,9 +1,10 @@
+import { tensor } from '../creation'
 import { AnnealError } from '../errors'
 import { type LossFunction, resolve as resolveLoss } from '../losses'
 import { trueClasses } from '../metrics/sums'
 import { shown } from '../nn/check'
 import { take } from '../ops.generated'
-import { Tensor, tensor } from '../tensor'
+import { Tensor } from '../tensor'
 import { entriesOf, settingFor } from './bundle'
 import type { Bundle, CompileOptions } from './types'
 
