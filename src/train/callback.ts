@@ -29,6 +29,8 @@ export interface Callback {
   stepEnd?(training: Training, logs: Logs): void | Promise<void>
   /** After the validation, with all values of the epoch; `training.epoch` is still that of the epoch. */
   epochEnd?(training: Training, logs: Logs): void | Promise<void>
+  /** After `epochEnd` of all callbacks: the place to save, for `state` of each now holds what it noted of the epoch. */
+  epochDone?(training: Training): void | Promise<void>
   /** When all epochs are done; not when the fit fails or is aborted. */
   fitEnd?(training: Training): void | Promise<void>
   /** At the very end in any case, failure included: the place to close files. */
@@ -39,6 +41,6 @@ export interface Callback {
   tensors?(): Readonly<Record<string, Tensor>>
   /** Continues from what `state` and `tensors` gave. */
   restore?(state: Plain, tensors: Readonly<Record<string, Tensor>>): void
-  /** Whether it is called after all others, so that a checkpoint holds what they have just noted. */
+  /** Whether it is called after all others. */
   readonly last?: boolean
 }

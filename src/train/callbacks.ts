@@ -97,6 +97,8 @@ export interface ModelCheckpointOptions extends MonitorOptions {
 export class ModelCheckpoint implements Callback {
   readonly last = true
   #best: number | undefined
+  // Whether the best, as noted, has not been saved yet.
+  #due = false
 
   constructor(
     readonly folder: string,
@@ -108,24 +110,43 @@ export class ModelCheckpoint implements Callback {
     if (keep === 'last' && everySteps && training.step % everySteps === 0) await training.save(this.folder)
   }
 
-  async epochEnd(training: Training, logs: Logs): Promise<void> {
-    if (this.options.keep !== 'best') return training.save(this.folder)
+  epochEnd(_training: Training, logs: Logs): void {
+    if (this.options.keep !== 'best') return
     const [name, value] = monitored(logs, this.options.monitor)
     if (this.#best !== undefined && !isBetter(value, this.#best, this.options.mode ?? betterOf(name))) return
     this.#best = value
+    this.#due = true
+  }
+
+  async epochDone(training: Training): Promise<void> {
+    if (this.options.keep === 'best') await this.#saveDue(training)
+    else await training.save(this.folder)
+  }
+
+  /** Saves what a fit had noted as the best when it died, if the checkpoint resumed from was saved before this one. */
+  fitStart(training: Training): Promise<void> {
+    return this.#saveDue(training)
+  }
+
+  async #saveDue(training: Training): Promise<void> {
+    if (!this.#due) return
+    this.#due = false
     await training.save(this.folder)
   }
 
   close(): void {
     this.#best = undefined
+    this.#due = false
   }
 
   state(): Plain {
-    return this.#best ?? null
+    return { best: this.#best ?? null, due: this.#due }
   }
 
   restore(state: Plain): void {
-    this.#best = state as number
+    const { best, due } = state as { best: number | null; due: boolean }
+    this.#best = best ?? undefined
+    this.#due = due
   }
 }
 

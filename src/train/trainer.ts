@@ -109,6 +109,7 @@ export class Fit implements Training {
       this.options.schedule?.epochEnd?.(logs)
       this.options.display?.epochEnd(this.epoch, logs)
       await this.#tell(callback => callback.epochEnd?.(this, logs))
+      await this.#tell(callback => callback.epochDone?.(this))
       this.epoch++
     }
   }

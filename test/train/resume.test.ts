@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { manualSeed, nn, optim, tensor } from 'anneal'
 import { fromArrays } from 'anneal/data'
-import { saveCheckpoint } from 'anneal/io'
+import { loadCheckpoint, saveCheckpoint } from 'anneal/io'
 import { type Callback, CsvLogger, EarlyStopping, type FitOptions, ModelCheckpoint, type Training } from 'anneal/train'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { flatOf, linear, quiet, regression, values } from './models'
@@ -197,6 +197,42 @@ test('states go to callbacks of the same class, whatever stands beside them', as
   const counter = new Counter()
   await run({ options: { epochs: 4, resume: path, callbacks: [new EarlyStopping({ patience: 9 }), counter] } })
   expect(counter.epochs).toBe(4)
+})
+
+describe('the best checkpoint stays that of the best epoch when a fit dies', () => {
+  const scores = [5, 4, 3, 1, 2, 2.5]
+  const score = {
+    epochEnd: ({ epoch }: Training, logs: Record<string, number>) => void Object.assign(logs, { score: scores[epoch] }),
+  }
+  const dying = (moment: 'epochStart' | 'epochDone', epoch: number): Callback => ({
+    last: true,
+    [moment]: (training: Training) => {
+      if (training.epoch === epoch) throw new Error('killed')
+    },
+  })
+
+  test.each([
+    ['in the next epoch', dying('epochStart', 4)],
+    ['between the two saves', dying('epochDone', 3)],
+  ])('%s, and goes on from the last', async (when, death) => {
+    const [last, best, worst] = ['last', 'best', 'worst'].map(name => join(folder, `${when} ${name}`)) as [
+      string,
+      string,
+      string,
+    ]
+    const fit = (more: Callback[], resume?: string) => {
+      const keep = { keep: 'best', monitor: 'score' } as const
+      const ofBest = [
+        new ModelCheckpoint(best, { ...keep, mode: 'min' }),
+        new ModelCheckpoint(worst, { ...keep, mode: 'max' }),
+      ]
+      return run({ options: { epochs: 6, resume, callbacks: [score, new ModelCheckpoint(last), ...more, ...ofBest] } })
+    }
+    await expect(fit([death])).rejects.toThrow('killed')
+    await fit([], last)
+    const epochs = await Promise.all([last, best, worst].map(async path => (await loadCheckpoint(path)).epoch))
+    expect(epochs).toEqual([6, 4, 1])
+  })
 })
 
 test('a CSV log has each epoch once after a resume', async () => {
