@@ -97,7 +97,8 @@ export class Fit implements Training {
     this.model.zeroGrad()
     while (this.epoch < epochs && (!this.history.stopped || this.position.skip > 0)) {
       this.model.train()
-      this.#schedule()
+      // Resumed in the middle of an epoch, perhaps after its last update, the rate is that of the update before.
+      this.#schedule(this.position.skip > 0 ? Math.max(0, this.step - 1) : this.step)
       await this.#tell(callback => callback.epochStart?.(this))
       await this.#trainEpoch(data)
       const trained = { ...(await this.means.values()), ...(await this.meters.values()) }
@@ -244,13 +245,13 @@ export class Fit implements Training {
     )
   }
 
-  #schedule(): void {
-    const factor = this.options.schedule?.factor(this.step, this.epoch)
+  #schedule(step = this.step): void {
+    const factor = this.options.schedule?.factor(step, this.epoch)
     if (factor === undefined) return
     if (!(factor >= 0)) {
       throw new AnnealError(
         'ERR_VALUE',
-        `fit: the schedule gave ${factor} for step ${this.step}; expected a factor of 0 or more`,
+        `fit: the schedule gave ${factor} for step ${step}; expected a factor of 0 or more`,
       )
     }
     this.#setRates(factor)

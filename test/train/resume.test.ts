@@ -120,6 +120,7 @@ describe('a resumed fit ends with the weights, history and random numbers of one
   ] as const)('with schedule %s', async (_, schedule) => {
     // A schedule with state is made anew for each run.
     for (const [moment, step] of [
+      ['stepEnd', 12],
       ['stepEnd', 16],
       ['epochEnd', 12],
     ] as const) {
