@@ -5,7 +5,7 @@ import type { Module } from '../nn/module'
 import { Tensor } from '../tensor'
 import type { Bundle } from './types'
 
-/** The tensors of a bundle by key: '' for a lone one, '0', '1' … for a list. */
+/** The tensors of a bundle by key: '' for a lone one, '0', '1' … for a list. Errors begin with `what`. */
 export function entriesOf(bundle: Bundle, what: string): [string, Tensor][] {
   if (bundle instanceof Tensor) return [['', bundle]]
   if (bundle !== null && typeof bundle === 'object') {
@@ -14,7 +14,7 @@ export function entriesOf(bundle: Bundle, what: string): [string, Tensor][] {
   }
   throw new AnnealError(
     'ERR_VALUE',
-    `fit: ${what} must be a tensor, a list of tensors or an object of tensors; got ${shown(bundle)}`,
+    `${what} must be a tensor, a list of tensors or an object of tensors; got ${shown(bundle)}`,
   )
 }
 
@@ -27,15 +27,26 @@ function shown(value: unknown): string {
 export function examplesIn(bundle: Bundle, what: string): number {
   const sizes = entriesOf(bundle, what).map(([, t]) => t.shape[0])
   if (sizes.includes(undefined)) {
-    throw new AnnealError('ERR_SHAPE', `fit: ${what}: a scalar has no axis of examples; expected at least one axis`)
+    throw new AnnealError('ERR_SHAPE', `${what}: a scalar has no axis of examples; expected at least one axis`)
   }
   if (sizes.some(n => n !== sizes[0])) {
     throw new AnnealError(
       'ERR_SHAPE',
-      `fit: ${what}: tensors differ in their number of examples (first axis): ${sizes.join(', ')}`,
+      `${what}: tensors differ in their number of examples (first axis): ${sizes.join(', ')}`,
     )
   }
   return sizes[0]!
+}
+
+/** Throws ERR_SHAPE unless every output has one row for each of the examples. */
+export function checkRows(outputs: Bundle, examples: number): void {
+  const other = entriesOf(outputs, 'outputs').find(([, t]) => t.shape[0] !== examples)
+  if (!other) return
+  throw new AnnealError(
+    'ERR_SHAPE',
+    `outputs: the model gave [${other[1].shape}] for ${examples} examples; expected one row per example along the first ` +
+      'axis; give a single example an axis of examples: x.expandDims(0)',
+  )
 }
 
 /** A bundle of the same form with `fn` of every tensor. */
@@ -77,7 +88,7 @@ export function forwardOf(model: Module, inputs: Bundle, precision?: AutocastOpt
     output.catch(() => {}) // what it may reject with is no news beside this error
     throw new AnnealError(
       'ERR_VALUE',
-      'fit: forward() must not be async: reading values inside of it would stop the pipeline',
+      'model: forward() must not be async: reading values inside of it would stop the pipeline',
     )
   }
   return output as Bundle

@@ -4,11 +4,22 @@ import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import type { Module } from '../nn/module'
 import { concat } from '../ops.generated'
-import { Tensor } from '../tensor'
-import { disposeAll, entriesOf, examplesIn, forwardOf, gpuOf, inEvaluation, mapBundle, placed, sliced } from './bundle'
+import type { Tensor } from '../tensor'
+import {
+  checkRows,
+  disposeAll,
+  entriesOf,
+  examplesIn,
+  forwardOf,
+  gpuOf,
+  inEvaluation,
+  mapBundle,
+  placed,
+  sliced,
+} from './bundle'
 import { type Captured, captured } from './capture'
 import type { Compiled } from './compile'
-import { batchesOf, ranges } from './feed'
+import { batchesOf, inputBatch, ranges } from './feed'
 import { Means } from './meter'
 import { paired } from './objective'
 import type { Logs } from './progress'
@@ -46,12 +57,13 @@ function predictorOf(model: Module, compiled: Compiled | undefined): Predictor {
   return predictor
 }
 
-/** Loss and metrics over data, in evaluation mode; see `Module.evaluate`. */
+/** Loss and metrics over data, in evaluation mode; see `Module.evaluate`. Errors begin with `where`. */
 export async function evaluate(
   model: Module,
   compiled: Compiled,
   examples: Examples,
   options: EvaluateOptions,
+  where = 'evaluate',
 ): Promise<Logs> {
   const modules = model.modules()
   const means = new Means()
@@ -66,11 +78,11 @@ export async function evaluate(
   }
   let batches = 0
   try {
-    for await (const batch of batchesOf(examples, options)) {
+    for await (const batch of batchesOf(examples, options, where)) {
       scope(() => noGrad(() => judge(batch)))
       if (++batches % inFlight === 0) await means.values()
     }
-    if (batches === 0) throw new AnnealError('ERR_VALUE', 'evaluate: the data gave no batches')
+    if (batches === 0) throw new AnnealError('ERR_VALUE', `${where}: the data gave no batches`)
     const logs = { ...(await means.values()), ...(await meters.values()) }
     await meters.handOver()
     return logs
@@ -101,8 +113,10 @@ export async function predict(
     )
   try {
     for await (const batch of inputBatches(inputs, options)) {
-      outputs.push(compute(batch))
-      if (outputs.length % inFlight === 0) await entriesOf(outputs.at(-1)!, 'outputs')[0]![1].ready()
+      const output = compute(batch)
+      outputs.push(output)
+      checkRows(output, examplesIn(batch, 'inputs'))
+      if (outputs.length % inFlight === 0) await entriesOf(output, 'outputs')[0]![1].ready()
     }
     if (outputs.length === 0) throw new AnnealError('ERR_VALUE', 'predict: there are no inputs')
     return joined(outputs)
@@ -114,17 +128,18 @@ export async function predict(
 async function* inputBatches(inputs: Bundle | Dataset<unknown>, options: PredictOptions): AsyncGenerator<Bundle> {
   const { batchSize, signal } = options
   if (!(inputs instanceof Dataset)) {
-    for (const [start, end] of ranges(examplesIn(inputs, 'inputs'), batchSize, signal)) {
+    for (const [start, end] of ranges(examplesIn(inputs, 'predict: inputs'), options, 'predict')) {
       const batch = sliced(inputs, start, end)
       yield batch
       disposeAll([batch])
     }
     return
   }
-  const data = batchSize === undefined ? inputs : inputs.batch(batchSize)
+  const data: Dataset<unknown> = batchSize === undefined ? inputs : inputs.batch(batchSize)
   for await (const element of data.iterate({ signal })) {
-    yield element as Bundle
-    if (batchSize !== undefined) disposeAll([element as Bundle])
+    const batch = inputBatch(element, 'predict')
+    yield batch
+    if (batchSize !== undefined) disposeAll([batch])
   }
 }
 
@@ -132,11 +147,10 @@ function joined(outputs: readonly Bundle[]): Bundle {
   const first = outputs[0]!
   if (outputs.length === 1) return mapBundle(first, t => t.detach())
   const maps = outputs.map(output => new Map(entriesOf(output, 'outputs')))
-  return mapBundle(first, (_, key) => {
-    const parts = maps.map(map => map.get(key)!)
-    if (parts.some(part => part instanceof Tensor && part.ndim === 0)) {
-      throw new AnnealError('ERR_SHAPE', 'predict: the model gave a scalar; expected outputs with one row per example')
-    }
-    return concat(parts, { axis: 0 })
-  })
+  return mapBundle(first, (_, key) =>
+    concat(
+      maps.map(map => map.get(key)!),
+      { axis: 0 },
+    ),
+  )
 }

@@ -23,7 +23,7 @@ const inTraining = new WeakSet<Module>()
 /** Trains a compiled model on data; see `Module.fit`. */
 export async function fit(model: Module, compiled: Compiled, given: Examples, options: FitOptions): Promise<History> {
   checkOptions(options)
-  throwIfAborted(options.signal)
+  throwIfAborted(options.signal, 'fit')
   if (inTraining.has(model)) {
     throw new AnnealError('ERR_STATE', 'fit: this model is being trained already; await that fit first')
   }
@@ -123,7 +123,7 @@ async function validationLogs(
 ): Promise<Logs> {
   if (!data) return {}
   const { batchSize, signal } = options
-  const logs = await evaluate(model, compiled, data, { batchSize, signal })
+  const logs = await evaluate(model, compiled, data, { batchSize, signal }, 'fit: validation')
   return Object.fromEntries(
     Object.entries(logs).map(([name, value]) => [`val${name[0]!.toUpperCase()}${name.slice(1)}`, value]),
   )

@@ -5,7 +5,7 @@ import { trueClasses } from '../metrics/sums'
 import { shown } from '../nn/check'
 import { take } from '../ops.generated'
 import { Tensor } from '../tensor'
-import { entriesOf, settingFor } from './bundle'
+import { checkRows, entriesOf, settingFor } from './bundle'
 import type { Bundle, CompileOptions } from './types'
 
 /** The losses of a model's outputs and how they add up. */
@@ -33,7 +33,10 @@ export class Objective {
     }
     const parts = pairs.map(([key, output, target]): [string, Tensor] => {
       const ofClasses = classWeight && weightsOfClasses(output, target, classWeight)
-      const loss = lossOf(this.#lossFor(key), output, target, weights, ofClasses)
+      const given = this.#lossFor(key)
+      // Those by name are all row by row; a function may take what it likes.
+      if (typeof given === 'string') checkRows(output, target.shape[0]!)
+      const loss = lossOf(resolveLoss(given), output, target, weights, ofClasses)
       const weight = this.options.lossWeights ? settingFor<number>(this.options.lossWeights, key, () => false) : 1
       return [`${key}.loss`, weight === undefined || weight === 1 ? loss : loss.mul(weight)]
     })
@@ -41,10 +44,10 @@ export class Objective {
     return [['loss', total], ...(parts.length > 1 ? parts : [])]
   }
 
-  #lossFor(key: string): LossFunction {
+  #lossFor(key: string): string | LossFunction {
     const loss = settingFor<string | LossFunction>(this.options.loss, key, isLoss)
     if (loss === undefined) throw new AnnealError('ERR_VALUE', `compile: there is no loss for output '${key}'`)
-    return resolveLoss(loss)
+    return loss
   }
 
   /** A setting for an output that does not exist is a slip that would go unnoticed. */
@@ -79,7 +82,7 @@ export function paired(outputs: Bundle, targets: Bundle): [string, Tensor, Tenso
     if (!target) {
       throw new AnnealError(
         'ERR_VALUE',
-        `fit: there is no target for output ${named([key])}; the targets are ${named([...given.keys()])}`,
+        `model: there is no target for output ${named([key])}; the targets are ${named([...given.keys()])}`,
       )
     }
     return [key, output, target]
@@ -102,7 +105,7 @@ function lossOf(
   if (each.ndim === 0) {
     throw new AnnealError(
       'ERR_SHAPE',
-      "fit: weights need a loss for each example, but the loss gave one number; honour { reduction: 'none' } in it",
+      "loss: weights need a loss for each example, but the loss gave one number; honour { reduction: 'none' } in it",
     )
   }
   if (ofClasses) {

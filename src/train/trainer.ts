@@ -135,7 +135,7 @@ export class Fit implements Training {
     display?.epochStart(this.epoch)
     const pass = data.iterate({ ...this.position, signal })
     for await (const element of pass) {
-      const batch = trainingBatch(element)
+      const batch = trainingBatch(element, 'fit')
       const examples = this.#trainBatch(batch)
       this.position = pass.state()
       await this.#batchEnd(examples)
@@ -150,7 +150,7 @@ export class Fit implements Training {
     }
     while (this.#pending.length > 0) await this.#oldest()
     if (left) await this.#tell(callback => callback.stepEnd?.(this, this.#logs))
-    throwIfAborted(signal)
+    throwIfAborted(signal, 'fit')
   }
 
   /** Forward, backward and perhaps the update for one batch; returns its number of examples. */

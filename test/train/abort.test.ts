@@ -6,6 +6,8 @@ import { linear, quiet, regression, values } from './models'
 
 const { x, y } = regression(64)
 const aborted = expect.objectContaining({ name: 'AnnealError', code: 'ERR_ABORTED' })
+const abortedIn = (where: string) =>
+  expect.objectContaining({ code: 'ERR_ABORTED', message: `${where}: aborted through its signal` })
 const compiled = () => linear(3, 1).compile({ optimizer: new optim.SGD({ lr: 0.01 }), loss: 'mse', metrics: ['mae'] })
 
 const unhandled: unknown[] = []
@@ -32,9 +34,9 @@ test('before it begins: nothing happens', async () => {
   const model = compiled()
   const before = await values(model)
   const signal = AbortSignal.abort()
-  await expect(model.fit(x, y, { ...quiet, signal })).rejects.toThrow(aborted)
-  await expect(model.evaluate(x, y, { signal })).rejects.toThrow(aborted)
-  await expect(model.predict(x, { signal })).rejects.toThrow(aborted)
+  await expect(model.fit(x, y, { ...quiet, signal })).rejects.toThrow(abortedIn('fit'))
+  await expect(model.evaluate(x, y, { signal })).rejects.toThrow(abortedIn('evaluate'))
+  await expect(model.predict(x, { signal })).rejects.toThrow(abortedIn('predict'))
   expect(await values(model)).toEqual(before)
 })
 

@@ -59,7 +59,7 @@ describe('predict', () => {
 
   test('leaves inputs and parameters alone that the model hands through', async () => {
     class Through extends nn.Module {
-      readonly weight = new nn.Linear(1, 1).weight
+      readonly weight = new nn.Linear(1, 10).weight
       forward(input: Tensor): Tensor[] {
         return [input, this.weight]
       }
@@ -71,7 +71,7 @@ describe('predict', () => {
     input.dispose()
     weight.dispose()
     expect(x.shape).toEqual([10, 3])
-    expect(await flatOf(model.weight)).toHaveLength(1)
+    expect(await flatOf(model.weight)).toHaveLength(10)
     expect(await flatOf(x)).toHaveLength(30)
   })
 
@@ -79,17 +79,39 @@ describe('predict', () => {
     const model = linear(3, 1)
     await expect(model.predict(matrix(0, 3))).rejects.toThrow('predict: there are no inputs')
     await expect(model.predict(fromItems<unknown>([]))).rejects.toThrow('predict: there are no inputs')
-    await expect(model.predict(tensor(1))).rejects.toThrow('a scalar has no axis of examples')
+    await expect(model.predict(tensor(1))).rejects.toThrow('predict: inputs: a scalar has no axis of examples')
     await expect(model.predict(x, { batchSize: 0 })).rejects.toThrow(
-      'batchSize must be a whole number from 1 on; got 0',
+      'predict: batchSize must be a whole number from 1 on; got 0',
     )
-    await expect(model.predict([[1, 2, 3]] as never)).rejects.toThrow(/inputs must be a tensor/)
+    await expect(model.predict([[1, 2, 3]] as never)).rejects.toThrow(/^predict: inputs must be a tensor/)
     class Mean extends nn.Module {
       forward(input: Tensor): Tensor {
         return input.mean()
       }
     }
-    await expect(new Mean().predict(x, { batchSize: 5 })).rejects.toThrow('the model gave a scalar')
+    await expect(new Mean().predict(x, { batchSize: 5 })).rejects.toThrow('the model gave [] for 5 examples')
+  })
+
+  test('refuses datasets of other things than batches of tensors', async () => {
+    const model = linear(3, 1)
+    const expected = (message: RegExp) =>
+      expect.objectContaining({ name: 'AnnealError', message: expect.stringMatching(message) })
+    const advice = /^predict: inputs.*Give batchSize for a dataset of single examples/
+    await expect(model.predict(fromArrays([1, 2, 3]))).rejects.toThrow(expected(advice))
+    await expect(model.predict(fromItems([[1, 2, 3]]))).rejects.toThrow(expected(advice))
+    await expect(model.predict(fromItems([tensor(1)]))).rejects.toThrow(expected(advice))
+  })
+
+  test('refuses one example without an axis of examples, rather than take it as a batch', async () => {
+    const one = tensor([1, 2, 3, 4])
+    const message = 'the model gave [3] for 4 examples'
+    const refused = expect.objectContaining({ code: 'ERR_SHAPE', message: expect.stringContaining(message) })
+    await expect(linear(4, 3).predict(one)).rejects.toThrow(refused)
+    await expect(linear(4, 3).predict(one)).rejects.toThrow('expandDims(0)')
+    const model = linear(4, 3).compile({ optimizer: 'sgd', loss: 'mse' })
+    await expect(model.evaluate(one, tensor([1, 2, 3, 4]))).rejects.toThrow(refused)
+    await expect(model.fit(one, tensor([1, 2, 3, 4]), quiet)).rejects.toThrow(refused)
+    expect((await linear(4, 3).predict(one.expandDims(0))).shape).toEqual([1, 3])
   })
 })
 
@@ -113,6 +135,17 @@ describe('evaluate', () => {
     ])
     expect(both[0].mae).toBeCloseTo(all.mae!, 5)
     expect(both[1].mae).toBeCloseTo(half.mae!, 5)
+  })
+
+  test('names itself where it refuses', async () => {
+    const model = linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse' })
+    const seven = matrix(7, 1)
+    await expect(model.evaluate(x, seven)).rejects.toThrow(/^evaluate: the numbers of examples differ/)
+    await expect(model.evaluate(x as never)).rejects.toThrow(/^evaluate: data must be tensors/)
+    await expect(model.evaluate(x, y, { batchSize: 0 })).rejects.toThrow(/^evaluate: batchSize must be/)
+    await expect(model.evaluate(fromItems([x]))).rejects.toThrow(/^evaluate: a batch must be/)
+    const validation = [x, seven] as const
+    await expect(model.fit(x, y, { ...quiet, validation })).rejects.toThrow(/^fit: validation: the numbers of examples/)
   })
 
   test('weights count', async () => {
