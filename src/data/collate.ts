@@ -2,7 +2,7 @@ import { tensor } from '../creation'
 import { AnnealError } from '../errors'
 import { isPlainObject } from '../objects'
 import { sizeOf } from '../shape'
-import type { Tensor } from '../tensor'
+import { Tensor } from '../tensor'
 import {
   type ArrayDType,
   allocate,
@@ -68,6 +68,7 @@ function stackPart(parts: readonly unknown[], path: string, isElement: boolean):
   if (isText(first)) return stackText(parts, path)
   if (Array.isArray(first) && (isElement || !isNumeric(first))) return stackTuples(parts, first.length, path)
   if (isPlainObject(first) && !isNdArray(first)) return stackRecords(parts, Object.keys(first), path)
+  if (first instanceof Tensor) refuseTensors(path)
   return stackArrays(parts, path)
 }
 
@@ -139,6 +140,14 @@ function stackRecords(parts: readonly unknown[], keys: readonly string[], path: 
     ),
   ])
   return Object.fromEntries(columns)
+}
+
+function refuseTensors(path: string): never {
+  throw new AnnealError(
+    'ERR_DTYPE',
+    `batch: ${path}: expected numbers or typed arrays, got a Tensor; if the elements are batches already, leave out ` +
+      'batchSize, which fit uses for validation data too; if they are examples, give batch a collate function that stacks them',
+  )
 }
 
 function stackArrays(parts: readonly unknown[], path: string): NdArray {

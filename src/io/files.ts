@@ -126,12 +126,16 @@ export async function readFully(handle: FileHandle, buffer: Uint8Array, position
   return filled
 }
 
+const advices: Readonly<Record<string, string>> = {
+  ENOENT: '; check the path',
+  EISDIR: '; this is a folder: give the path of a file',
+}
+
 /** System errors as ERR_IO that names the path; anything else as it is. */
 export function asIoError(action: string, path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code
   if (error instanceof AnnealError || !(error instanceof Error) || typeof code !== 'string') return error
-  const advice = code === 'ENOENT' ? '; check the path' : ''
-  return new AnnealError('ERR_IO', `${action} ${path}: ${error.message}${advice}`, { cause: error })
+  return new AnnealError('ERR_IO', `${action} ${path}: ${error.message}${advices[code] ?? ''}`, { cause: error })
 }
 
 /** The entries of `folder` as absolute paths; none where it does not exist. */

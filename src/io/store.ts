@@ -127,7 +127,14 @@ export async function useFiles<T>(folder: string, use: (set: string, names: Set<
 
 async function readPointer(folder: string): Promise<Pointer> {
   const path = join(folder, pointerName)
-  const { folder: set, manifest } = await readJson(path)
+  const { folder: set, manifest } = await readJson(path).catch((error: Error) => {
+    if ((error.cause as NodeJS.ErrnoException | undefined)?.code !== 'ENOENT') throw error
+    throw new AnnealError(
+      'ERR_IO',
+      `load ${folder}: this folder holds no checkpoint and no saved model; give the one that was saved to`,
+      { cause: error.cause },
+    )
+  })
   if (typeof set !== 'string' || !setPattern.test(set)) throw corrupt(path, 'the name of a checkpoint folder', set)
   return { folder: set, manifest: checkedDigest(path, manifest) }
 }

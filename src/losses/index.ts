@@ -2,6 +2,7 @@
  * Losses: functions of a model's output, a target and options. They give the mean over the examples, a scalar, unless
  * `reduction` says 'sum' or 'none'. Classifiers' losses take logits.
  */
+import { isFloat } from '../dtype'
 import { AnnealError } from '../errors'
 import * as ops from '../ops.generated'
 import type { Tensor } from '../tensor'
@@ -26,8 +27,18 @@ export interface CrossEntropyOptions extends ops.CrossEntropyOptions {
   weight?: Tensor
 }
 
-/** Cross-entropy of logits [..., classes] with class indices [...], or with probabilities of the logits' shape. */
+/**
+ * Cross-entropy of logits [..., classes] with class indices [...], or with probabilities of the logits' shape.
+ * @throws ERR_DTYPE for class indices that are no integers.
+ */
 export function crossEntropy(logits: Tensor, target: Tensor, { weight, ...options }: CrossEntropyOptions = {}): Tensor {
+  if (isFloat(target.dtype) && target.ndim < logits.ndim) {
+    throw new AnnealError(
+      'ERR_DTYPE',
+      `crossEntropy: class indices must be integers; got ${target.dtype} [${target.shape}] for logits [${logits.shape}]; ` +
+        "use target.cast('int64')",
+    )
+  }
   return ops.crossEntropy(logits, target, weight, options)
 }
 

@@ -1,7 +1,7 @@
 import { decides, dependsOn } from '../capturing'
 import type { Dataset } from '../data'
 import type { DeviceName } from '../device'
-import { type DType, isFloat } from '../dtype'
+import { type DType, dtypes, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
 import { Buffer, Parameter, type Tensor } from '../tensor'
 import { type Compiled, compile } from '../train/compile'
@@ -178,8 +178,12 @@ export abstract class Module {
       for (const [, cell] of this.namedCells()) cell.move(target as DeviceName)
       return this
     }
-    if (!isFloat(target as DType)) {
-      throw new AnnealError('ERR_DTYPE', `to: expected a floating-point dtype or a device; got '${target}'`)
+    const floats = dtypes.filter(isFloat)
+    if (!floats.includes(target as DType)) {
+      throw new AnnealError(
+        'ERR_DTYPE',
+        `to: expected a floating-point dtype (${floats.join(', ')}) or a device (cpu, cuda, cuda:1); got '${target}'`,
+      )
     }
     for (const [, cell] of this.namedCells()) if (isFloat(cell.dtype)) cell.convert(target as DType)
     return this

@@ -53,7 +53,7 @@ export async function saveModel(folder: string, model: Module, options: SaveMode
 /**
  * Loads what {@link saveModel} saved. Weights are memory-mapped. No code is run but the constructors of Anneal's layers and
  * of classes that were registered.
- * @throws ERR_FORMAT for a folder that holds no model, an unknown kind of module or weights that do not fit.
+ * @throws ERR_IO for a folder that holds nothing saved; ERR_FORMAT for one that holds something else, an unknown kind of module or weights that do not fit.
  */
 export async function loadModel(folder: string): Promise<SavedModel> {
   const checkpoint = await loadCheckpoint(folder)

@@ -114,6 +114,10 @@ describe('fromCsv', () => {
       code: 'ERR_IO',
       message: expect.stringContaining(`read ${join(folder, 'none')}: ENOENT: no such file`),
     })
+    await expect(readCsv(folder)).rejects.toMatchObject({
+      code: 'ERR_IO',
+      message: expect.stringMatching(/^read .*EISDIR: .*; this is a folder: give the path of a file$/),
+    })
   })
 })
 

@@ -239,9 +239,14 @@ describe('saved models', () => {
     await saveCheckpoint(path, { epoch: 1, step: 1, model: { weight: full([1], 1) }, config: { my: 'config' } })
     await expect(nn.loadModel(path)).rejects.toMatchObject({
       code: 'ERR_FORMAT',
-      message: /expected a model saved by saveModel/,
+      message: expect.stringMatching(/expected a model saved by saveModel/),
     })
-    await expect(nn.loadModel(fresh())).rejects.toMatchObject({ code: 'ERR_IO' })
+    await expect(nn.loadModel('models/none')).rejects.toMatchObject({
+      code: 'ERR_IO',
+      message: expect.stringMatching(
+        /^load models\/none: this folder holds no checkpoint and no saved model; give the one/,
+      ),
+    })
   })
 
   test('weights that do not fit are refused', async () => {
@@ -255,7 +260,7 @@ describe('saved models', () => {
     })
     await expect(nn.loadModel(path)).rejects.toMatchObject({
       code: 'ERR_FORMAT',
-      message: /weights do not fit.*expected shape \[1,2\]; got \[1,3\]/,
+      message: expect.stringMatching(/weights do not fit.*expected shape \[1,2\]; got \[1,3\]/),
     })
   })
 })

@@ -44,6 +44,12 @@ describe('wrong inputs', () => {
     const logits = tensor([[1, 2, 3]])
     expect(() => crossEntropy(logits, tensor([[0]], { dtype: 'int64' }))).toThrow(/need class indices \[1\]/)
     expect(() => crossEntropy(logits, tensor([1, 2]))).toThrow(/shape of the logits/)
+    expect(() => losses.crossEntropy(logits, tensor([1]))).toThrow(
+      expect.objectContaining({
+        code: 'ERR_DTYPE',
+        message: expect.stringMatching(/class indices must be integers; got float32 \[1\].*cast\('int64'\)/),
+      }),
+    )
     expect(() => crossEntropy(logits, tensor([1], { dtype: 'int32' }), tensor([1, 2]))).toThrow(/one weight for each/)
   })
 })

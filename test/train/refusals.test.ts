@@ -67,6 +67,11 @@ describe('what fit refuses', () => {
     await expect(model.fit(fromItems([[x, y]]), { ...quiet, validationSplit: 0.5 })).rejects.toThrow(
       /split it with split/,
     )
+    const validation = fromItems([[x, y]])
+    const rows = fromItems([[Float32Array.of(1, 2, 3), Float32Array.of(1)]])
+    await expect(model.fit(rows, { ...quiet, batchSize: 1, validation })).rejects.toThrow(
+      /got a Tensor.*leave out batchSize, which fit uses for validation data too.*collate/,
+    )
     const failing = fromGenerator(function* () {
       yield [x, y]
       throw new Error('disk on fire')
