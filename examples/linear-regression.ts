@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   const scaler = new StandardScaler().fit(train.features(names))
   const examples = (rows: typeof table): [Tensor, Tensor] => {
     const features = scaler.transform(rows.features(names))
-    return [tensor(features.data, { shape: features.shape }), tensor(Float32Array.from(rows.numbers('progression')))]
+    return [tensor(features), tensor(Float32Array.from(rows.numbers('progression')))]
   }
   const [x, y] = examples(train)
   const [xTest, yTest] = examples(test)

@@ -27,10 +27,10 @@ async function main(): Promise<void> {
     const x = scaler.transform(rows.features(names))
     const degrees = alcohol.transform(rows.features(['alcohol']))
     return [
-      tensor(x.data, { shape: x.shape }),
+      tensor(x),
       {
         cultivar: tensor(labels.transform(rows.column('cultivar'))),
-        alcohol: tensor(degrees.data, { shape: degrees.shape }),
+        alcohol: tensor(degrees),
       },
     ] as const
   }

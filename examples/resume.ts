@@ -20,7 +20,7 @@ async function train(folder: string): Promise<string> {
   const classes = new LabelEncoder().fitTransform(table.column('cultivar'))
   const model = new nn.Sequential(new nn.Linear(13, 64), new nn.ReLU(), new nn.Dropout(0.2), new nn.Linear(64, 3))
   model.compile({ optimizer: new optim.Adam({ lr: 1e-3 }), loss: 'crossEntropy', metrics: ['accuracy'] })
-  const history = await model.fit(tensor(features.data, { shape: features.shape }), tensor(classes), {
+  const history = await model.fit(tensor(features), tensor(classes), {
     epochs,
     batchSize: 16,
     progress: false,

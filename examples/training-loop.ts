@@ -12,7 +12,7 @@ async function main(): Promise<void> {
   const examples = fromArrays(scaler.transform(train.features(names)), labels.transform(train.column('cultivar')))
   const batches = examples.shuffle({ seed: 3 }).batch(16).prefetch(2)
   const held = scaler.transform(test.features(names))
-  const xTest = tensor(held.data, { shape: held.shape })
+  const xTest = tensor(held)
   const yTest = tensor(labels.transform(test.column('cultivar')))
 
   const model = new nn.Sequential(

@@ -1,4 +1,5 @@
 import { putShape } from './call'
+import { isNdArray, type NdArray } from './data/ndarray'
 import type { DeviceName } from './device'
 import { type DType, dtypeIndex, dtypeOf } from './dtype'
 import { AnnealError } from './errors'
@@ -22,10 +23,15 @@ export interface TensorOptions {
 }
 
 /**
- * A tensor of the given values, which are copied: a number, nested arrays, or a typed array (flat; see `shape`).
+ * A tensor of the given values, which are copied: a number, nested arrays, a typed array (flat; see `shape`), or
+ * `{ data, shape }` as scalers and encoders give it.
  * @throws ERR_SHAPE for ragged arrays and for a shape that does not fit; ERR_DTYPE for an unknown dtype.
  */
-export function tensor(values: NestedArray | ArrayBufferView, options: TensorOptions = {}): Tensor {
+export function tensor(values: NestedArray | ArrayBufferView | NdArray, options: TensorOptions = {}): Tensor {
+  if (isNdArray(values)) {
+    const { data, shape, dtype } = values
+    return tensor(data, { ...options, shape: options.shape ?? shape, dtype: options.dtype ?? dtype })
+  }
   const { dtype } = options
   if (dtype !== undefined) dtypeIndex(dtype)
   let data: ArrayBufferView

@@ -10,7 +10,7 @@ async function predictTumours(folder: string): Promise<void> {
   const labels = preprocessing.labels as LabelEncoder
   const table = await readCsv('data/breast_cancer.csv')
   const features = scaler.transform(table.features(columns))
-  const logits = await model.predict(tensor(features.data, { shape: features.shape }))
+  const logits = await model.predict(features)
   const probabilities = await logits.sigmoid().data()
   for (const row of [0, 19, 100, 300, 568]) {
     const malignant = Number(probabilities[row])

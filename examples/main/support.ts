@@ -3,7 +3,7 @@ import type { NdArray } from 'anneal/data'
 
 /** Features and targets as tensors. */
 export function tensors(features: NdArray, targets: Float32Array | Int32Array): [Tensor, Tensor] {
-  return [tensor(features.data, { shape: features.shape }), tensor(targets)]
+  return [tensor(features), tensor(targets)]
 }
 
 /** Fails when a figure is below what this program promises. */

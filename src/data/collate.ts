@@ -51,7 +51,7 @@ export function stack<T>(elements: readonly T[]): Stacked<T> {
 
 /** The tensors of a tree of {@link NdArray}s as {@link stack} makes it; text stays as it is. */
 export function toTensors<T>(stacked: Stacked<T>): Batch<T> {
-  return mapArrays(stacked, array => tensor(array.data, { shape: array.shape, dtype: dtypeOf(array) })) as Batch<T>
+  return mapArrays(stacked, array => tensor(array)) as Batch<T>
 }
 
 /** Applies `fn` to every {@link NdArray} in tuples and records nested to any depth. */

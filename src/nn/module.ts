@@ -1,5 +1,5 @@
 import { decides, dependsOn } from '../capturing'
-import type { Dataset } from '../data'
+import type { Dataset, NdArray } from '../data'
 import type { DeviceName } from '../device'
 import { type DType, dtypes, isFloat } from '../dtype'
 import { AnnealError } from '../errors'
@@ -243,9 +243,14 @@ export abstract class Module {
     return evaluate(this, this.#requireCompiled('evaluate'), examples, options)
   }
 
-  /** The outputs for `inputs`, computed in batches, in evaluation mode and without gradients. */
+  /**
+   * The outputs for `inputs`, of the kind that `forward` gives, computed in batches, in evaluation mode and without
+   * gradients. Inputs are tensors, `{ data, shape }` as scalers give it, or a dataset of batches or (with
+   * `batchSize`) examples.
+   * @throws ERR_SHAPE for outputs that have not one row per example, as of one example without an axis of examples.
+   */
   // biome-ignore lint/suspicious/noExplicitAny: of the kind that forward() gives
-  predict(inputs: Bundle | Dataset<any>, options: PredictOptions = {}): Promise<any> {
+  predict(inputs: Bundle | NdArray | Dataset<any>, options: PredictOptions = {}): Promise<any> {
     return predict(this, inputs, options, this.#compiled)
   }
 

@@ -1,10 +1,11 @@
 import { noGrad } from '../autograd'
-import { Dataset } from '../data'
+import { Dataset, type NdArray } from '../data'
+import { isNdArray } from '../data/ndarray'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import type { Module } from '../nn/module'
 import { concat } from '../ops.generated'
-import type { Tensor } from '../tensor'
+import { type Tensor, tensor } from '../tensor'
 import {
   checkRows,
   disposeAll,
@@ -95,7 +96,7 @@ export async function evaluate(
 /** The model's outputs for all inputs, in evaluation mode, joined along the first axis; see `Module.predict`. */
 export async function predict(
   model: Module,
-  inputs: Bundle | Dataset<unknown>,
+  inputs: Bundle | NdArray | Dataset<unknown>,
   options: PredictOptions,
   compiled: Compiled | undefined,
 ): Promise<Bundle> {
@@ -125,7 +126,16 @@ export async function predict(
   }
 }
 
-async function* inputBatches(inputs: Bundle | Dataset<unknown>, options: PredictOptions): AsyncGenerator<Bundle> {
+async function* inputBatches(
+  inputs: Bundle | NdArray | Dataset<unknown>,
+  options: PredictOptions,
+): AsyncGenerator<Bundle> {
+  if (isNdArray(inputs)) {
+    const made = tensor(inputs)
+    yield* inputBatches(made, options)
+    made.dispose()
+    return
+  }
   const { batchSize, signal } = options
   if (!(inputs instanceof Dataset)) {
     for (const [start, end] of ranges(examplesIn(inputs, 'predict: inputs'), options, 'predict')) {

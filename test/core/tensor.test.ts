@@ -62,6 +62,20 @@ describe('tensor()', () => {
     expect(await tensor(data.subarray(1, 3)).toArray()).toEqual([2, 3])
   })
 
+  test('takes values with their shape and dtype, as scalers give them', async () => {
+    const matrix = { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [3, 2] }
+    expect(await tensor(matrix).toArray()).toEqual([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ])
+    expect(tensor(matrix, { dtype: 'int32', shape: [6] }).toString()).toBe('Tensor(int32[6])')
+    const flags = { data: Uint8Array.of(1, 0), shape: [2], dtype: 'bool' } as const
+    expect(await tensor(flags).toArray()).toEqual([true, false])
+    expect(() => tensor({ ...matrix, shape: [2, 2] })).toThrow(expect.objectContaining({ code: 'ERR_SHAPE' }))
+    expect(() => tensor({ data: [1, 2], shape: [2] } as never)).toThrow(expect.objectContaining({ code: 'ERR_SHAPE' }))
+  })
+
   test('converts to every dtype, and reads it back', async () => {
     for (const dtype of dtypes) {
       const x = tensor([0, 1, 100], { dtype })

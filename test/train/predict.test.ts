@@ -57,6 +57,15 @@ describe('predict', () => {
     expect((await model.predict(fromItems([x, x]))).shape).toEqual([20, 2])
   })
 
+  test('takes what a scaler gives', async () => {
+    const model = linear(3, 2)
+    const features = { data: (await x.data()) as Float32Array, shape: [10, 3] }
+    const before = memory().tensors
+    const output = await model.predict(features, { batchSize: 4 })
+    expect(memory().tensors).toBe(before + 1)
+    expect(await flatOf(output)).toEqual(await flatOf(await model.predict(x, { batchSize: 4 })))
+  })
+
   test('leaves inputs and parameters alone that the model hands through', async () => {
     class Through extends nn.Module {
       readonly weight = new nn.Linear(1, 10).weight
