@@ -10,7 +10,7 @@ export * from './ranking'
 export * from './regression'
 export { SumMetric } from './sums'
 
-const byName: Readonly<Record<string, () => Metric>> = {
+const byName = {
   accuracy: () => new Accuracy(),
   top5Accuracy: () => new TopKAccuracy(5),
   precision: () => new Precision(),
@@ -24,16 +24,18 @@ const byName: Readonly<Record<string, () => Metric>> = {
   rmse: () => new RootMeanSquaredError(),
   r2: () => new R2(),
   perplexity: () => new Perplexity(),
-}
+} satisfies Record<string, () => Metric>
+
+/** The metrics that `model.compile` knows by name. */
+export type MetricName = keyof typeof byName
 
 /** A new metric of that name; throws ERR_VALUE and lists the names for an unknown one. */
 export function resolveMetric(name: string): Metric {
-  const make = Object.hasOwn(byName, name) ? byName[name] : undefined
-  if (!make) {
+  if (!Object.hasOwn(byName, name)) {
     throw new AnnealError(
       'ERR_VALUE',
       `compile: unknown metric '${name}'; expected one of ${Object.keys(byName).join(', ')}`,
     )
   }
-  return make()
+  return byName[name as MetricName]()
 }

@@ -249,9 +249,9 @@ export abstract class Module {
    * `batchSize`) examples.
    * @throws ERR_SHAPE for outputs that have not one row per example, as of one example without an axis of examples.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: of the kind that forward() gives
-  predict(inputs: Bundle | NdArray | Dataset<any>, options: PredictOptions = {}): Promise<any> {
-    return predict(this, inputs, options, this.#compiled)
+  // biome-ignore lint/suspicious/noExplicitAny: datasets of any element; batches are checked when they come
+  predict(inputs: Bundle | NdArray | Dataset<any>, options: PredictOptions = {}): Promise<ReturnType<this['forward']>> {
+    return predict(this, inputs, options, this.#compiled) as Promise<ReturnType<this['forward']>>
   }
 
   /**

@@ -1,4 +1,6 @@
 import { AnnealError } from '../errors'
+import type { Tensor } from '../tensor'
+import type { Bundle } from '../train/types'
 import type { ConfigValue } from './layer'
 import { Module } from './module'
 
@@ -6,8 +8,10 @@ import { Module } from './module'
  * Modules run one after the other; the first takes all inputs. Parameters are named by position: `0.weight`, `2.bias`.
  *
  *     const model = new Sequential(new Linear(30, 128), new ReLU(), new Linear(128, 1))
+ *
+ * `Output` is what the last module gives, where that is not one tensor.
  */
-export class Sequential extends Module {
+export class Sequential<Output = Tensor> extends Module {
   [index: number]: Module
   #length = 0
 
@@ -42,9 +46,8 @@ export class Sequential extends Module {
     for (let i = 0; i < this.#length; i++) yield this[i]!
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: what the first module takes and the last one gives
-  forward(...inputs: any[]): any {
-    if (this.#length === 0) return inputs[0]
+  forward(...inputs: Bundle[]): Output {
+    if (this.#length === 0) return inputs[0] as Output
     let output = this[0]!.forward(...inputs)
     for (let i = 1; i < this.#length; i++) output = this[i]!.forward(output)
     return output

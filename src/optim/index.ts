@@ -13,7 +13,7 @@ export { type BaseOptions, Optimizer, type OptimizerState, type ParameterGroup }
 export * from './schedule'
 export * from './schedules'
 
-const byName: Readonly<Record<string, () => Optimizer>> = {
+const byName = {
   sgd: () => new SGD({ lr: 0.01 }),
   adam: () => new Adam(),
   adamw: () => new AdamW(),
@@ -24,17 +24,19 @@ const byName: Readonly<Record<string, () => Optimizer>> = {
   lamb: () => new LAMB(),
   adafactor: () => new Adafactor(),
   muon: () => new Muon(),
-}
+} satisfies Record<string, () => Optimizer>
+
+/** The optimizers that `model.compile` knows by name. */
+export type OptimizerName = keyof typeof byName
 
 /** An optimizer of that name (in any case) with its default settings, to be attached to parameters. */
 export function resolveOptimizer(name: string): Optimizer {
   const key = String(name).toLowerCase()
-  const make = Object.hasOwn(byName, key) ? byName[key] : undefined
-  if (!make) {
+  if (!Object.hasOwn(byName, key)) {
     throw new AnnealError(
       'ERR_VALUE',
       `compile: unknown optimizer '${name}'; expected one of ${Object.keys(byName).join(', ')}`,
     )
   }
-  return make()
+  return byName[key as OptimizerName]()
 }

@@ -1,6 +1,6 @@
 import { type AutocastOptions, autocast } from '../autocast'
 import { AnnealError } from '../errors'
-import { resolveMetric } from '../metrics'
+import { type MetricName, resolveMetric } from '../metrics'
 import type { Metric } from '../metrics/metric'
 import { shown } from '../nn/check'
 import type { Module } from '../nn/module'
@@ -58,7 +58,7 @@ function refuse(expected: string, given: unknown): never {
   throw new AnnealError('ERR_VALUE', `compile: expected ${expected}; got ${shown(given)}${advice}`)
 }
 
-type Metrics = readonly (string | Metric)[]
+type Metrics = readonly (MetricName | Metric)[]
 
 function metricOf(given: unknown): Metric {
   if (typeof given === 'string') return resolveMetric(given)

@@ -1,6 +1,6 @@
 import { tensor } from '../creation'
 import { AnnealError } from '../errors'
-import { type LossFunction, resolve as resolveLoss } from '../losses'
+import { type LossFunction, type LossName, resolve as resolveLoss } from '../losses'
 import { trueClasses } from '../metrics/sums'
 import { shown } from '../nn/check'
 import { take } from '../ops.generated'
@@ -16,7 +16,7 @@ export class Objective {
     const { loss } = options
     const named = isLoss(loss) ? [loss] : Object.values(loss ?? {})
     if (named.length === 0) throw new AnnealError('ERR_VALUE', 'compile: there is no loss; give a name or a function')
-    for (const one of named) resolveLoss(one as string | LossFunction)
+    for (const one of named) resolveLoss(one as LossName | LossFunction)
   }
 
   /** Scalars by name: first the total, as 'loss', and then each output's share where there are several. */
@@ -44,8 +44,8 @@ export class Objective {
     return [['loss', total], ...(parts.length > 1 ? parts : [])]
   }
 
-  #lossFor(key: string): string | LossFunction {
-    const loss = settingFor<string | LossFunction>(this.options.loss, key, isLoss)
+  #lossFor(key: string): LossName | LossFunction {
+    const loss = settingFor<LossName | LossFunction>(this.options.loss, key, isLoss)
     if (loss === undefined) throw new AnnealError('ERR_VALUE', `compile: there is no loss for output '${key}'`)
     return loss
   }

@@ -1,7 +1,9 @@
 import type { AutocastOptions, LowDType } from '../autocast'
 import type { Dataset } from '../data'
-import type { LossFunction } from '../losses'
+import type { LossFunction, LossName } from '../losses'
+import type { MetricName } from '../metrics'
 import type { Metric } from '../metrics/metric'
+import type { OptimizerName } from '../optim'
 import type { Optimizer } from '../optim/optimizer'
 import type { Schedule } from '../optim/schedule'
 import type { Tensor } from '../tensor'
@@ -20,9 +22,9 @@ export type PerOutput<T> = T | readonly T[] | Readonly<Record<string, T>>
 export interface CompileOptions {
   /** An optimizer without parameters, or one with some of the model's; or a name for one with its defaults. */
   // biome-ignore lint/suspicious/noExplicitAny: an optimizer of any options
-  optimizer: Optimizer<any> | string
+  optimizer: Optimizer<any> | OptimizerName
   /** The loss of each output; a name or a function. */
-  loss: PerOutput<string | LossFunction>
+  loss: PerOutput<LossName | LossFunction>
   /** The weight of each output's loss in the total. Default: 1. */
   lossWeights?: readonly number[] | Readonly<Record<string, number>>
   /**
@@ -30,9 +32,9 @@ export interface CompileOptions {
    * evaluation work on clones of the objects, which take over the result at the end of an evaluation.
    */
   metrics?:
-    | readonly (string | Metric)[]
-    | readonly (readonly (string | Metric)[])[]
-    | Readonly<Record<string, readonly (string | Metric)[]>>
+    | readonly (MetricName | Metric)[]
+    | readonly (readonly (MetricName | Metric)[])[]
+    | Readonly<Record<string, readonly (MetricName | Metric)[]>>
   /**
    * Whether steps run as captured graphs; see `compile` of the package for what is frozen then. Say false for a model whose
    * `forward` depends on state of its own that changes. Default: true; a model that cannot be captured runs without.

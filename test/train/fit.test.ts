@@ -69,7 +69,7 @@ describe('several inputs and outputs', () => {
 
   test('settings for outputs that do not exist are refused', async () => {
     const y = { size: a, kind: b }
-    const loss = { size: 'mse', kind: 'crossEntropy' }
+    const loss = { size: 'mse', kind: 'crossEntropy' } as const
     const wrong = [
       [{ loss: { size: 'mse' } }, /no loss for output 'kind'/],
       [{ loss: { ...loss, colour: 'mse' } }, /loss for 'colour', which is no output; the outputs are 'size', 'kind'/],

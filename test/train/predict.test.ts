@@ -1,6 +1,6 @@
 import { memory, nn, type Tensor, tensor } from 'anneal'
 import { fromArrays, fromItems } from 'anneal/data'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, expectTypeOf, test } from 'vitest'
 import { flatOf, linear, matrix, quiet, regression } from './models'
 
 const { x, y } = regression(10)
@@ -15,6 +15,21 @@ describe('predict', () => {
       expect(output.requiresGrad).toBe(false)
       for (const [i, value] of (await flatOf(output)).entries()) expect(value).toBeCloseTo(expected[i]!, 5)
     }
+  })
+
+  test('is typed as forward is', () => {
+    class Pair extends nn.Module {
+      forward(input: Tensor): [Tensor, Tensor] {
+        return [input, input]
+      }
+    }
+    type Predicted<M extends nn.Module> = Awaited<ReturnType<M['predict']>>
+    expectTypeOf<Predicted<nn.Sequential>>().toEqualTypeOf<Tensor>()
+    expectTypeOf<Predicted<nn.Sequential<[Tensor, Tensor]>>>().toEqualTypeOf<[Tensor, Tensor]>()
+    expectTypeOf<Predicted<nn.Linear>>().toEqualTypeOf<Tensor>()
+    expectTypeOf<Predicted<Pair>>().toEqualTypeOf<[Tensor, Tensor]>()
+    expectTypeOf<Predicted<nn.Module>>().toBeAny()
+    expectTypeOf(new nn.Sequential().forward(x)).toEqualTypeOf<Tensor>()
   })
 
   test('is in evaluation mode, which nothing else sees', async () => {
@@ -41,9 +56,9 @@ describe('predict', () => {
       }
     }
     const model = new Swap()
-    const [b, a] = await model.predict([x, y], { batchSize: 4 })
+    const [b, a] = (await model.predict([x, y], { batchSize: 4 })) as [Tensor, Tensor]
     expect([await flatOf(a), await flatOf(b)]).toEqual([await flatOf(x), await flatOf(y)])
-    const record = await model.predict({ a: x, b: y }, { batchSize: 4 })
+    const record = (await model.predict({ a: x, b: y }, { batchSize: 4 })) as { a: Tensor; b: Tensor }
     expect([await flatOf(record.b), await flatOf(record.a)]).toEqual([await flatOf(x), await flatOf(y)])
   })
 
@@ -69,7 +84,7 @@ describe('predict', () => {
   test('leaves inputs and parameters alone that the model hands through', async () => {
     class Through extends nn.Module {
       readonly weight = new nn.Linear(1, 10).weight
-      forward(input: Tensor): Tensor[] {
+      forward(input: Tensor): [Tensor, Tensor] {
         return [input, this.weight]
       }
     }

@@ -6,7 +6,7 @@ import { linear, matrix, quiet, regression, values } from './models'
 
 describe('what fit refuses', () => {
   const { x, y } = regression(8)
-  const compiled = (loss = 'mse') => linear(3, 1).compile({ optimizer: 'sgd', loss })
+  const compiled = () => linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse' })
 
   test.each([
     ['epochs', { epochs: 0 }, /epochs must be a whole number from 1 on; got 0/],
@@ -87,6 +87,13 @@ describe('what fit refuses', () => {
     )
     const compile = (options: object) => () =>
       linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse', ...options } as never)
+    const model = linear(3, 1)
+    // @ts-expect-error: the compiler knows the names of optimizers
+    expect(() => model.compile({ optimizer: 'adma', loss: 'mse' })).toThrow(/unknown optimizer/)
+    // @ts-expect-error: of losses
+    expect(() => model.compile({ optimizer: 'adam', loss: 'crossentropy' })).toThrow(/unknown name/)
+    // @ts-expect-error: and of metrics
+    expect(() => linear(3, 1).compile({ optimizer: 'adam', loss: 'mse', metrics: ['acc'] })).toThrow(/unknown metric/)
     expect(compile({ loss: 'msee' })).toThrow(/unknown name 'msee'.*mse/)
     expect(compile({ loss: undefined })).toThrow('compile: there is no loss')
     expect(compile({ loss: { a: 'constructor' } })).toThrow(/unknown name 'constructor'/)

@@ -1,5 +1,6 @@
 import { nn, optim, type Tensor, tensor } from 'anneal'
 import { fromArrays } from 'anneal/data'
+import type { LossName } from 'anneal/losses'
 import { describe, expect, test } from 'vitest'
 import { linear, quiet } from './models'
 
@@ -87,7 +88,7 @@ describe('class weights', () => {
   const logSoftmax = (row: number[], c: number) => row[c]! - Math.log(row.reduce((a, v) => a + Math.exp(v), 0))
 
   /** The loss that fit reports of a model that hands its inputs through. */
-  async function lossOf(loss: string, x: Tensor, y: Tensor, options: object): Promise<number> {
+  async function lossOf(loss: LossName, x: Tensor, y: Tensor, options: object): Promise<number> {
     class Through extends nn.Module {
       readonly scale = new nn.Linear(1, 1)
       forward(input: Tensor): Tensor {
