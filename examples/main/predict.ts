@@ -1,13 +1,13 @@
 // The second process of the main job: it has nothing but the saved models and new inputs.
 import { nn, tensor } from 'anneal'
-import { type LabelEncoder, readCsv, type StandardScaler } from 'anneal/data'
+import { LabelEncoder, readCsv, StandardScaler } from 'anneal/data'
 
 /** Benign or malignant, with the probability, for some rows of the table. */
 async function predictTumours(folder: string): Promise<void> {
-  const { model, preprocessing, config } = await nn.loadModel(folder)
+  const steps = { features: StandardScaler, labels: LabelEncoder }
+  const { model, preprocessing, config } = await nn.loadModel(folder, { preprocessing: steps })
   const { columns } = config as { columns: string[] }
-  const scaler = preprocessing.features as StandardScaler
-  const labels = preprocessing.labels as LabelEncoder
+  const { features: scaler, labels } = preprocessing
   const table = await readCsv('data/breast_cancer.csv')
   const features = scaler.transform(table.features(columns))
   const logits = await model.predict(features)

@@ -24,6 +24,7 @@ export {
   OneHotEncoder,
   Pipeline,
   type Preprocessor,
+  type PreprocessorClass,
   RobustScaler,
   SimpleImputer,
   StandardScaler,

@@ -12,7 +12,7 @@ export { type ForwardHook, type ForwardPreHook, type ForwardShapes, Module } fro
 export { type QuantizeOptions, quantize } from './quantize'
 export type { Regularizer } from './regularizers'
 export * as regularizers from './regularizers'
-export { loadModel, type SavedModel, type SaveModelOptions, saveModel } from './save'
+export { type LoadModelOptions, loadModel, type SavedModel, type SaveModelOptions, type Steps, saveModel } from './save'
 export type { SummaryInput } from './summary'
 
 // Every layer can be made from its configuration.

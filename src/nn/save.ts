@@ -1,4 +1,4 @@
-import { type Preprocessor, preprocessing } from '../data'
+import { type Preprocessor, type PreprocessorClass, preprocessing } from '../data'
 import { AnnealError } from '../errors'
 import { loadCheckpoint, type Plain, saveCheckpoint } from '../io'
 import { randomState, setRandomState } from '../runtime'
@@ -7,22 +7,30 @@ import { shown } from './check'
 import { fromConfig, type ModuleConfig, toConfig } from './config'
 import type { Module } from './module'
 
+/** Fitted steps by name. */
+export type Steps = Readonly<Record<string, Preprocessor>>
+
 /** What is kept beside the model. */
 export interface SaveModelOptions {
   /** The fitted steps, by name, that inputs go through before the model sees them, or outputs afterwards. */
-  preprocessing?: Readonly<Record<string, Preprocessor>>
+  preprocessing?: Steps
   /** What the classes mean, by index. */
   labels?: readonly string[]
   /** Plain data of your own. */
   config?: Plain
 }
 
+export interface LoadModelOptions<S extends Steps = Steps> {
+  /** The classes of steps that the model must have come with, by name: what `preprocessing` of the result is typed by. */
+  preprocessing?: { readonly [K in keyof S]: PreprocessorClass<S[K]> }
+}
+
 /** What {@link loadModel} gives back. */
-export interface SavedModel {
+export interface SavedModel<S extends Steps = Steps> {
   /** The model, in evaluation mode. */
   readonly model: Module
   /** The fitted steps by name; empty where none were saved. */
-  readonly preprocessing: Readonly<Record<string, Preprocessor>>
+  readonly preprocessing: S
   readonly labels: readonly string[] | undefined
   readonly config: Plain | undefined
 }
@@ -53,9 +61,13 @@ export async function saveModel(folder: string, model: Module, options: SaveMode
 /**
  * Loads what {@link saveModel} saved. Weights are memory-mapped. No code is run but the constructors of Anneal's layers and
  * of classes that were registered.
- * @throws ERR_IO for a folder that holds nothing saved; ERR_FORMAT for one that holds something else, an unknown kind of module or weights that do not fit.
+ * @throws ERR_IO for a folder that holds nothing saved; ERR_FORMAT for one that holds something else, an unknown kind of module,
+ * steps that are not as expected or weights that do not fit.
  */
-export async function loadModel(folder: string): Promise<SavedModel> {
+export async function loadModel<S extends Steps = Steps>(
+  folder: string,
+  options: LoadModelOptions<S> = {},
+): Promise<SavedModel<S>> {
   const checkpoint = await loadCheckpoint(folder)
   const saved = checkpoint.config as Record<string, unknown> | null | undefined
   if (saved?.format !== format || saved.version !== version) {
@@ -68,10 +80,28 @@ export async function loadModel(folder: string): Promise<SavedModel> {
   restore(folder, model, checkpoint.model, new Set(texts(folder, 'frozen', saved.frozen ?? [])))
   return {
     model: model.eval(),
-    preprocessing: mapValues(checkpoint.preprocessing as Record<string, unknown>, preprocessing.fromJSON),
+    preprocessing: stepsOf(folder, checkpoint.preprocessing as Record<string, unknown>, options.preprocessing) as S,
     labels: saved.labels === undefined ? undefined : texts(folder, 'labels', saved.labels),
     config: saved.config as Plain | undefined,
   }
+}
+
+/** The saved steps, those in `expected` checked to be there and of their class. */
+function stepsOf(
+  folder: string,
+  saved: Readonly<Record<string, unknown>>,
+  expected: Readonly<Record<string, PreprocessorClass<Preprocessor>>> = {},
+): Steps {
+  const steps = mapValues(saved, step => preprocessing.fromJSON(step))
+  for (const [name, kind] of Object.entries(expected)) {
+    if (steps[name] instanceof kind) continue
+    const found = Object.entries(steps).map(([name, step]) => `${name} (${step.kind})`)
+    throw new AnnealError(
+      'ERR_FORMAT',
+      `loadModel: ${folder}: expected step ${name} to be a ${kind.name}; the saved steps are ${found.join(', ') || 'none'}`,
+    )
+  }
+  return steps
 }
 
 /** Gives a new model its saved values, in the dtypes in which they were saved. */

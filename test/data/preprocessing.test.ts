@@ -330,4 +330,20 @@ describe('fromJSON', () => {
     expect(() => preprocessing.fromJSON(saved)).toThrow(expect.objectContaining({ code: 'ERR_FORMAT' }))
     expect(() => preprocessing.fromJSON(saved)).toThrow(message)
   })
+
+  it('gives a step of the class that is expected, or refuses', () => {
+    const steps = [{ columns: ['age'], transformer: new StandardScaler().fit([[1], [3]]) }]
+    const saved = JSON.parse(JSON.stringify(new ColumnTransformer(steps)))
+    const features = preprocessing.fromJSON(saved, ColumnTransformer)
+    expect(Array.from(features.transformRecord({ age: 3 }))).toEqual([1])
+    expect(preprocessing.fromJSON(steps[0]!.transformer.toJSON(), preprocessing.Transformer).kind).toBe(
+      'StandardScaler',
+    )
+    expect(() => preprocessing.fromJSON(saved, StandardScaler)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_FORMAT',
+        message: 'preprocessing: expected a saved StandardScaler, got a ColumnTransformer',
+      }),
+    )
+  })
 })

@@ -207,10 +207,26 @@ describe('saved models', () => {
     const path = fresh()
     const labels = new LabelEncoder().fit(['b', 'a'])
     await nn.saveModel(path, new nn.ReLU(), { preprocessing: { x: new StandardScaler().fit([[1], [2]]), y: labels } })
-    const { preprocessing } = await nn.loadModel(path)
-    const steps = preprocessing as unknown as { x: StandardScaler; y: LabelEncoder }
-    expect(steps.y.toJSON()).toEqual(labels.toJSON())
-    expect(steps.x.kind).toBe('StandardScaler')
+    const { preprocessing: steps } = await nn.loadModel(path, { preprocessing: { x: StandardScaler, y: LabelEncoder } })
+    expect(Array.from(steps.y.transform(['b']))).toEqual(Array.from(labels.transform(['b'])))
+    expect(Array.from(steps.x.transform([[2]]).data)).toEqual([1])
+    for (const [expected, message] of [
+      [
+        { x: LabelEncoder },
+        'expected step x to be a LabelEncoder; the saved steps are x (StandardScaler), y (LabelEncoder)',
+      ],
+      [
+        { z: LabelEncoder },
+        'expected step z to be a LabelEncoder; the saved steps are x (StandardScaler), y (LabelEncoder)',
+      ],
+    ] as const) {
+      await expect(nn.loadModel(path, { preprocessing: expected as { x: typeof LabelEncoder } })).rejects.toMatchObject(
+        {
+          code: 'ERR_FORMAT',
+          message: expect.stringContaining(message),
+        },
+      )
+    }
   })
 
   test('saving draws no random numbers', async () => {

@@ -3,7 +3,7 @@ export { type Category, LabelEncoder, OneHotEncoder, type OneHotEncoderOptions }
 export { SimpleImputer, type SimpleImputerOptions } from './imputer'
 export type { ColumnStep, DataRecord, RecordInput } from './pipeline'
 export { ColumnTransformer, Pipeline } from './pipeline'
-export { fromJSON, type Preprocessor } from './registry'
+export { fromJSON, type Preprocessor, type PreprocessorClass } from './registry'
 export {
   MinMaxScaler,
   type MinMaxScalerOptions,

@@ -22,19 +22,28 @@ const readers = new Map<string, (saved: unknown) => Preprocessor>([
   ['ColumnTransformer', saved => new ColumnTransformer(new SavedFields(saved).array('steps').map(columnStepFrom))],
 ])
 
+/** The class of a step, as {@link fromJSON} can be told to expect it. */
+export type PreprocessorClass<P extends Preprocessor> = abstract new (...args: never[]) => P
+
 /**
- * Rebuilds a preprocessing step from what its `toJSON` gave.
+ * Rebuilds a preprocessing step from what its `toJSON` gave; with `expected`, as one of that class.
  *
- * @throws AnnealError `ERR_FORMAT` for a kind that is not known or a field that is broken
+ * @throws AnnealError `ERR_FORMAT` for a kind that is not known or another than expected, or a field that is broken
  */
-export function fromJSON(saved: unknown): Preprocessor {
+export function fromJSON(saved: unknown): Preprocessor
+export function fromJSON<P extends Preprocessor>(saved: unknown, expected: PreprocessorClass<P>): P
+export function fromJSON(saved: unknown, expected?: PreprocessorClass<Preprocessor>): Preprocessor {
   const { kind } = new SavedFields(saved)
   const read = readers.get(kind)
-  if (read) return read(saved)
-  throw new AnnealError(
-    'ERR_FORMAT',
-    `preprocessing: expected a step of kind ${[...readers.keys()].join(', ')}, got ${describe(kind)}`,
-  )
+  if (!read) {
+    throw new AnnealError(
+      'ERR_FORMAT',
+      `preprocessing: expected a step of kind ${[...readers.keys()].join(', ')}, got ${describe(kind)}`,
+    )
+  }
+  const step = read(saved)
+  if (expected === undefined || step instanceof expected) return step
+  throw new AnnealError('ERR_FORMAT', `preprocessing: expected a saved ${expected.name}, got a ${kind}`)
 }
 
 function transformerFrom(saved: unknown): Transformer {
