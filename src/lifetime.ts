@@ -67,6 +67,11 @@ class Scope implements Owner {
   #fresh: Tensor[] = [] // without finalizers
   #registered: Tensor[] = []
   #state: 'running' | 'awaiting' | 'ended' = 'running'
+  readonly #outer: Owner | undefined
+
+  constructor(outer: Owner | undefined) {
+    this.#outer = outer
+  }
 
   add(tensor: Tensor, registered = false) {
     if (this.#state === 'running' && !registered) {
@@ -79,7 +84,7 @@ class Scope implements Owner {
 
   remove(tensor: Tensor) {
     if (take(this.#fresh, tensor)) finalizers.register(tensor, tensor.handle)
-    else take(this.#registered, tensor)
+    else if (!take(this.#registered, tensor)) this.#outer?.remove(tensor)
   }
 
   /** From now on the scope may never end, and then what nobody holds is left to finalizers. */
@@ -89,8 +94,9 @@ class Scope implements Owner {
     this.#fresh = []
   }
 
-  /** Frees all but what `result` holds, which `outer` takes over. */
-  end(result: unknown, outer: Owner | undefined) {
+  /** Frees all but what `result` holds, which the outer scope takes over. */
+  end(result: unknown) {
+    const outer = this.#outer
     const kept = new Set<unknown>()
     collect(result, kept)
     const gone: number[] = []
@@ -127,29 +133,28 @@ function take(list: Tensor[], tensor: Tensor): boolean {
  * in arrays and plain objects). Scopes nest: what an inner scope returns belongs to the outer one.
  */
 export function scope<R>(fn: () => R): R {
-  const owner = new Scope()
-  const outer = currentMode().scope
+  const owner = new Scope(currentMode().scope)
   let result: R
   try {
     result = withMode({ scope: owner }, fn)
   } catch (error) {
-    owner.end(undefined, outer)
+    owner.end(undefined)
     throw error
   }
   if (result instanceof Promise) {
     owner.await()
     return result.then(
       value => {
-        owner.end(value, outer)
+        owner.end(value)
         return value
       },
       error => {
-        owner.end(undefined, outer)
+        owner.end(undefined)
         throw error
       },
     ) as R
   }
-  owner.end(result, outer)
+  owner.end(result)
   return result
 }
 

@@ -64,6 +64,15 @@ describe('scope', () => {
       other = keep(tensor([5]))
     })
     expect([await kept.toArray(), await other.toArray()]).toEqual([[4], [5]])
+    const outer: Tensor[] = []
+    await scope(async () => {
+      outer.push(tensor([6]))
+      scope(() => keep(outer[0]!))
+      await tensor([0]).data()
+      outer.push(tensor([7]))
+      scope(() => scope(() => void keep(outer[1]!)))
+    })
+    expect([await outer[0]!.item(), await outer[1]!.item()]).toEqual([6, 7])
   })
 })
 
