@@ -256,12 +256,13 @@ export class Parameter extends Tensor {
     if (!native.assign(this.handle, value.detach().handle, false, false)) throwLast()
   }
 
-  /** Converts the value to another dtype, in place; a collected gradient is dropped. */
+  /** Converts the value to another dtype, in place; a collected gradient is dropped. Integers are not trainable. */
   convert(dtype: DType): void {
     if (dtype === this.dtype) return
     this.grad = undefined
     if (!native.assign(this.handle, this.cast(dtype).detach().handle, true, false)) throwLast()
     this.forgetSpec()
+    if (!isFloat(dtype)) this.trainable = false
   }
 
   /** Moves the value to another device, in place; a collected gradient is dropped. */

@@ -78,6 +78,15 @@ describe('backward', () => {
     expect(a.grad).toBeDefined()
     expect(b.grad).toBeUndefined()
   })
+
+  test('a parameter that becomes integers collects nothing', async () => {
+    const a = new Parameter(tensor([1.5]))
+    a.convert('int32')
+    expect([a.trainable, a.requiresGrad, await a.toArray()]).toEqual([false, false, [1]])
+    const b = new Parameter(tensor([1.5]))
+    b.convert('float64')
+    expect(b.trainable).toBe(true)
+  })
 })
 
 describe('functions of functions', () => {
