@@ -1,5 +1,6 @@
+import { expectList, expectTensor, expectTensors, handleOrAbsent } from './call'
 import { currentRecording } from './capturing'
-import { AnnealError } from './errors'
+import { isFloat } from './dtype'
 import { currentMode, withMode } from './mode'
 import { checked, native, throwLast } from './native'
 import { type BackwardOptions, Tensor } from './tensor'
@@ -27,7 +28,7 @@ export interface GradientOptions extends BackwardOptions {
 /**
  * The gradients of the sum of `outputs` with respect to `inputs`, leaving every `grad` alone; undefined for an input that
  * nothing depends on.
- * @throws ERR_GRADIENT for an input that does not require a gradient.
+ * @throws ERR_GRADIENT for an input that does not require a gradient; ERR_VALUE for lists of other things than tensors.
  */
 export function gradients(
   outputs: readonly Tensor[],
@@ -36,14 +37,19 @@ export function gradients(
 ): (Tensor | undefined)[] {
   const { retainGraph = false, createGraph = false, gradOutputs = [] } = options
   const result = native.gradients(
-    outputs.map(t => t.handle),
-    outputs.map((_, i) => gradOutputs[i]?.handle ?? -1),
-    inputs.map(t => t.handle),
+    expectTensors(outputs, 'gradients: outputs').map(t => t.handle),
+    handlesOf(gradOutputs, 'gradients: gradOutputs'),
+    expectTensors(inputs, 'gradients: inputs').map(t => t.handle),
     retainGraph,
     createGraph,
   )
   if (!result) throwLast()
   return result.map(handle => (handle < 0 ? undefined : new Tensor(handle)))
+}
+
+/** The handles of gradients, -1 for those that are undefined. */
+function handlesOf(gradients: readonly (Tensor | undefined)[], what: string): number[] {
+  return expectList(gradients, what).map((g, i) => handleOrAbsent(g, `${what}[${i}]`))
 }
 
 /** Which arguments of a function to differentiate by. Default: all that are floating-point tensors. */
@@ -63,25 +69,27 @@ export function valueAndGrad<A extends Arguments>(
 ): (...args: A) => [value: Tensor, grads: Tensor[]] {
   return (...args) =>
     enableGrad(() => {
-      const wanted =
-        options.argnums ?? args.flatMap((a, i) => (a instanceof Tensor && a.dtype.includes('float') ? [i] : []))
+      const wanted = wantedOf(args, options.argnums)
       const higher = wanted.some(i => (args[i] as Tensor).requiresGrad)
-      const inputs = [...args] as unknown[]
+      const inputs: unknown[] = [...args]
       for (const i of wanted) {
-        const given = args[i]
-        if (!(given instanceof Tensor)) {
-          throw new AnnealError(
-            'ERR_VALUE',
-            `grad: argument ${i} is not a tensor; say with argnums which arguments are`,
-          )
-        }
+        const given = args[i] as Tensor
         inputs[i] = given.requiresGrad ? given : given.detach().requireGrad()
       }
-      const value = fn(...(inputs as unknown as A))
+      const value = expectTensor(fn(...(inputs as unknown as A)), 'grad: the result of the function')
       const leaves = wanted.map(i => inputs[i] as Tensor)
       const found = gradients([value], leaves, { createGraph: higher })
       return [value, found.map((g, i) => g ?? leaves[i]!.mul(0))]
     })
+}
+
+/** The places of the arguments to differentiate by. */
+function wantedOf(args: Arguments, argnums: GradOptions['argnums']): readonly number[] {
+  if (argnums === undefined) return args.flatMap((a, i) => (a instanceof Tensor && isFloat(a.dtype) ? [i] : []))
+  for (const i of expectList(argnums, 'grad: argnums')) {
+    expectTensor(args[i], `grad: argument ${String(i)}`, 'Say with argnums which arguments are tensors')
+  }
+  return argnums
 }
 
 /** A function that gives the gradients of `fn` with respect to its arguments; see {@link valueAndGrad}. */
@@ -96,19 +104,25 @@ export function grad<A extends Arguments>(
 /**
  * Gives the result of `forward` a gradient of your own: `backward` gets the gradients of the outputs (undefined where
  * nothing flows back) and returns those of the inputs.
+ * @throws ERR_VALUE unless `forward` gives a list of tensors, and during the backward pass unless `backward` gives a list of
+ * tensors or undefined.
  */
 export function customGrad(
   inputs: readonly Tensor[],
   forward: (...inputs: Tensor[]) => Tensor[],
   backward: (grads: (Tensor | undefined)[]) => (Tensor | undefined)[],
 ): Tensor[] {
-  const outputs = noGrad(() => forward(...inputs)).map(t => t.detach())
+  const handles = expectTensors(inputs, 'customGrad: inputs').map(t => t.handle)
+  const outputs = expectTensors(
+    noGrad(() => forward(...inputs)),
+    'customGrad: the results of forward',
+  ).map(t => t.detach())
   if (!gradEnabled() || !inputs.some(t => t.requiresGrad)) return outputs
-  const gradient = (handles: number[]) =>
-    backward(handles.map(h => (h < 0 ? undefined : new Tensor(h)))).map(t => t?.handle ?? -1)
+  const gradient = (given: number[]) =>
+    handlesOf(backward(given.map(h => (h < 0 ? undefined : new Tensor(h)))), 'customGrad: the results of backward')
   if (
     !native.custom(
-      inputs.map(t => t.handle),
+      handles,
       outputs.map(t => t.handle),
       gradient,
     )

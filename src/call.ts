@@ -19,12 +19,40 @@ export function begin(): number {
   return 1
 }
 
+/** Throws ERR_VALUE: says what was expected instead of `value`, and what to do. */
+function refuse(expected: string, value: unknown, hint: string): never {
+  let shown = value === null ? 'null' : typeof value
+  if (Array.isArray(value)) shown = 'an array'
+  else if (value instanceof Tensor) shown = 'a Tensor'
+  else if (value instanceof Promise) shown = 'a promise'
+  const action = value instanceof Promise ? 'Await it first; a function that is called here must not be async' : hint
+  throw new AnnealError('ERR_VALUE', `${expected}; got ${shown}. ${action}`)
+}
+
+const makeOne = 'Use tensor() to make one'
+
 function notATensor(value: unknown): never {
-  const shown = Array.isArray(value) ? 'an array' : value === null ? 'null' : typeof value
-  throw new AnnealError(
-    'ERR_VALUE',
-    `expected a Tensor, a number or a boolean as input; got ${shown}. Use tensor() to make one`,
-  )
+  refuse('expected a Tensor, a number or a boolean as input', value, makeOne)
+}
+
+/** `value`, which is to be a tensor; `what` it is and a `hint` at what to do are for the message. */
+export function expectTensor(value: unknown, what: string, hint = makeOne): Tensor {
+  return value instanceof Tensor ? value : refuse(`${what}: expected a Tensor`, value, hint)
+}
+
+/** The handle of what is to be a tensor or left out; see {@link expectTensor}. */
+export function handleOrAbsent(value: unknown, what: string, hint?: string): number {
+  return value === undefined || value === null ? absent : expectTensor(value, what, hint).handle
+}
+
+/** `value`, which is to be a list. */
+export function expectList<T>(value: readonly T[], what: string): readonly T[] {
+  return Array.isArray(value) ? value : refuse(`${what}: expected a list`, value, 'Put it into [ ]')
+}
+
+/** `value`, which is to be a list of tensors. */
+export function expectTensors(value: readonly Tensor[], what: string): readonly Tensor[] {
+  return expectList(value, what).map((t, i) => expectTensor(t, `${what}[${i}]`))
 }
 
 export function putInput(p: number, value: TensorLike): number {

@@ -1,4 +1,4 @@
-import { describe } from './call'
+import { describe, expectTensor, handleOrAbsent } from './call'
 import { currentRecording, refuseWhileCapturing } from './capturing'
 import type { DeviceName } from './device'
 import { type DType, dtypes, isFloat, type TypedArray, viewOf } from './dtype'
@@ -92,7 +92,7 @@ export class Tensor {
   }
 
   set grad(value: Tensor | undefined) {
-    if (!native.setGrad(this.handle, value ? value.handle : -1)) throwLast()
+    if (!native.setGrad(this.handle, handleOrAbsent(value, 'grad'))) throwLast()
   }
 
   /** The same value, through which no gradient flows. */
@@ -103,11 +103,13 @@ export class Tensor {
   /**
    * Adds the gradient of this tensor to the `grad` of every leaf that it depends on.
    * @param gradient The gradient of the final result with respect to this tensor, of its shape; implied for one element.
-   * @throws ERR_GRADIENT when nothing requires a gradient; ERR_STATE when the record was already used up.
+   * @throws ERR_GRADIENT when nothing requires a gradient; ERR_STATE when the record was already used up; ERR_VALUE for a
+   * gradient that is no tensor.
    */
   backward(gradient?: Tensor, options: BackwardOptions = {}): void {
     const { retainGraph = false, createGraph = false } = options
-    if (!native.backward(this.handle, gradient ? gradient.handle : -1, retainGraph, createGraph)) throwLast()
+    const seed = handleOrAbsent(gradient, 'backward: gradient', 'Options come second: backward(undefined, { … })')
+    if (!native.backward(this.handle, seed, retainGraph, createGraph)) throwLast()
   }
 
   /**
@@ -234,7 +236,7 @@ export class Parameter extends Tensor {
     if (currentRecording()) {
       throw new AnnealError('ERR_CAPTURE', 'compile: parameters and buffers are made outside of a captured function')
     }
-    super(checked(native.detach(value.handle)))
+    super(checked(native.detach(expectTensor(value, 'Parameter').handle)))
     keep(this)
     this.trainable = isFloat(value.dtype)
   }
@@ -253,7 +255,7 @@ export class Parameter extends Tensor {
    * @throws ERR_SHAPE unless shape and dtype are the same.
    */
   assign(value: Tensor): void {
-    if (!native.assign(this.handle, value.detach().handle, false, false)) throwLast()
+    if (!native.assign(this.handle, expectTensor(value, 'assign').detach().handle, false, false)) throwLast()
   }
 
   /** Converts the value to another dtype, in place; a collected gradient is dropped. Integers are not trainable. */
