@@ -103,9 +103,9 @@ export function grad<A extends Arguments>(
 
 /**
  * Gives the result of `forward` a gradient of your own: `backward` gets the gradients of the outputs (undefined where
- * nothing flows back) and returns those of the inputs.
- * @throws ERR_VALUE unless `forward` gives a list of tensors, and during the backward pass unless `backward` gives a list of
- * tensors or undefined.
+ * nothing flows back) and returns those of the inputs, of their shapes (undefined where there is none).
+ * @throws ERR_VALUE unless `forward` gives a list of tensors, and during the backward pass unless `backward` gives a tensor or
+ * undefined for each input; ERR_SHAPE where a gradient's shape is not its input's.
  */
 export function customGrad(
   inputs: readonly Tensor[],

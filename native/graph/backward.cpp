@@ -36,7 +36,7 @@ class Pass {
     require(!seed || seed.shape() == root.shape(), Code::Shape, "backward: the gradient has the shape ",
             seed ? seed.shape() : Shape{}, ", the tensor ", root.shape());
     DeviceScope on(root.device());
-    deliver(root.impl()->provenance, seed ? seed : ops::full(root.shape(), 1, root.dtype()));
+    deliver(root.impl()->provenance, seed ? fit(seed, root.spec()) : ops::full(root.shape(), 1, root.dtype()));
   }
 
   Tensors run() {
@@ -95,16 +95,25 @@ class Pass {
     if (!options_.retainGraph) node.release();
   }
 
+  static Tensors customGradientsOf(const Node& node, const Tensors& grads) {
+    Tensors result = node.custom(grads);
+    require(result.size() == node.edges.size(), Code::Value, "customGrad: the gradient gave ", result.size(),
+            " results for ", node.edges.size(), " inputs; expected one for each, undefined where there is none");
+    for (size_t i = 0; i < result.size(); ++i) {
+      if (!result[i]) continue;
+      const Spec& spec = node.in[i].spec();
+      require(result[i].shape() == spec.shape, Code::Shape, "customGrad: the gradient of input ", i, " has the shape ",
+              result[i].shape(), ", the input ", spec.shape);
+      if (isFloat(spec.dtype)) result[i] = fit(result[i], spec);
+    }
+    return result;
+  }
+
   Tensors gradientsOf(const Node& node, const Tensors& grads) {
     require(!node.released, Code::State,
             "backward: the record of this result was released by an earlier backward(); pass "
             "{ retainGraph: true } to the earlier call to go through it twice");
-    if (node.custom) {
-      Tensors result = node.custom(grads);
-      require(result.size() <= node.edges.size(), Code::Value, "customGrad: the gradient gave ", result.size(),
-              " tensors for ", node.edges.size(), " inputs");
-      return result;
-    }
+    if (node.custom) return customGradientsOf(node, grads);
     require(bool(node.row->vjp), Code::Gradient, node.row->name,
             ": has no gradient; use detach() on its input if none is meant");
     std::vector<bool> need;

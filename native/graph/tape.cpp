@@ -89,7 +89,9 @@ void record(const Row& row, const AttrsRef& attrs, Inputs in, Tensors& out) {
 }
 
 void recordCustom(Inputs in, Tensors& out, std::function<Tensors(const Tensors&)> gradient) {
-  nodeFor(in, out)->custom = std::move(gradient);
+  auto node = nodeFor(in, out);
+  for (const Tensor& t : in) node->in.push_back(kept(t, false));
+  node->custom = std::move(gradient);
 }
 
 }  // namespace anneal

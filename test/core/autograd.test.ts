@@ -36,6 +36,15 @@ describe('backward', () => {
     expect(() => x.mul(2).backward(tensor([1]))).toThrow(/gradient has the shape \[1\], the tensor \[2\]/)
   })
 
+  test('takes it in the dtype of the result', async () => {
+    const x = leaf([1, 2])
+    const y = x.mul(2)
+    const given = tensor([1, 10], { dtype: 'float64' })
+    x.backward(given)
+    const [g] = gradients([y], [y], { gradOutputs: [given] })
+    for (const found of [x.grad!, g!]) expect([found.dtype, await found.toArray()]).toEqual(['float32', [1, 10]])
+  })
+
   test('goes through a record once, unless it is retained', async () => {
     const x = leaf([3])
     const y = x.mul(x).sum()
@@ -156,6 +165,24 @@ describe('gradients of one’s own', () => {
       },
     )
     expect(() => y!.sum().backward()).toThrow(TypeError)
+  })
+
+  test('has the shapes and dtypes of the inputs', async () => {
+    const pass = (...found: (Tensor | undefined)[]) => {
+      const [x, y] = [leaf([1, 2]), leaf([3])]
+      const [z] = customGrad(
+        [x, y],
+        a => [a!.mul(2)],
+        () => found,
+      )
+      z!.sum().backward()
+      return [x.grad, y.grad]
+    }
+    expect(() => pass(tensor([1, 2]))).toThrow(/gave 1 results for 2 inputs; expected one for each/)
+    expect(() => pass(tensor([1, 2]), undefined, undefined)).toThrow(/gave 3 results for 2 inputs/)
+    expect(() => pass(tensor([1]), undefined)).toThrow(/gradient of input 0 has the shape \[1\], the input \[2\]/)
+    const [dx, dy] = pass(tensor([1, 2], { dtype: 'float64' }), undefined)
+    expect([dx!.dtype, await dx!.toArray(), dy]).toEqual(['float32', [1, 2], undefined])
   })
 
   test('checkpoint recomputes, with the same random numbers, and reaches parameters inside', async () => {
