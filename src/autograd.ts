@@ -1,8 +1,7 @@
 import { expectList, expectTensor, expectTensors, handleOrAbsent } from './call'
-import { currentRecording } from './capturing'
 import { isFloat } from './dtype'
 import { currentMode, withMode } from './mode'
-import { checked, native, throwLast } from './native'
+import { native, throwLast } from './native'
 import { type BackwardOptions, Tensor } from './tensor'
 
 /** Runs `fn`, and what it awaits, without recording anything for gradients. */
@@ -129,40 +128,4 @@ export function customGrad(
   )
     throwLast()
   return outputs
-}
-
-/**
- * Runs `fn` without keeping what its gradient needs, and once more when the gradient is wanted: memory for time
- * (Chen et al., 2016). Random numbers are the same in both runs. Parameters used inside get their gradients too.
- */
-export function checkpoint(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): Tensor {
-  if (!gradEnabled()) return fn(...inputs)
-  const [seed, offset] = native.generator()
-  const output = noGrad(() => fn(...inputs)).detach()
-  // A leaf of no use but to make the result depend on something, should only parameters inside `fn` require gradients.
-  const anchor = inputs.some(t => t.requiresGrad)
-    ? []
-    : [new Tensor(checked(native.detach(output.handle))).requireGrad()]
-  const gradient = (handles: number[]) => {
-    const after = native.generator()
-    native.generator(seed, offset)
-    // In a captured function the second computation is not to be shared with the first.
-    const region = currentRecording() ? native.captureRegion(-1) : 0
-    const again = inputs.map(t => (t.requiresGrad ? t.detach().requireGrad() : t.detach()))
-    const result = enableGrad(() => fn(...again))
-    native.generator(...after)
-    result.backward(new Tensor(handles[0]!))
-    if (currentRecording()) native.captureRegion(region)
-    return [...again.map(t => t.grad?.handle ?? -1), ...anchor.map(() => -1)]
-  }
-  const all = [...inputs, ...anchor]
-  if (
-    !native.custom(
-      all.map(t => t.handle),
-      [output.handle],
-      gradient,
-    )
-  )
-    throwLast()
-  return output
 }

@@ -89,10 +89,27 @@ class Pass {
       const Provenance& p = wanted_[i].impl()->provenance;
       if (p.node == item.node && item.grads[size_t(p.index)]) found_[i] = item.grads[size_t(p.index)];
     }
-    Tensors grads = gradientsOf(node, item.grads);
-    for (size_t i = 0; i < grads.size(); ++i)
-      if (grads[i] && node.edges[i] && needs(node.edges[i])) deliver(node.edges[i], grads[i]);
+    require(!node.released, Code::State,
+            "backward: the record of this result was released by an earlier backward(); pass "
+            "{ retainGraph: true } to the earlier call to go through it twice");
+    if (node.again) {
+      // Its records are the newest: the pass goes through them next, and lets go of them, before it goes on.
+      const Tensor result = computedAgain(node);
+      if (result.requiresGrad()) deliver(result.impl()->provenance, item.grads.front());
+    } else {
+      Tensors grads = gradientsOf(node, item.grads);
+      for (size_t i = 0; i < grads.size(); ++i)
+        if (grads[i] && node.edges[i] && needs(node.edges[i])) deliver(node.edges[i], grads[i]);
+    }
     if (!options_.retainGraph) node.release();
+  }
+
+  static Tensor computedAgain(const Node& node) {
+    Tensor result = node.again(attach(node.in, node.edges));
+    const Spec& first = node.outSpecs.front();
+    require(result.spec() == first, Code::Value, "checkpoint: the function gave ", first,
+            " at first, and when it was run again ", result.spec(), "; it must do the same both times");
+    return result;
   }
 
   static Tensors customGradientsOf(const Node& node, const Tensors& grads) {
@@ -110,9 +127,6 @@ class Pass {
   }
 
   Tensors gradientsOf(const Node& node, const Tensors& grads) {
-    require(!node.released, Code::State,
-            "backward: the record of this result was released by an earlier backward(); pass "
-            "{ retainGraph: true } to the earlier call to go through it twice");
     if (node.custom) return customGradientsOf(node, grads);
     require(bool(node.row->vjp), Code::Gradient, node.row->name,
             ": has no gradient; use detach() on its input if none is meant");

@@ -40,6 +40,7 @@ void Node::release() {
   in.clear();
   out.clear();
   custom = nullptr;
+  again = nullptr;
   released = true;
 }
 
@@ -92,6 +93,14 @@ void recordCustom(Inputs in, Tensors& out, std::function<Tensors(const Tensors&)
   auto node = nodeFor(in, out);
   for (const Tensor& t : in) node->in.push_back(kept(t, false));
   node->custom = std::move(gradient);
+}
+
+void recordCheckpoint(Inputs in, Tensor& out, bool closesOver, std::function<Tensor(const Tensors&)> again) {
+  Tensors outs{out};
+  auto node = nodeFor(in, outs);
+  for (const Tensor& t : in) node->in.push_back(kept(t, true));
+  node->again = std::move(again);
+  node->closesOver = closesOver;
 }
 
 }  // namespace anneal

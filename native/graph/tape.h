@@ -24,9 +24,10 @@ class Node : public RefCounted {
   std::vector<Provenance> edges;
   std::vector<Spec> outSpecs;
   std::function<Tensors(const Tensors& grads)> custom;  // a gradient given by the caller, instead of the row's
+  std::function<Tensor(const Tensors& in)> again;       // of a checkpoint: computes the result anew, with a record
+  bool closesOver = true;  // whether `custom` or `again` may depend on more than the edges say
   bool released = false;
 
-  std::string name() const { return row ? row->name : "custom gradient"; }
   /// Lets go of everything kept for the gradient.
   void release();
 };
@@ -41,6 +42,10 @@ void record(const Row& row, const AttrsRef& attrs, Inputs in, Tensors& out);
 
 /// Gives `outputs` a gradient of the caller's own: `gradient` gets the outputs' gradients and returns the inputs'.
 void recordCustom(Inputs in, Tensors& out, std::function<Tensors(const Tensors&)> gradient);
+
+/// Records `out`, the result of `again` for `in` without its record: the gradient goes through what `again` records
+/// when it is wanted. `closesOver`: whether `again` reads other tensors, too, that require gradients.
+void recordCheckpoint(Inputs in, Tensor& out, bool closesOver, std::function<Tensor(const Tensors&)> again);
 
 struct BackwardOptions {
   bool retainGraph = false;  // keep what was recorded, for another pass

@@ -1,10 +1,21 @@
 #include "graph/tape.h"
 #include "node/environment.h"
+#include "op/precision.h"
 
 namespace anneal::node {
 namespace {
 
 using Info = Napi::CallbackInfo;
+
+/// The modes of a pass while JavaScript is called, whose calls carry modes of their own.
+class PassKept {
+ public:
+  explicit PassKept(Context& context) : recording_(context.gradEnabled) {}
+
+ private:
+  GradMode recording_;
+  AutocastOff exact_;
+};
 
 BackwardOptions optionsFrom(const Info& info, size_t i) {
   return {.retainGraph = info[i].ToBoolean(), .createGraph = info[i + 1].ToBoolean()};
@@ -87,13 +98,42 @@ Napi::Value custom(const Info& info) {
     recordCustom(inputs, outputs, [&env, callback](const Tensors& grads) {
       Napi::Env js = callback->Env();
       Napi::HandleScope scope(js);
-      bool mode = env.context.gradEnabled;
-      Napi::Value result = callback->Call({handlesOf(env, js, grads)});
-      env.context.gradEnabled = mode;  // calls made by the function carried a mode of their own
-      return tensorsOf(env, result);
+      const PassKept kept(env.context);
+      return tensorsOf(env, callback->Call({handlesOf(env, js, grads)}));
     });
     return true;
   }));
+}
+
+/// checkpoint(inputs, output, closesOver, again): gives the output the gradient of what `again` makes of handles of the
+/// inputs and hands over by its second argument, a function.
+Napi::Value checkpoint(const Info& info) {
+  Napi::Env js = info.Env();
+  Environment& env = Environment::of(js);
+  return Napi::Boolean::New(js, env.guarded(false, [&] {
+    Tensors inputs = tensorsOf(env, info[0]);
+    Tensor output = env.at(info[1].ToNumber());
+    auto callback = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[3].As<Napi::Function>()));
+    recordCheckpoint(inputs, output, info[2].ToBoolean(), [&env, callback](const Tensors& in) {
+      Napi::Env js = callback->Env();
+      Napi::HandleScope scope(js);
+      const PassKept kept(env.context);
+      Tensor result;
+      callback->Call({handlesOf(env, js, in), Napi::Function::New(js, [&](const Info& given) -> Napi::Value {
+                        return Napi::Boolean::New(js, env.guarded(false, [&] {
+                          result = env.at(given[0].ToNumber());
+                          return true;
+                        }));
+                      })});
+      return result;
+    });
+    return true;
+  }));
+}
+
+/// differentiableCalls(): how many calls have taken tensors that require gradients.
+Napi::Value differentiableCalls(const Info& info) {
+  return Napi::Number::New(info.Env(), double(Environment::of(info.Env()).context.differentiable));
 }
 
 }  // namespace
@@ -106,6 +146,8 @@ void exportGradients(Napi::Env env, Napi::Object exports) {
   exports.Set("backward", Napi::Function::New(env, runBackward));
   exports.Set("gradients", Napi::Function::New(env, runGradients));
   exports.Set("custom", Napi::Function::New(env, custom));
+  exports.Set("checkpoint", Napi::Function::New(env, checkpoint));
+  exports.Set("differentiableCalls", Napi::Function::New(env, differentiableCalls));
 }
 
 }  // namespace anneal::node

@@ -26,9 +26,10 @@ Device& deviceOf(const Row& row, Inputs in) {
 }
 
 /// Whether the call is to be recorded. Outputs of an op that is not differentiable are cut off from the record.
-bool recording(const Context& context, Inputs in) {
-  return context.gradEnabled &&
-         std::any_of(in.begin(), in.end(), [](const Tensor& t) { return t && t.requiresGrad(); });
+bool recording(Context& context, Inputs in) {
+  if (std::none_of(in.begin(), in.end(), [](const Tensor& t) { return t && t.requiresGrad(); })) return false;
+  ++context.differentiable;
+  return context.gradEnabled;
 }
 
 void checkValues(const Row& row, Inputs in) {

@@ -25,6 +25,7 @@ struct Context {
   DType autocast = DType::Float32;  // the 16-bit dtype that products are computed in; Float32: none
   bool preferLower = false;         // run an op's composition rather than its kernel: how tests compare them
   Generator generator;
+  int64_t differentiable = 0;  // how many calls have taken tensors that require gradients, recorded or not
   Device* device = nullptr;    // where tensors are made; none: on the CPU
   Capture* capture = nullptr;  // where calls go instead of running, while a function is captured
   static Context& current();
