@@ -4,6 +4,12 @@ import { currentMode, withMode } from './mode'
 import { native, throwLast } from './native'
 import { type BackwardOptions, Tensor } from './tensor'
 
+declare module './native' {
+  interface NativeAddon {
+    dependsOnOthers(handle: number, own: number[]): number
+  }
+}
+
 /** Runs `fn`, and what it awaits, without recording anything for gradients. */
 export function noGrad<R>(fn: () => R): R {
   return withMode({ grad: false }, fn)
@@ -59,27 +65,30 @@ export interface GradOptions {
 type Arguments = readonly unknown[]
 
 /**
- * A function that gives the value of `fn`, a scalar tensor, and its gradients with respect to the arguments. It can be
- * differentiated itself, for higher orders.
+ * A function that gives the value of `fn`, a scalar tensor, and its gradients with respect to the arguments; zeros where the
+ * value does not depend on one. Value and gradients can be differentiated in turn, by arguments that require gradients and by
+ * whatever else `fn` reads that does: for higher orders, or penalties on gradients. That keeps what was recorded for as long
+ * as they live, and records the gradients, too; inside of {@link noGrad} it is not done.
+ * @throws ERR_VALUE where `fn` gives no tensor, a promise for instance; ERR_SHAPE unless it has one element; ERR_GRADIENT
+ * where that depends on nothing to differentiate by.
  */
 export function valueAndGrad<A extends Arguments>(
   fn: (...args: A) => Tensor,
   options: GradOptions = {},
 ): (...args: A) => [value: Tensor, grads: Tensor[]] {
-  return (...args) =>
-    enableGrad(() => {
+  return (...args) => {
+    const recorded = gradEnabled()
+    return enableGrad(() => {
       const wanted = wantedOf(args, options.argnums)
-      const higher = wanted.some(i => (args[i] as Tensor).requiresGrad)
       const inputs: unknown[] = [...args]
-      for (const i of wanted) {
-        const given = args[i] as Tensor
-        inputs[i] = given.requiresGrad ? given : given.detach().requireGrad()
-      }
+      for (const i of wanted) inputs[i] = ownNode(args[i] as Tensor)
       const value = expectTensor(fn(...(inputs as unknown as A)), 'grad: the result of the function')
-      const leaves = wanted.map(i => inputs[i] as Tensor)
-      const found = gradients([value], leaves, { createGraph: higher })
-      return [value, found.map((g, i) => g ?? leaves[i]!.mul(0))]
+      const own = wanted.map(i => inputs[i] as Tensor)
+      const higher = recorded && (wanted.some(i => (args[i] as Tensor).requiresGrad) || dependsOnOthers(value, own))
+      const found = gradients([value], own, { createGraph: higher })
+      return [higher ? value : value.detach(), found.map((g, k) => g ?? own[k]!.zerosLike())]
     })
+  }
 }
 
 /** The places of the arguments to differentiate by. */
@@ -89,6 +98,20 @@ function wantedOf(args: Arguments, argnums: GradOptions['argnums']): readonly nu
     expectTensor(args[i], `grad: argument ${String(i)}`, 'Say with argnums which arguments are tensors')
   }
   return argnums
+}
+
+/** The value of `given` in a place of its own in the record: a gradient by it is by nothing else, nor by what it came from. */
+function ownNode(given: Tensor): Tensor {
+  return (given.requiresGrad ? given : given.detach().requireGrad()).reshape(given.shape)
+}
+
+function dependsOnOthers(value: Tensor, own: readonly Tensor[]): boolean {
+  const others = native.dependsOnOthers(
+    value.handle,
+    own.map(t => t.handle),
+  )
+  if (others < 0) throwLast()
+  return others === 1
 }
 
 /** A function that gives the gradients of `fn` with respect to its arguments; see {@link valueAndGrad}. */

@@ -20,8 +20,12 @@ Tensor fit(const Tensor& grad, const Spec& spec) {
 class Pass {
  public:
   Pass(const Tensors& wanted, bool collect, BackwardOptions options)
-      : wanted_(wanted), collect_(collect), options_(options) {
+      : wanted_(wanted), collect_(collect), options_(options), oldest_(collect ? 0 : UINT64_MAX) {
     found_.resize(wanted.size());
+    for (const Tensor& w : wanted) {
+      const Ref<Node>& node = w.impl()->provenance.node;
+      oldest_ = std::min(oldest_, node ? node->id : 0);
+    }
   }
 
   void seed(const Tensor& root, const Tensor& seed) {
@@ -77,7 +81,8 @@ class Pass {
   static void accumulate(Tensor& sum, const Tensor& grad) { sum = sum ? ops::add(sum, grad) : grad; }
 
   bool needs(const Provenance& edge) const {
-    if (edge.node || collect_) return bool(edge);
+    if (edge.node) return edge.node->id >= oldest_;  // no older one has to do with what is wanted
+    if (collect_) return bool(edge);
     for (const Tensor& w : wanted_)
       if (edge.leaf && w.impl()->provenance.leaf == edge.leaf) return true;
     return false;
@@ -160,6 +165,7 @@ class Pass {
   const Tensors& wanted_;
   bool collect_;
   BackwardOptions options_;
+  uint64_t oldest_;  // of the records of what is wanted
   Tensors found_;
   std::map<uint64_t, Pending> pending_;
 };

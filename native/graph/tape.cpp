@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <unordered_set>
 
 #include "runtime/context.h"
 
@@ -101,6 +102,21 @@ void recordCheckpoint(Inputs in, Tensor& out, bool closesOver, std::function<Ten
   for (const Tensor& t : in) node->in.push_back(kept(t, true));
   node->again = std::move(again);
   node->closesOver = closesOver;
+}
+
+bool dependsOnOthers(const Tensor& root, const Tensors& own) {
+  std::vector<const Provenance*> pending{&root.impl()->provenance};
+  std::unordered_set<const Node*> seen;
+  for (const Tensor& t : own) seen.insert(t.impl()->provenance.node.get());
+  while (!pending.empty()) {
+    const Provenance& at = *pending.back();
+    pending.pop_back();
+    if (at.leaf) return true;
+    if (!at.node || !seen.insert(at.node.get()).second) continue;
+    if (!at.node->row && at.node->closesOver) return true;
+    for (const Provenance& edge : at.node->edges) pending.push_back(&edge);
+  }
+  return false;
 }
 
 }  // namespace anneal

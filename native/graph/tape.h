@@ -47,6 +47,9 @@ void recordCustom(Inputs in, Tensors& out, std::function<Tensors(const Tensors&)
 /// when it is wanted. `closesOver`: whether `again` reads other tensors, too, that require gradients.
 void recordCheckpoint(Inputs in, Tensor& out, bool closesOver, std::function<Tensor(const Tensors&)> again);
 
+/// Whether `root` depends, or may depend, on what requires a gradient other than through `own`.
+bool dependsOnOthers(const Tensor& root, const Tensors& own);
+
 struct BackwardOptions {
   bool retainGraph = false;  // keep what was recorded, for another pass
   bool createGraph = false;  // record the pass itself, for higher orders

@@ -136,6 +136,14 @@ Napi::Value differentiableCalls(const Info& info) {
   return Napi::Number::New(info.Env(), double(Environment::of(info.Env()).context.differentiable));
 }
 
+/// dependsOnOthers(handle, own): 1 where a result has other sources that require gradients, else 0; -1 after an error.
+Napi::Value hasOthers(const Info& info) {
+  Environment& env = Environment::of(info.Env());
+  return Napi::Number::New(info.Env(), env.guarded(-1, [&] {
+    return dependsOnOthers(env.at(info[0].ToNumber()), tensorsOf(env, info[1])) ? 1 : 0;
+  }));
+}
+
 }  // namespace
 
 void exportGradients(Napi::Env env, Napi::Object exports) {
@@ -148,6 +156,7 @@ void exportGradients(Napi::Env env, Napi::Object exports) {
   exports.Set("custom", Napi::Function::New(env, custom));
   exports.Set("checkpoint", Napi::Function::New(env, checkpoint));
   exports.Set("differentiableCalls", Napi::Function::New(env, differentiableCalls));
+  exports.Set("dependsOnOthers", Napi::Function::New(env, hasOthers));
 }
 
 }  // namespace anneal::node

@@ -1,4 +1,4 @@
-import { checkpoint, compile, customGrad, grad, manualSeed, Parameter, type Tensor, tensor } from 'anneal'
+import { checkpoint, compile, customGrad, grad, gradients, manualSeed, Parameter, type Tensor, tensor } from 'anneal'
 import { describe, expect, test } from 'vitest'
 import { flat } from '../support/values'
 
@@ -32,6 +32,24 @@ describe('gradients', () => {
       const found = weight.grad!
       weight.grad = undefined
       return [loss, found]
+    }
+    const x = tensor([1.5, 2.5])
+    const run = compile(inside)
+    for (let i = 0; i < 3; i++) {
+      manualSeed(i)
+      const expected = await Promise.all(inside(x).map(flat))
+      manualSeed(i)
+      expect(await Promise.all(run(x).map(flat))).toEqual(expected)
+    }
+  })
+
+  test('of checkpoints, of higher order and of what they read', async () => {
+    const weight = new Parameter(tensor([0.3, -0.7]))
+    const part = (t: Tensor) => checkpoint(u => u.mul(weight).dropout({ p: 0.25 }).tanh(), t).mul(t)
+    const inside = (x: Tensor) => {
+      const [first] = grad((t: Tensor) => checkpoint(part, t).sum())(x)
+      const [second] = gradients([first!.square().sum()], [weight])
+      return [first!, second!]
     }
     const x = tensor([1.5, 2.5])
     const run = compile(inside)

@@ -1,4 +1,5 @@
 import {
+  checkpoint,
   customGrad,
   enableGrad,
   grad,
@@ -111,6 +112,54 @@ describe('functions of functions', () => {
     expect(await third(tensor([1, 2]))[0]!.toArray()).toEqual([24, 48])
   })
 
+  test('grad can be differentiated by what the function reads besides its arguments', async () => {
+    const w = leaf([5])
+    const f = (x: Tensor) => x.mul(x).mul(w).sum()
+    const [value, [g]] = valueAndGrad(f)(tensor([3]))
+    w.mul(2).add(g!.square()).sum().add(value).backward()
+    expect(await w.grad!.item()).toBe(371)
+    const mixed = grad((y: Tensor) => grad((x: Tensor) => x.mul(x).mul(y).sum())(tensor([3]))[0]!.sum())
+    expect(await mixed(tensor([5]))[0]!.item()).toBe(6)
+    const own = ([g]: (Tensor | undefined)[]) => [g!.mul(w)]
+    const [d] = grad((x: Tensor) => customGrad([x], t => [t!.mul(1)], own)[0]!.sum())(tensor([3]))
+    expect(d!.requiresGrad).toBe(true)
+  })
+
+  test('grad records nothing that cannot matter, nor inside noGrad', async () => {
+    const w = leaf([5])
+    const [value, grads] = valueAndGrad((x: Tensor) => x.mul(x).sum())(tensor([3]))
+    const [other, others] = noGrad(() => valueAndGrad((x: Tensor) => x.mul(w).sum())(w))
+    for (const t of [value, ...grads, other, ...others]) expect(t.requiresGrad).toBe(false)
+    const [inside] = grad((x: Tensor) => checkpoint(v => v.mul(v), x).sum())(tensor([3]))
+    expect([inside!.requiresGrad, await inside!.item()]).toEqual([false, 6])
+  })
+
+  test('grad leaves what was recorded before to later passes', async () => {
+    const [w, used] = [leaf([5]), leaf([2]).mul(3)]
+    const h = w.mul(2)
+    noGrad(() => grad((x: Tensor) => x.mul(h).sum())(tensor([3])))
+    h.sum().backward()
+    expect(await w.grad!.item()).toBe(2)
+    used.sum().backward()
+    expect(await grad((x: Tensor) => x.mul(used).sum())(tensor([3]))[0]!.item()).toBe(6)
+  })
+
+  test('each argument has a gradient of its own, though one tensor be given twice', async () => {
+    const product = grad((a: Tensor, b: Tensor) => a.mul(b).sum())
+    const twice = grad((x: Tensor) => product(x, x)[0]!.sum())
+    expect(await twice(tensor([3]))[0]!.item()).toBe(1)
+    const x = leaf([3])
+    const [da, db] = product(x, x)
+    expect([await da!.item(), await db!.item()]).toEqual([3, 3])
+    da!.sum().backward()
+    expect(await x.grad!.item()).toBe(1)
+  })
+
+  test('the gradient by what the result does not depend on is 0', async () => {
+    const [, unused] = grad((a: Tensor, _: Tensor) => a.sum())(tensor([1]), tensor([Infinity, NaN]))
+    expect(await unused!.toArray()).toEqual([0, 0])
+  })
+
   test('gradients leave grads alone and give undefined where nothing depends', async () => {
     const [x, y] = [leaf([1]), leaf([2])]
     const [dx, dy] = gradients([x.mul(3)], [x, y])
@@ -163,7 +212,6 @@ describe('gradients of one’s own', () => {
     )
     expect(() => y!.sum().backward()).toThrow(TypeError)
   })
-
   test('has the shapes and dtypes of the inputs', async () => {
     const pass = (...found: (Tensor | undefined)[]) => {
       const [x, y] = [leaf([1, 2]), leaf([3])]
