@@ -4,12 +4,6 @@ import { currentMode, withMode } from './mode'
 import { native, throwLast } from './native'
 import { type BackwardOptions, Tensor } from './tensor'
 
-declare module './native' {
-  interface NativeAddon {
-    dependsOnOthers(handle: number, own: number[]): number
-  }
-}
-
 /** Runs `fn`, and what it awaits, without recording anything for gradients. */
 export function noGrad<R>(fn: () => R): R {
   return withMode({ grad: false }, fn)

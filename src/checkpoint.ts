@@ -6,18 +6,6 @@ import { currentMode, withMode } from './mode'
 import { native, throwLast } from './native'
 import { Tensor } from './tensor'
 
-declare module './native' {
-  interface NativeAddon {
-    checkpoint(
-      inputs: number[],
-      output: number,
-      closesOver: boolean,
-      again: (inputs: number[], take: (result: number) => boolean) => void,
-    ): boolean
-    differentiableCalls(): number
-  }
-}
-
 /**
  * Runs `fn` without keeping what its gradient needs, and once more when the gradient is wanted: memory for time
  * (Chen et al., 2016). Random numbers and autocast are the same in both runs. Parameters used inside get their gradients

@@ -102,6 +102,14 @@ export interface NativeAddon {
     createGraph: boolean,
   ): number[] | undefined
   custom(inputs: number[], outputs: number[], gradient: (grads: number[]) => number[]): boolean
+  checkpoint(
+    inputs: number[],
+    output: number,
+    closesOver: boolean,
+    again: (inputs: number[], take: (result: number) => boolean) => void,
+  ): boolean
+  differentiableCalls(): number
+  dependsOnOthers(handle: number, own: number[]): number
   beginCapture(handles: number[]): number[] | undefined
   finishCapture(handles: number[]): number
   abortCapture(): void

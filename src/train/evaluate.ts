@@ -1,11 +1,12 @@
 import { noGrad } from '../autograd'
+import { tensor } from '../creation'
 import { Dataset, type NdArray } from '../data'
 import { isNdArray } from '../data/ndarray'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import type { Module } from '../nn/module'
 import { concat } from '../ops.generated'
-import { type Tensor, tensor } from '../tensor'
+import type { Tensor } from '../tensor'
 import {
   checkRows,
   disposeAll,

@@ -1,6 +1,7 @@
 import { Buffer, full, Parameter, type Tensor, tensor } from 'anneal'
 import * as nn from 'anneal/nn'
 import { describe, expect, test } from 'vitest'
+import { codeOf } from '../support/thrown'
 
 class Block extends nn.Module {
   readonly first = new nn.Linear(3, 4)
