@@ -57,7 +57,6 @@ export class Fit implements Training {
   #batch = 0
   // Batches and examples since the last update, and how many examples were expected at the first of them.
   #collected = { batches: 0, examples: 0, expected: 0 }
-  #regularized = false
   // What a batch weighs among those of its update.
   #share = 1
   readonly #gpu: DeviceName | undefined
@@ -130,7 +129,6 @@ export class Fit implements Training {
 
   async #trainEpoch(data: Dataset<unknown>): Promise<void> {
     const { signal, display } = this.options
-    this.#regularized = this.model.modules().some(module => module.regularizer)
     this.#batch = this.position.skip
     display?.epochStart(this.epoch)
     const pass = data.iterate({ ...this.position, signal })
@@ -180,8 +178,10 @@ export class Fit implements Training {
     const { classWeight, accumulate = 1 } = this.options
     const outputs = forwardOf(this.model, inputs, this.compiled.autocast)
     const losses = this.compiled.objective.compute(outputs, targets, weights, classWeight)
-    dependsOn(this, () => this.#regularized)
-    const penalty = this.#regularized ? this.model.regularization() : undefined
+    for (const module of this.model.modules()) {
+      for (const kind of ['l1', 'l2'] as const) dependsOn(this, () => module.regularizer?.[kind])
+    }
+    const penalty = this.model.regularization()
     if (penalty) losses[0]![1] = losses[0]![1].add(penalty)
     const loss = losses[0]![1]
     const share = accumulate > 1 ? loss.mul(live(() => this.#share)) : loss

@@ -306,3 +306,19 @@ test('only plain numbers come out', async () => {
   ).toBe(true)
   expect(Object.values(await model.evaluate(x, y)).every(v => typeof v === 'number')).toBe(true)
 })
+
+test('a regularizer that changes while a fit runs counts from then on, captured or not', async () => {
+  const { x, y } = regression(20)
+  const losses: number[][] = []
+  for (const capture of [true, false]) {
+    manualSeed(3)
+    const model = linear(3, 1).compile({ optimizer: new optim.SGD({ lr: 0.1 }), loss: 'mse', capture })
+    const penalties = [{ l2: 0.5 }, { l2: 5 }, { l1: 1, l2: 5 }, undefined]
+    const epochStart = ({ epoch }: { epoch: number }) => {
+      model.regularizer = penalties[epoch]
+    }
+    const { metrics } = await model.fit(x, y, { ...quiet, epochs: 4, seed: 1, callbacks: [{ epochStart }] })
+    losses.push(metrics.loss!)
+  }
+  expect(losses[0]).toEqual(losses[1])
+})
