@@ -63,9 +63,16 @@ export abstract class Module {
     return ''
   }
 
-  /** The modules that are attributes of this one, or in arrays and plain objects that are. */
+  /** The modules, parameters and buffers that are attributes of this one, or in arrays and plain objects that are. */
+  *namedParts(): Generator<[string, Module | Parameter]> {
+    for (const { name, value } of held(this)) {
+      if (value instanceof Module || value instanceof Parameter) yield [name, value]
+    }
+  }
+
+  /** The modules among its parts. */
   *namedChildren(): Generator<[string, Module]> {
-    for (const { name, value } of held(this)) if (value instanceof Module) yield [name, value]
+    for (const [name, part] of this.namedParts()) if (part instanceof Module) yield [name, part]
   }
 
   /** The modules registered here, not those within them. */

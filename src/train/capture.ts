@@ -10,8 +10,8 @@ export interface Captured<A extends readonly unknown[], R> {
 }
 
 /**
- * `fn`, captured as a graph. A model with hooks, which are to be called every time, and one that cannot be captured run as
- * they are; of the latter a warning tells once.
+ * `fn`, captured as a graph, anew when the model is made of other modules, parameters or buffers. A model with hooks, which
+ * are to be called every time, and one that cannot be captured run as they are; of the latter a warning tells once.
  */
 export function captured<A extends readonly unknown[], R>(
   model: Module,
@@ -19,8 +19,14 @@ export function captured<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
 ): Captured<A, R> {
   let graph: CompiledFunction<A, R> | undefined = enabled ? compile(fn) : undefined
+  let parts: readonly unknown[] = []
   const call = (...args: A): R => {
-    if (!graph || model.modules().some(hasHooks)) return fn(...args)
+    if (!graph) return fn(...args)
+    const modules = model.modules()
+    if (modules.some(hasHooks)) return fn(...args)
+    const now = modules.flatMap(module => [module, ...Array.from(module.namedParts(), ([, part]) => part)])
+    if (now.length !== parts.length || now.some((part, i) => part !== parts[i])) graph.dispose()
+    parts = now
     try {
       return graph(...args)
     } catch (error) {

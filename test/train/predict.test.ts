@@ -1,4 +1,4 @@
-import { memory, nn, type Tensor, tensor } from 'anneal'
+import { manualSeed, memory, nn, Parameter, type Tensor, tensor } from 'anneal'
 import { fromArrays, fromItems } from 'anneal/data'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { flatOf, linear, matrix, quiet, regression } from './models'
@@ -178,5 +178,53 @@ describe('evaluate', () => {
     const first = await model.evaluate(x.index({ end: 1 }), y.index({ end: 1 }))
     expect((await model.evaluate([x, y, weights])).loss).toBeCloseTo(first.loss! / 5, 5)
     expect((await model.fit([x, y, weights], { ...quiet })).epochs).toBe(1)
+  })
+})
+
+describe('a model whose structure changes after it was captured', () => {
+  const changes: Record<string, (model: nn.Sequential) => void> = {
+    'another layer': model => {
+      model[0] = linear(3, 3)
+    },
+    'another parameter': model => {
+      Object.assign(model[0]!, { weight: new Parameter(matrix(3, 3, 9)) })
+    },
+    'a layer more': model => void model.append(new nn.Sigmoid()),
+    'a layer that stands at another place too': model => {
+      model[2] = model[1]!
+    },
+    'int8 weights': model => void nn.quantize(model, { skip: ['3'] }),
+  }
+
+  for (const [name, change] of Object.entries(changes)) {
+    test(`${name}: predict and evaluate see it`, async () => {
+      const model = new nn.Sequential(linear(3, 3), new nn.Tanh(), new nn.ReLU(), linear(3, 3)).compile({
+        optimizer: 'sgd',
+        loss: 'mse',
+      })
+      const target = matrix(10, 3, 5)
+      const before = [await flatOf(await model.predict(x)), await model.evaluate(x, target)]
+      change(model)
+      const after = [await flatOf(await model.predict(x)), await model.evaluate(x, target)]
+      expect(after[0]).not.toEqual(before[0])
+      const fresh = new nn.Sequential(...model).compile({ optimizer: 'sgd', loss: 'mse' })
+      expect(after).toEqual([await flatOf(await fresh.predict(x)), await fresh.evaluate(x, target)])
+    })
+  }
+
+  test('a fit sees it too', async () => {
+    const losses: number[][] = []
+    for (const capture of [true, false]) {
+      manualSeed(3)
+      const model = new nn.Sequential(linear(3, 2), linear(2, 1))
+      model.compile({ optimizer: 'sgd', loss: 'mse', capture })
+      const other = linear(2, 1)
+      const epochEnd = () => {
+        model[1] = other
+      }
+      const { metrics } = await model.fit(x, y, { ...quiet, epochs: 3, seed: 1, callbacks: [{ epochEnd }] })
+      losses.push(metrics.loss!)
+    }
+    expect(losses[0]).toEqual(losses[1])
   })
 })
