@@ -14,6 +14,8 @@ export interface PytorchModel {
   stateDict(): Record<string, Tensor>
   loadStateDict(state: Record<string, Tensor>): unknown
   namedModules(): Iterable<readonly [string, object]>
+  /** Further names of tied tensors, each with its name in {@link stateDict}. */
+  namedAliases?(): Iterable<readonly [alias: string, name: string]>
 }
 
 export interface PytorchOptions {
@@ -26,7 +28,8 @@ export interface PytorchOptions {
 
 /**
  * Loads a PyTorch state dict, saved as safetensors, into `model`: names are matched (`running_mean` is `runningMean`)
- * and layouts converted, bit for bit. Where dtypes differ, values are cast to the model's, as PyTorch does.
+ * and layouts converted, bit for bit. Where dtypes differ, values are cast to the model's, as PyTorch does. A tied tensor
+ * may come under any of its names; where it comes under several, the model's last one wins, as in PyTorch.
  *
  * Throws ERR_FORMAT, naming all of them, when tensors are missing, unknown or of another shape; the model is then
  * unchanged.
@@ -37,9 +40,11 @@ export async function loadPytorch(path: string, model: PytorchModel, options: Py
     const file = await loadSafetensors(path)
     const current = model.stateDict()
     const layouts = layoutsOf(model, options)
-    const { matched, problems } = matchNames(Object.keys(current), Object.keys(file))
+    const aliases = new Map(model.namedAliases?.())
+    const { matched, problems } = matchNames(Object.keys(current), Object.keys(file), aliases)
     const state = { ...current }
-    for (const [name, source] of matched) {
+    for (const [alias, source] of matched) {
+      const name = aliases.get(alias) ?? alias
       const [from, to] = [file[source] as Tensor, current[name] as Tensor]
       const tensor = fromPytorch(from, layouts.get(name))
       if (tensor?.shape.join() === to.shape.join()) {
@@ -55,19 +60,22 @@ export async function loadPytorch(path: string, model: PytorchModel, options: Py
 }
 
 /**
- * Saves `model` so that PyTorch loads it: `module.load_state_dict(safetensors.torch.load_file(path))`.
+ * Saves `model` so that PyTorch loads it: `module.load_state_dict(safetensors.torch.load_file(path))`. Tied tensors are
+ * written under each of their names.
  * Throws ERR_VALUE when two names become one in snake case, ERR_IO.
  */
 export function savePytorch(path: string, model: PytorchModel, options: PytorchOptions = {}): Promise<void> {
   return scope(() => {
     const layouts = layoutsOf(model, options)
     const converted: Record<string, Tensor> = {}
-    for (const [name, tensor] of Object.entries(model.stateDict())) {
-      const target = pytorchName(name)
+    const state = model.stateDict()
+    const names = [...Object.keys(state).map(name => [name, name] as const), ...(model.namedAliases?.() ?? [])]
+    for (const [alias, name] of names) {
+      const target = pytorchName(alias)
       if (Object.hasOwn(converted, target)) {
         throw new AnnealError('ERR_VALUE', `savePytorch: ${path}: two tensors would be named ${target}; rename one`)
       }
-      converted[target] = toPytorch(tensor.detach(), layouts.get(name))
+      converted[target] = toPytorch(state[name]!.detach(), layouts.get(name))
     }
     return saveSafetensors(path, converted, { format: 'pt' })
   })
@@ -78,17 +86,25 @@ export function pytorchName(name: string): string {
   return name.replace(/(?<=[a-z0-9])[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
-/** Which of the file's names holds each of the model's tensors, and what is wrong with the rest. */
-export function matchNames(model: readonly string[], file: readonly string[]) {
+/** Which of the file's names holds each of the model's tensors, aliases included, and what is wrong with the rest. */
+export function matchNames(
+  model: readonly string[],
+  file: readonly string[],
+  aliases: ReadonlyMap<string, string> = new Map(),
+) {
   const left = new Set(file)
   const matched = new Map<string, string>()
-  const problems: string[] = []
-  for (const name of model) {
+  for (const name of [...model, ...aliases.keys()]) {
     const source = [pytorchName(name), name].find(candidate => left.delete(candidate))
     if (source !== undefined) matched.set(name, source)
-    else if (!isCounter(name)) problems.push(`${pytorchName(name)} is missing`)
   }
-  for (const name of left) if (!isCounter(name)) problems.push(`${name} is unknown to the model`)
+  const found = new Set(Array.from(matched.keys(), name => aliases.get(name) ?? name))
+  const missing = model.filter(name => !found.has(name) && !isCounter(name))
+  const unknown = [...left].filter(name => !isCounter(name))
+  const problems = [
+    ...missing.map(name => `${pytorchName(name)} is missing`),
+    ...unknown.map(name => `${name} is unknown to the model`),
+  ]
   return { matched, problems }
 }
 

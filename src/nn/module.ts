@@ -14,7 +14,7 @@ import type { Bundle, CompileOptions, EvaluateOptions, Examples, FitOptions, Pre
 import { held } from './attributes'
 import { addHook, type ForwardHook, type ForwardPreHook } from './hooks'
 import { penalties, type Regularizer } from './regularizers'
-import { loadState } from './state'
+import { everyName, loadState } from './state'
 import { type SummaryInput, summarize } from './summary'
 
 export type { ForwardHook, ForwardPreHook } from './hooks'
@@ -105,6 +105,15 @@ export abstract class Module {
     }
   }
 
+  /** The further names of parameters and buffers that are tied, each with the name in {@link namedCells}. */
+  *namedAliases(): Generator<[alias: string, name: string]> {
+    const names = new Map(Array.from(this.namedCells(), ([name, cell]) => [cell, name]))
+    for (const [alias, cell] of everyName(this)) {
+      const name = names.get(cell)!
+      if (alias !== name) yield [alias, name]
+    }
+  }
+
   /** The parameters of this module and all below it, by dotted name; buffers are not among them. */
   *namedParameters(): Generator<[string, Parameter]> {
     for (const [name, cell] of this.namedCells()) if (!(cell instanceof Buffer)) yield [name, cell]
@@ -131,7 +140,8 @@ export abstract class Module {
   }
 
   /**
-   * Replaces the values of parameters and buffers; nothing changes unless all fit.
+   * Replaces the values of parameters and buffers; nothing changes unless all fit. A tied one may come under any of its
+   * names; where it comes under several, the last in `state` beside that of {@link stateDict} wins.
    * @param options.strict Whether every name must be on both sides. Default: true.
    * @returns The names that were missing in `state`, and those that it had too many.
    * @throws ERR_VALUE for names that differ, ERR_SHAPE for other shapes.
@@ -140,8 +150,7 @@ export abstract class Module {
     state: Record<string, Tensor>,
     options: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
-    const cells = new Map(Array.from(this.namedCells(), ([name, cell]) => [name, cell]))
-    return loadState(cells, state, options.strict ?? true)
+    return loadState(this, state, options)
   }
 
   /** The sum of the penalties of all regularizers here and below, a scalar; undefined where there are none. */

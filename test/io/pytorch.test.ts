@@ -64,7 +64,47 @@ class Net extends NnModule {
   }
 }
 
+/** An output layer tied to an embedding, and a layer that stands at two places. */
+class Tied extends NnModule {
+  embed = new Scale()
+  layers = [this.embed, new Scale()]
+  out = new Scale()
+  constructor() {
+    super()
+    this.out.weightScale = this.layers[1]!.weightScale
+  }
+  forward(x: Tensor): Tensor {
+    return this.out.forward(x)
+  }
+}
+
 describe('PyTorch state dicts', () => {
+  test('tied tensors are saved under each of their names, and loaded under any', async () => {
+    const path = await fresh()
+    const net = new Tied()
+    await savePytorch(path, net)
+    const file = await loadSafetensors(path)
+    const names = ['embed.weight_scale', 'layers.0.weight_scale', 'layers.1.weight_scale', 'out.weight_scale']
+    expect(Object.keys(file).sort()).toEqual(names)
+    const nines = file['out.weight_scale']!.mul(0).add(9)
+    await loadPytorch(path, net)
+    const embed = file['embed.weight_scale']!
+    await saveSafetensors(path, { 'layers.0.weight_scale': embed, 'out.weight_scale': nines })
+    await loadPytorch(path, net)
+    expect(await net.layers[1]!.weightScale.toArray()).toEqual([
+      [9, 9, 9],
+      [9, 9, 9],
+    ])
+    await saveSafetensors(path, { ...file, 'out.weight_scale': nines.mul(2) })
+    await loadPytorch(path, net)
+    expect(await net.layers[1]!.weightScale.max().item()).toBe(18)
+    await saveSafetensors(path, { 'out.weight_scale': nines.index(0), 'out.bias': nines })
+    const { message } = await errorOf('ERR_FORMAT', () => loadPytorch(path, net))
+    expect(message).toMatch(
+      /embed.weight_scale is missing; out.bias is unknown to the model; out.weight_scale has shape \[2\], which does not fit/,
+    )
+  })
+
   test('an nn.Module is saved, loaded and then computes with what was loaded', async () => {
     const path = await fresh()
     const net = new Net()

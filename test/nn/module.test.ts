@@ -118,6 +118,22 @@ describe('Module', () => {
     expect(await b.scale.toArray()).toEqual([3, 3])
   })
 
+  test('state gives a tied parameter under any of its names, of which the last wins', async () => {
+    const module = new Block()
+    expect([...module.namedAliases()]).toEqual([
+      ['again.weight', 'first.weight'],
+      ['again.bias', 'first.bias'],
+    ])
+    const { 'first.weight': weight, ...rest } = module.stateDict()
+    expect(module.loadStateDict({ 'again.weight': weight!.mul(0), ...rest })).toEqual({ missing: [], unexpected: [] })
+    expect(await module.first.weight.sum().item()).toBe(0)
+    module.loadStateDict({ 'again.weight': full([4, 3], 2), ...module.stateDict() })
+    expect(await module.first.weight.sum().item()).toBe(24)
+    expect(() => module.loadStateDict({ ...module.stateDict(), 'again.scale': weight! })).toThrow(
+      /unexpected \[again.scale\]/,
+    )
+  })
+
   test('state that does not fit changes nothing', async () => {
     const module = new nn.Linear(2, 1)
     const before = await module.weight.toArray()
