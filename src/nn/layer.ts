@@ -14,6 +14,9 @@ export type ConfigValue =
   | readonly ConfigValue[]
   | { readonly [key: string]: ConfigValue }
 
+/** The most layers that one module makes by a number, so that a wrong one, in a file too, ends in an error rather than never. */
+export const mostLayers = 10_000
+
 /** Options that every layer with weights takes. */
 export interface WeightOptions {
   /** A penalty on the weights (not on biases), which training adds to the loss. */

@@ -4,9 +4,12 @@ import { keep } from '../lifetime'
 import { narrow, rotaryEmbedding } from '../ops.generated'
 import type { Tensor } from '../tensor'
 import type { RotaryOptions } from './attention'
-import { lastAxis, whole } from './check'
+import { lastAxis, whole, within } from './check'
 import { Dropout } from './dropout'
 import { Layer } from './layer'
+
+// A gigabyte of sines and cosines, which takes seconds to compute.
+const mostValues = 2 ** 28
 
 /**
  * Adds sines and cosines of the positions to [N, T, size] (Vaswani et al., 2017): sin(t / 10000^(2i / size)) at 2i, the cosine
@@ -24,6 +27,7 @@ export class PositionalEncoding extends Layer {
     super(size, options)
     whole(this.label, 'size', size)
     const length = whole(this.label, 'length', options.length ?? 5000)
+    within(this.label, 'length times size', length * size, 1, mostValues)
     this.dropout = new Dropout(options.dropout ?? 0)
     this.#table = keep(tensor(waves(length, size), { shape: [length, size] }))
   }

@@ -2,7 +2,7 @@ import { AnnealError } from '../errors'
 import { concat, dropout, gru, lstm, narrow, rnn, stack } from '../ops.generated'
 import type { Parameter, Tensor } from '../tensor'
 import { needTensor, oneOf, shown, whole, within } from './check'
-import type { ConfigValue, WeightOptions } from './layer'
+import { type ConfigValue, mostLayers, type WeightOptions } from './layer'
 import { Module } from './module'
 import { byFan } from './parameters'
 
@@ -119,7 +119,7 @@ abstract class Recurrent extends WithWeights {
 
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions, gates: number, run: Run) {
     super(inputSize, hiddenSize, options)
-    this.layers = whole(this.label, 'layers', options.layers ?? 1)
+    this.layers = within(this.label, 'layers', whole(this.label, 'layers', options.layers ?? 1), 1, mostLayers)
     this.bidirectional = options.bidirectional ?? false
     this.dropout = within(this.label, 'dropout', options.dropout ?? 0, 0, 1)
     this.#run = run

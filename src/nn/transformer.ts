@@ -1,9 +1,9 @@
 import { gelu, relu } from '../ops.generated'
 import type { Tensor } from '../tensor'
 import { type AttentionOptions, MultiHeadAttention } from './attention'
-import { needTensor, oneOf, whole } from './check'
+import { needTensor, oneOf, whole, within } from './check'
 import { Dropout } from './dropout'
-import { Layer } from './layer'
+import { Layer, mostLayers } from './layer'
 import { Linear } from './linear'
 import { LayerNorm } from './normalization'
 
@@ -91,7 +91,7 @@ export class TransformerEncoder extends Layer {
 
   constructor(size: number, heads: number, count: number, options: TransformerEncoderOptions = {}) {
     super(size, heads, count, options)
-    whole(this.label, 'count', count)
+    within(this.label, 'count', whole(this.label, 'count', count), 1, mostLayers)
     this.layers = Array.from({ length: count }, () => new TransformerEncoderLayer(size, heads, options))
     const normalised = options.norm ?? options.normFirst ?? false
     this.norm = normalised ? new LayerNorm(size, { eps: options.eps, bias: options.bias }) : undefined

@@ -148,6 +148,21 @@ describe('configurations', () => {
     ['a broken graph', { kind: 'Graph', args: [{ inputs: 3 }] }, /Graph: expected inputs and outputs/],
     ['a graph of nothing', { kind: 'Graph', args: [] }, /Graph: expected/],
     ['a broken regularizer', { kind: 'ReLU', args: [], regularizer: { l3: 1 } }, /a regularizer with l1 and l2/],
+    [
+      'endless layers',
+      { kind: 'LSTM', args: [1, 1, { layers: 1e9 }] },
+      /LSTM: expected layers to be a number from 1 to 1/,
+    ],
+    [
+      'an endless encoder',
+      { kind: 'TransformerEncoder', args: [2, 1, 1e9] },
+      /expected count to be a number from 1 to/,
+    ],
+    [
+      'an endless table',
+      { kind: 'PositionalEncoding', args: [1e6, { length: 1e9 }] },
+      /length times size to be a number/,
+    ],
     ['deep nesting', nested(2000), /more than 500 levels/],
   ])('%s is refused', (_, config, message) => {
     expect(() => nn.fromConfig(config as never)).toThrow(message)
