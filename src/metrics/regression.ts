@@ -52,18 +52,42 @@ export class RootMeanSquaredError extends MeanSquaredError {
   }
 }
 
-/** The coefficient of determination, 1 - (squared errors) / (squared deviations from the mean target), over all values. */
+/**
+ * The coefficient of determination, 1 - (squared errors) / (squared deviations from the mean target), over all values. Where
+ * all targets are equal: 1 without errors, else 0. NaN for fewer than two values.
+ */
 export class R2 extends SumMetric {
   readonly name = 'r2'
 
+  // Squared errors, count, mean and squared deviations: differences of large sums would lose what matters.
   protected sums(output: Tensor, target: Tensor): Tensor {
     const [y, t] = flat(output, target)
-    return vector(y.sub(t).square().sum(), t.sum(), t.square().sum(), t.onesLike().sum())
+    const count = Math.max(t.size, 1)
+    const rough = t.sum().div(count)
+    const mean = rough.add(t.sub(rough).sum().div(count)) // without the rounding of the first
+    return vector(y.sub(t).square().sum(), t.onesLike().sum(), mean, t.sub(mean).square().sum())
   }
 
-  protected value([errors, sum, squares, count]: readonly number[]): number {
-    return 1 - errors! / (squares! - (sum! * sum!) / count!)
+  /** As Chan, Golub and LeVeque (1979) merge means and variances. */
+  protected override merged(total: Tensor, sums: Tensor): Tensor {
+    const [errorsA, countA, meanA, deviationsA] = unstack(total)
+    const [errorsB, countB, meanB, deviationsB] = unstack(sums)
+    const count = countA.add(countB)
+    const part = countB.div(count.maximum(1))
+    const apart = meanB.sub(meanA)
+    const between = apart.square().mul(countA).mul(part)
+    return vector(errorsA.add(errorsB), count, meanA.add(apart.mul(part)), deviationsA.add(deviationsB).add(between))
   }
+
+  protected value([errors, count, _mean, deviations]: readonly number[]): number {
+    if (count! < 2) return Number.NaN
+    if (deviations === 0) return errors === 0 ? 1 : 0
+    return 1 - errors! / deviations!
+  }
+}
+
+function unstack(sums: Tensor): [Tensor, Tensor, Tensor, Tensor] {
+  return [sums.index(0), sums.index(1), sums.index(2), sums.index(3)]
 }
 
 /** The exponential of the mean cross-entropy of logits [..., classes] and class indices; index -100 does not count. */

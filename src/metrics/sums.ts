@@ -16,6 +16,11 @@ export abstract class SumMetric implements Metric {
   /** The value from the sums over all batches. */
   protected abstract value(sums: readonly number[]): number
 
+  /** The sums over two sets of batches together. */
+  protected merged(total: Tensor, sums: Tensor): Tensor {
+    return total.add(sums)
+  }
+
   reset(): void {
     this.total?.dispose()
     this.total = undefined
@@ -24,7 +29,7 @@ export abstract class SumMetric implements Metric {
   update(output: Tensor, target: Tensor): void {
     const sums = this.sums(output, target)
     if (!this.total) this.total = new Buffer(sums)
-    else this.total.assign(this.total.add(sums))
+    else this.total.assign(this.merged(this.total, sums))
   }
 
   async result(): Promise<number> {
@@ -70,7 +75,10 @@ export function isBinary(output: Tensor, target: Tensor): boolean {
   return output.size === target.size && (output.ndim < 2 || output.shape.at(-1) === 1)
 }
 
-/** The true class of every example, flat, as int64: from class indices, or from the largest of one value per class. */
+/**
+ * The true class of every example, flat, as int64: from class indices, of which those below 0 do not count, or from the
+ * largest of one value per class.
+ */
 export function trueClasses(output: Tensor, target: Tensor): Tensor {
   if (isBinary(output, target)) return target.reshape([-1]).greater(0.5).cast('int64')
   if (target.ndim === output.ndim && target.shape.at(-1) === output.shape.at(-1))
