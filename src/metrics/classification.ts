@@ -1,15 +1,19 @@
 import { AnnealError } from '../errors'
+import { oneOf, whole } from '../nn/check'
 import { matmul, oneHot } from '../ops.generated'
 import type { Tensor } from '../tensor'
 import { predictedClasses, SumMetric, trueClasses, vector } from './sums'
+
+// Class indices below 0, such as the -100 that crossEntropy ignores, count nowhere.
 
 /** The part of examples whose class was predicted. Outputs are logits. */
 export class Accuracy extends SumMetric {
   readonly name = 'accuracy'
 
   protected sums(output: Tensor, target: Tensor): Tensor {
-    const correct = predictedClasses(output, target).equal(trueClasses(output, target))
-    return vector(correct.sum(), correct.onesLike().sum())
+    const truth = trueClasses(output, target)
+    const correct = predictedClasses(output, target).equal(truth)
+    return vector(correct.sum(), truth.greaterEqual(0).sum())
   }
 
   protected value([correct, count]: readonly number[]): number {
@@ -23,7 +27,7 @@ export class TopKAccuracy extends SumMetric {
 
   constructor(readonly k = 5) {
     super()
-    this.name = `top${k}Accuracy`
+    this.name = `top${whole('TopKAccuracy', 'k', k)}Accuracy`
   }
 
   protected sums(output: Tensor, target: Tensor): Tensor {
@@ -31,7 +35,7 @@ export class TopKAccuracy extends SumMetric {
     const truth = trueClasses(output, target)
     const [, indices] = output.reshape([-1, classes]).topK(Math.min(this.k, classes))
     const hits = indices.equal(truth.expandDims(1)).sum()
-    return vector(hits, truth.onesLike().sum())
+    return vector(hits, truth.greaterEqual(0).sum())
   }
 
   protected value([hits, count]: readonly number[]): number {
@@ -46,11 +50,14 @@ export class ConfusionMatrix extends SumMetric {
   /** @param classes The number of classes. Default: that of the outputs; 2 for one logit. */
   constructor(readonly classes?: number) {
     super()
+    if (classes !== undefined) whole(this.constructor.name, 'classes', classes)
   }
 
   protected sums(output: Tensor, target: Tensor): Tensor {
     const classes = this.classes ?? Math.max(output.ndim < 2 ? 2 : output.shape.at(-1)!, 2)
-    const rows = oneHot(trueClasses(output, target), classes, { dtype: 'float64' })
+    const truth = trueClasses(output, target)
+    const counts = truth.greaterEqual(0).cast('float64').expandDims(1)
+    const rows = oneHot(truth.maximum(0), classes, { dtype: 'float64' }).mul(counts)
     const columns = oneHot(predictedClasses(output, target), classes, { dtype: 'float64' })
     return matmul(rows.permute([1, 0]), columns)
   }
@@ -69,8 +76,10 @@ export class ConfusionMatrix extends SumMetric {
   }
 }
 
+const averages = ['binary', 'macro', 'weighted', 'micro'] as const
+
 /** How figures per class become one: 'binary' is class 1's, 'macro' their mean, 'weighted' by examples, 'micro' from sums. */
-export type Average = 'binary' | 'macro' | 'weighted' | 'micro'
+export type Average = (typeof averages)[number]
 
 interface Counts {
   hits: number
@@ -86,6 +95,7 @@ abstract class PerClass extends ConfusionMatrix {
     classes?: number,
   ) {
     super(classes)
+    if (average !== undefined) oneOf(this.constructor.name, 'average', average, averages)
   }
 
   protected abstract figure(counts: Counts): number

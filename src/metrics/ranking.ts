@@ -2,7 +2,7 @@ import { noGrad } from '../autograd'
 import { tensor } from '../creation'
 import type { Plain } from '../io/json'
 import { keep, scope } from '../lifetime'
-import { concat } from '../ops.generated'
+import { concat, where } from '../ops.generated'
 import type { Tensor } from '../tensor'
 import type { Metric } from './metric'
 import { cloneOf, isBinary, trueClasses } from './sums'
@@ -63,18 +63,20 @@ abstract class RankingMetric implements Metric {
 
   /** The figure of the scores in one column, where positives are the examples of class `truth`. */
   private async ofClass(column: number, truth: number): Promise<number> {
-    const [scores, positive] = scope(() =>
+    const [scores, kinds] = scope(() =>
       noGrad(() => {
         const own = concat(this.parts.map(part => part.scores.index('...', column)))
-        const isTrue = concat(this.parts.map(part => part.truth.equal(truth)))
+        const kind = concat(
+          this.parts.map(part => where(part.truth.less(0), -1, part.truth.equal(truth).cast('int32'))),
+        )
         const [sorted, order] = own.sort({ descending: true })
-        return [sorted, isTrue.take(order)]
+        return [sorted, kind.take(order)]
       }),
     ) as [Tensor, Tensor]
-    const [s, p] = await Promise.all([scores.data(), positive.data()])
+    const [s, k] = await Promise.all([scores.data(), kinds.data()])
     scores.dispose()
-    positive.dispose()
-    return s.some(Number.isNaN as never) ? Number.NaN : this.figure(tiesOf(s as Float64Array, p as Uint8Array))
+    kinds.dispose()
+    return s.some(Number.isNaN as never) ? Number.NaN : this.figure(tiesOf(s as Float64Array, k as Int32Array))
   }
 
   async state(): Promise<Plain> {
@@ -94,14 +96,15 @@ abstract class RankingMetric implements Metric {
   }
 }
 
-function tiesOf(scores: Float64Array, positive: Uint8Array): Tie[] {
+/** Ties of examples by falling score, of kind 1 (of the class), 0 (not of it) or -1 (they do not count). */
+function tiesOf(scores: Float64Array, kinds: Int32Array): Tie[] {
   const ties: Tie[] = []
-  for (let start = 0; start < scores.length; ) {
-    let positives = 0
-    let end = start
-    for (; end < scores.length && scores[end] === scores[start]; end++) positives += positive[end]!
-    ties.push([positives, end - start - positives])
-    start = end
+  for (let start = 0, end = 0; start < scores.length; start = end) {
+    const counts: [number, number] = [0, 0]
+    for (; end < scores.length && scores[end] === scores[start]; end++) {
+      if (kinds[end]! >= 0) counts[kinds[end]! === 1 ? 0 : 1]++
+    }
+    if (counts[0] + counts[1] > 0) ties.push(counts)
   }
   return ties
 }

@@ -98,6 +98,70 @@ test('figures that have no examples', async () => {
   expect(await neverPredicted.result()).toBe(0)
 })
 
+test('class indices below 0, which crossEntropy ignores, count nowhere', async () => {
+  const values = [
+    [3, 2, 1],
+    [9, 0, 0],
+    [1, 2, 3],
+    [0, 9, 0],
+    [5, 4, 0],
+  ]
+  const logits = tensor(values)
+  const kept = tensor(values.filter((_, i) => i % 2 === 0))
+  const make = [
+    () => new Accuracy(),
+    () => new TopKAccuracy(2),
+    () => new F1('macro'),
+    () => new Recall('weighted'),
+    () => new ConfusionMatrix(),
+    () => new RocAuc(),
+    () => new PrAuc(),
+  ]
+  for (const metric of make) {
+    const [all, some] = [metric(), metric()]
+    all.update(logits, tensor([0, -100, 2, -1, 1]))
+    some.update(kept, tensor([0, 2, 1]))
+    expect(await all.result()).toBe(await some.result())
+  }
+  const matrix = new ConfusionMatrix()
+  matrix.update(logits, tensor([0, -100, 2, -1, 1]))
+  expect(await matrix.matrix()).toEqual([
+    [1, 0, 0],
+    [1, 0, 0],
+    [0, 0, 1],
+  ])
+})
+
+test('r2 does not lose deviations that are small beside the mean', async () => {
+  const target = tensor([1e8, 1e8 + 1, 1e8 + 2], { dtype: 'float64' })
+  const output = tensor([1e8, 1e8 + 1, 1e8 + 2.5], { dtype: 'float64' })
+  const whole = new R2()
+  whole.update(output, target)
+  expect(await whole.result()).toBe(0.875)
+  const batches = new R2()
+  for (let i = 0; i < 3; i++)
+    batches.update(output.index({ start: i, end: i + 1 }), target.index({ start: i, end: i + 1 }))
+  expect(await batches.result()).toBeCloseTo(0.875, 12)
+})
+
+test('r2 of targets that are all equal, and of one', async () => {
+  for (const [output, value] of [
+    [[0.1, 0.1, 0.1], 1],
+    [[0.1, 0.1, 0.2], 0],
+    [[0.1], Number.NaN],
+  ] as const) {
+    const metric = new R2()
+    metric.update(tensor(output), tensor(output.map(() => 0.1)))
+    expect(await metric.result()).toBe(value)
+  }
+})
+
+test('settings that mean nothing are refused', () => {
+  expect(() => new F1('makro' as never)).toThrow(/F1: expected average to be one of binary, macro.*; got 'makro'/)
+  expect(() => new TopKAccuracy(0)).toThrow('TopKAccuracy: expected k to be a positive integer; got 0')
+  expect(() => new ConfusionMatrix(-1)).toThrow('ConfusionMatrix: expected classes to be a positive integer; got -1')
+})
+
 test('a score that is not a number makes a ranking not a number', async () => {
   for (const metric of [new RocAuc(), new PrAuc()]) {
     metric.update(tensor([1, Number.NaN, 0]), tensor([1, 0, 0]))
