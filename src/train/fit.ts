@@ -45,18 +45,20 @@ async function train(model: Module, compiled: Compiled, given: Examples, options
   const display = displayOf(options, epochs, training, data.length)
   const run = new Fit(model, compiled, { ...options, callbacks, seed, ownsBatches: owned, display })
   const modes = model.modules().map(module => [module, module.training] as const)
+  let succeeded = false
   try {
     if (saved) run.resume(saved)
     for (const callback of callbacks) await callback.fitStart?.(run)
     await run.run(data, epochs, () => validationLogs(model, compiled, validation, options))
     for (const callback of callbacks) await callback.fitEnd?.(run)
     if (options.report) await report(options.report, run, validation ?? training)
+    succeeded = true
   } finally {
     for (const [module, mode] of modes) module.training = mode
     run.end()
     display?.close()
     disposeAll(views)
-    await closeAll(callbacks)
+    await closeAll(callbacks, succeeded)
   }
   return run.history
 }
@@ -109,10 +111,11 @@ function inOrder(callbacks: readonly Callback[]): Callback[] {
   return [...callbacks.filter(callback => !callback.last), ...callbacks.filter(callback => callback.last)]
 }
 
-async function closeAll(callbacks: readonly Callback[]): Promise<void> {
+/** Closes all; what goes wrong with that is thrown where the fit succeeded, and else no news beside its error. */
+async function closeAll(callbacks: readonly Callback[], succeeded: boolean): Promise<void> {
   const results = await Promise.allSettled(callbacks.map(async callback => callback.close?.()))
   const failed = results.find(result => result.status === 'rejected')
-  if (failed) throw failed.reason
+  if (failed && succeeded) throw failed.reason
 }
 
 async function validationLogs(

@@ -66,6 +66,14 @@ describe('custom callbacks', () => {
     expect(order.join('')).toBe('abc'.repeat(10))
   })
 
+  test('an error of close is thrown where the fit succeeded, and does not hide that of a fit', async () => {
+    const close = () => Promise.reject(new Error('cannot close'))
+    const fit = (callback: Callback) => compiled().fit(x, y, { ...quiet, callbacks: [callback] })
+    await expect(fit({ close })).rejects.toThrow('cannot close')
+    const epochEnd = () => Promise.reject(new Error('the reason'))
+    await expect(fit({ epochEnd, close })).rejects.toThrow('the reason')
+  })
+
   test('stepEnd comes after each update, with values that lag and become those of the epoch', async () => {
     const seen: Logs[] = []
     const model = compiled(0)
