@@ -30,7 +30,7 @@ export function loadState(
   if (strict && missing.length + unexpected.length > 0) {
     throw new AnnealError(
       'ERR_VALUE',
-      `loadStateDict: names do not match: missing [${missing}], unexpected [${unexpected}]; pass { strict: false } to load what fits`,
+      `loadStateDict: names do not match: missing [${missing}], unexpected [${unexpected}]; loadStateDict(state, { strict: false }) loads what fits`,
     )
   }
   for (const [name, cell] of fitting) {

@@ -2,6 +2,7 @@ import { AnnealError } from '../errors'
 import { loadCheckpoint, saveCheckpoint } from '../io'
 import type { Plain } from '../io/json'
 import { hasSet } from '../io/store'
+import type { OptimizerState } from '../optim/optimizer'
 import { randomState, setRandomState } from '../runtime'
 import type { Tensor } from '../tensor'
 import type { Callback } from './callback'
@@ -85,8 +86,7 @@ export async function loadTraining(folder: string | undefined): Promise<Saved | 
     )
   }
   const restore = (fit: Fit) => {
-    fit.model.loadStateDict(model)
-    fit.compiled.optimizer.loadStateDict(optimizer)
+    restoreWeights(folder, fit, model, optimizer)
     setRandomState(rng as [number, number])
     fit.step = step
     fit.position = { epoch: position.epoch, skip: position.skip }
@@ -95,6 +95,29 @@ export async function loadTraining(folder: string | undefined): Promise<Saved | 
     for (const t of [...Object.values(model), ...Object.values(optimizer.tensors)]) if (!used.has(t)) t.dispose()
   }
   return { seed: position.seed, restore }
+}
+
+/** Gives model and optimizer their saved states: both or none. */
+function restoreWeights(
+  folder: string,
+  { model, compiled }: Fit,
+  weights: Record<string, Tensor>,
+  state: OptimizerState,
+) {
+  const { optimizer } = compiled
+  const before = { model: model.stateDict(), optimizer: optimizer.stateDict() }
+  try {
+    model.loadStateDict(weights)
+    optimizer.loadStateDict(state)
+  } catch (error) {
+    model.loadStateDict(before.model)
+    optimizer.loadStateDict(before.optimizer)
+    if (!(error instanceof AnnealError)) throw error
+    const message = `fit: resume: ${folder} does not fit: ${error.message}; resume with the model and the optimizer that it was saved with`
+    throw new AnnealError(error.code, message, { cause: error })
+  } finally {
+    for (const t of [...Object.values(before.model), ...Object.values(before.optimizer.tensors)]) t.dispose()
+  }
 }
 
 function restoreProgress(fit: Fit, { history, stopped, means, meters, rates, schedule }: Progress): void {
