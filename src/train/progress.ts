@@ -31,9 +31,18 @@ export interface Progress {
  * control characters.
  */
 export function createProgress(options: ProgressOptions): Progress {
-  const stream = options.stream ?? process.stderr
+  const stream = options.stream ?? standardError()
   const pace = new Pace(options)
   return stream.isTTY ? liveBar(options, stream, pace) : plainLines(stream, pace)
+}
+
+const ignore = () => {}
+
+/** Standard error, where the loss of its reader, as in `node train.js 2>&1 | head`, does not end the training. */
+function standardError(): NodeJS.WriteStream {
+  const { stderr } = process
+  if (!stderr.listeners('error').includes(ignore)) stderr.on('error', ignore)
+  return stderr
 }
 
 /** Counts steps, examples and seconds. */

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
@@ -95,4 +97,21 @@ test('stop in the middle of an epoch ends the line, and twice does no harm', () 
   progress.stop()
   progress.stop()
   expect(screen(stream.text)).toEqual([expect.stringMatching(/━{12}─{12} 2\/4 · loss 0\.5000 · .* left$/), ''])
+})
+
+test('a standard error whose reader is gone does not end the training', async () => {
+  const program = `
+    const { nn, tensor } = require(${JSON.stringify(join(__dirname, '..', '..', 'dist'))})
+    const pause = () => new Promise(resolve => setTimeout(resolve, 20))
+    const model = new nn.Linear(1, 1).compile({ optimizer: 'sgd', loss: 'mse' })
+    const x = tensor([[1], [2]])
+    model.fit(x, x, { epochs: 10, callbacks: [{ epochEnd: pause }] }).then(history => console.log(history.epochs))`
+  const child = spawn(process.execPath, ['-e', program])
+  child.stderr.once('data', () => child.stderr.destroy())
+  let output = ''
+  child.stdout.on('data', chunk => {
+    output += chunk
+  })
+  const code = await new Promise(resolve => child.once('close', resolve))
+  expect([code, output]).toEqual([0, '10\n'])
 })
