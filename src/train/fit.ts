@@ -10,7 +10,7 @@ import type { Callback } from './callback'
 import type { Compiled } from './compile'
 import { createDisplay, type Display } from './display'
 import { evaluate } from './evaluate'
-import { defaultBatch, drawSeed, feed, splitLast, throwIfAborted } from './feed'
+import { batchesOf, defaultBatch, drawSeed, feed, splitLast, throwIfAborted } from './feed'
 import type { History } from './history'
 import { Meters } from './meter'
 import type { Logs } from './progress'
@@ -47,6 +47,7 @@ async function train(model: Module, compiled: Compiled, given: Examples, options
   const modes = model.modules().map(module => [module, module.training] as const)
   let succeeded = false
   try {
+    if (options.report && options.labels) await checkLabels(run, validation ?? training, options.labels)
     if (saved) run.resume(saved)
     for (const callback of callbacks) await callback.fitStart?.(run)
     await run.run(data, epochs, () => validationLogs(model, compiled, validation, options))
@@ -154,12 +155,24 @@ async function report(path: string, run: Fit, judged: Examples): Promise<void> {
     history: history.metrics,
     summary: summarize(model),
     config: { epochs, batchSize, seed, optimizer, clipNorm, clipValue, accumulate },
-    confusion: labels && { labels, matrix: await confusionOf(run, judged, labels.length) },
+    confusion: labels && { labels, matrix: await confusionOf(run, judged) },
   })
 }
 
-async function confusionOf({ model, compiled, options }: Fit, data: Examples, classes: number): Promise<number[][]> {
-  const given = new ConfusionMatrix(classes)
+/** Throws, before time goes into training, where there is not one label for each class that the model tells apart. */
+async function checkLabels(run: Fit, data: Examples, labels: readonly string[]): Promise<void> {
+  for await (const batch of batchesOf(data, run.options)) {
+    const { length: classes } = await confusionOf(run, batch)
+    if (labels.length === classes) return
+    throw new AnnealError(
+      'ERR_SHAPE',
+      `fit: labels are for ${labels.length} classes, but the model has ${classes}; give a label for each`,
+    )
+  }
+}
+
+async function confusionOf({ model, compiled, options }: Fit, data: Examples): Promise<number[][]> {
+  const given = new ConfusionMatrix()
   const meters = () => new Meters([{ key: '', name: given.name, metric: given.clone(), given }])
   await evaluate(model, { ...compiled, meters }, data, { batchSize: options.batchSize, signal: options.signal })
   return given.matrix()

@@ -288,4 +288,20 @@ describe('the report', () => {
     const counts = [...html.matchAll(/<td[^>]*>\s*(\d+)/g)].map(match => Number(match[1]))
     expect(counts.reduce((a, b) => a + b, 0)).toBeGreaterThanOrEqual(16)
   })
+
+  test('labels that are too few or too many are refused before training', async () => {
+    const y = tensor(Int32Array.from({ length: 32 }, (_, i) => i % 3))
+    const model = linear(3, 3).compile({ optimizer: 'adam', loss: 'crossEntropy' })
+    const before = await values(model)
+    for (const labels of [
+      ['a', 'b'],
+      ['a', 'b', 'c', 'd'],
+    ]) {
+      await expect(model.fit(x, y, { ...quiet, report: join(folder, 'none.html'), labels })).rejects.toMatchObject({
+        code: 'ERR_SHAPE',
+        message: `fit: labels are for ${labels.length} classes, but the model has 3; give a label for each`,
+      })
+    }
+    expect(await values(model)).toEqual(before)
+  })
 })
