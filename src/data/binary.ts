@@ -8,6 +8,7 @@ import { rowOf } from './collate'
 import { formatError } from './files'
 import { IndexedDataset } from './indexed'
 import { type ArrayDType, allocate, isArrayDType, type NdArray, type TypedArray } from './ndarray'
+import { checkCount } from './order'
 import type { Reader, Source } from './source'
 
 /** Values of one dtype and shape; shape [] is a single value. */
@@ -43,6 +44,7 @@ export function fromBinary(
   layout: BinaryField | { fields: Readonly<Record<string, BinaryField>> },
   { offset = 0 }: BinaryOptions = {},
 ): unknown {
+  checkCount(offset, 0, 'fromBinary: offset')
   const fields = 'fields' in layout ? Object.entries(layout.fields) : [['', layout] as const]
   const parts = fields.map(([name, field]) => checkField(name, field))
   return new IndexedDataset(new BinarySource(path, parts, offset, !('fields' in layout)))
