@@ -105,11 +105,20 @@ export function fromGenerator<T>(make: (epoch: number) => Iterable<T> | AsyncIte
   }
   return new Dataset<T>(
     seekable(async function* (epoch): AsyncGenerator<T, void> {
-      for await (const element of make(epoch)) {
+      for await (const element of checkIterable(make(epoch))) {
         if (overdue()) await breathe()
         yield element
       }
     }),
+  )
+}
+
+function checkIterable<I>(made: I): I {
+  const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = Object(made)
+  if (typeof (later ?? now) === 'function') return made
+  throw new AnnealError(
+    'ERR_VALUE',
+    `fromGenerator: expected the function to give an array, a generator or a stream, got ${describe(made)}`,
   )
 }
 

@@ -4,6 +4,7 @@ import { CsvError, type Options, parse } from 'csv-parse'
 import { AnnealError } from '../errors'
 import { asIoError } from '../io/files'
 import { formatError } from './files'
+import { describe } from './ndarray'
 
 /** What the fields of a column are read as. */
 export type ColumnType = 'number' | 'string'
@@ -41,8 +42,8 @@ const NUMBER = /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)$/i
  */
 export async function* readCsvRows(path: string, options: CsvOptions): AsyncGenerator<CsvRow, void> {
   const { delimiter = ',', header = true, comment } = options
-  if (delimiter === '')
-    throw new AnnealError('ERR_VALUE', 'csv: expected a delimiter of at least one character, got none')
+  checkText('delimiter', delimiter)
+  if (comment !== undefined) checkText('comment', comment)
   const settings: Options<CsvRow, string[]> = {
     delimiter,
     bom: true,
@@ -80,6 +81,12 @@ export async function* readCsvRows(path: string, options: CsvOptions): AsyncGene
       `${path}: expected a CSV file with ${header === true ? 'a header and ' : ''}rows, got an empty file`,
     )
   if (rows === 0) throw formatError(`${path}: expected rows after the header, got none`)
+}
+
+function checkText(name: string, value: unknown): void {
+  if (typeof value === 'string' && value !== '') return
+  const got = value === '' ? 'none' : describe(value)
+  throw new AnnealError('ERR_VALUE', `csv: expected ${name} to be a text of at least one character, got ${got}`)
 }
 
 function columnNames(header: CsvOptions['header'], first: CsvRow, path: string): readonly string[] {

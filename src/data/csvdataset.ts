@@ -1,5 +1,5 @@
 import { AnnealError } from '../errors'
-import { CellReader, type CsvOptions, type CsvRow, readCsvRows } from './csv'
+import { CellReader, type ColumnType, type CsvOptions, type CsvRow, readCsvRows } from './csv'
 import { Dataset } from './dataset'
 import type { NdArray } from './ndarray'
 import { seekable } from './operators'
@@ -73,12 +73,10 @@ function recordReader(cells: CellReader, options: CsvDatasetOptions, sample: rea
     const numeric = (row: CsvRow) => cells.tryNumber(row.cells[at]!) !== undefined
     return { name, at, type: options.types?.[name] ?? (sample.every(numeric) ? 'number' : 'string') }
   })
-  return (row: CsvRow): CsvRecord => {
-    const record: CsvRecord = {}
-    for (const { name, at, type } of columns)
-      record[name] = type === 'number' ? cells.number(row, at) : cells.text(row, at)
-    return record
-  }
+  const read = (row: CsvRow, at: number, type: ColumnType) =>
+    type === 'number' ? cells.number(row, at) : cells.text(row, at)
+  return (row: CsvRow): CsvRecord =>
+    Object.fromEntries(columns.map(({ name, at, type }) => [name, read(row, at, type)]))
 }
 
 function exampleReader(cells: CellReader, options: SupervisedCsvOptions) {

@@ -57,7 +57,9 @@ async function* readLines(path: string, maxLineLength: number): AsyncGenerator<s
       const lines = decoder.write(chunk).split('\n')
       lines[0] = rest + lines[0]!
       rest = lines.pop()!
-      if (rest.length > maxLineLength) throw formatError(`${path}: a line is longer than ${maxLineLength} characters`)
+      if (lines.some(line => line.length > maxLineLength) || rest.length > maxLineLength) {
+        throw formatError(`${path}: a line is longer than ${maxLineLength} characters`)
+      }
       yield* lines.map(withoutMark)
     }
   } catch (error) {

@@ -264,7 +264,13 @@ describe('a stream', () => {
     expect(() => stream(4).split([0.5, 0.5], { stratify: v => v })).toThrow('fromItems(await dataset.toArray())')
   })
 
-  it('needs a function, since an iterator ends for good', () => {
+  it('needs a function, since an iterator ends for good', async () => {
     expect(() => fromGenerator(range(3) as never)).toThrow('wrap it')
+    for (const made of [undefined, null, 3, {}]) {
+      await expect(fromGenerator(() => made as never).toArray()).rejects.toMatchObject({
+        code: 'ERR_VALUE',
+        message: /^fromGenerator: expected the function to give an array, a generator or a stream, got /,
+      })
+    }
   })
 })

@@ -37,6 +37,14 @@ describe('fromCsv', () => {
     ])
   })
 
+  it('keeps columns whose names mean something to JavaScript', async () => {
+    const [row] = await fromCsv(file('__proto__,constructor\n1,2\n')).toArray()
+    expect(Object.entries(row!)).toEqual([
+      ['__proto__', 1],
+      ['constructor', 2],
+    ])
+  })
+
   it('gives features and targets of every kind', async () => {
     const path = file('a,b,y\n1,2,yes\n3,4,no\n')
     const classes = ['no', 'yes']
@@ -109,7 +117,9 @@ describe('fromCsv', () => {
     )
     await expect(fromCsv(path, { types: { z: 'number' } }).toArray()).rejects.toMatchObject({ code: 'ERR_VALUE' })
     await expect(fromCsv(path, { target: ['a', 'b'] }).toArray()).rejects.toThrow('at least one feature column')
-    await expect(fromCsv(path, { delimiter: '' }).toArray()).rejects.toMatchObject({ code: 'ERR_VALUE' })
+    for (const options of [{ delimiter: '' }, { delimiter: 5 }, { comment: 5 }]) {
+      await expect(fromCsv(path, options as never).toArray()).rejects.toMatchObject({ code: 'ERR_VALUE' })
+    }
     await expect(fromCsv(join(folder, 'none')).toArray()).rejects.toMatchObject({
       code: 'ERR_IO',
       message: expect.stringContaining(`read ${join(folder, 'none')}: ENOENT: no such file`),
@@ -239,6 +249,9 @@ describe('fromJsonLines', () => {
   it('bounds the length of a line, and names files that cannot be read', async () => {
     const path = file(`"${'x'.repeat(200_000)}"`)
     await expect(fromJsonLines(path, { maxLineLength: 1000 }).toArray()).rejects.toThrow('longer than 1000')
+    const short = file('[1]\n[1, 2, 3]\n[4]\n')
+    await expect(fromJsonLines(short, { maxLineLength: 5 }).toArray()).rejects.toThrow('longer than 5')
+    expect(await fromJsonLines(short, { maxLineLength: 9 }).toArray()).toHaveLength(3)
     const directory = join(folder, 'directory')
     mkdirSync(directory)
     await expect(fromJsonLines(directory).toArray()).rejects.toMatchObject({ code: 'ERR_IO' })
@@ -289,6 +302,11 @@ describe('fromBinary', () => {
   })
 
   it('says what is broken', async () => {
+    for (const offset of [-8, 0.5, '4' as never]) {
+      expect(() => fromBinary(path, { fields }, { offset })).toThrow(
+        `fromBinary: offset: expected an integer of at least 0, got ${offset}`,
+      )
+    }
     expect(() => fromBinary(path, { fields }, {})).toThrow(
       'whole number of records of 20 bytes, at least one, after 0 bytes, got 6004',
     )
