@@ -70,9 +70,24 @@ export function readCheckpoint<T>(
 
 async function readState(path: string): Promise<CheckpointState & { optimizer?: Plain }> {
   try {
-    return decodePlain(await readFile(path, 'utf8')) as unknown as CheckpointState
+    return parseState(path, await readFile(path, 'utf8'))
   } catch (error) {
-    if (error instanceof SyntaxError) throw new AnnealError('ERR_FORMAT', `checkpoint: ${path}: ${error.message}`)
     throw asIoError('load checkpoint', path, error)
   }
+}
+
+function parseState(path: string, text: string): CheckpointState & { optimizer?: Plain } {
+  let state: Plain
+  try {
+    state = decodePlain(text)
+  } catch (error) {
+    // A SyntaxError, or a RangeError for a nesting that is too deep.
+    throw new AnnealError('ERR_FORMAT', `checkpoint: ${path}: ${(error as Error).message}`, { cause: error })
+  }
+  if (state !== null && typeof state === 'object' && !Array.isArray(state)) return state as unknown as CheckpointState
+  throw new AnnealError('ERR_FORMAT', `checkpoint: ${path}: expected a JSON object, got ${brief(text)}`)
+}
+
+function brief(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }

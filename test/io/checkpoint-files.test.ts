@@ -1,9 +1,11 @@
 import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { writeAtomically } from '../../src/io/files'
 import { readSafetensorsHeader } from '../../src/io/header'
 import { decodePlain, encodePlain, type Plain } from '../../src/io/json'
 import { type CheckpointSources, readCheckpoint, writeCheckpoint } from '../../src/io/state'
+import { commitFiles } from '../../src/io/store'
 import { type ByteSource, writeSafetensors } from '../../src/io/writer'
 import { errorOf, floats, temporaryFolder } from './helpers'
 
@@ -46,6 +48,21 @@ describe('checkpoint files', () => {
     const entries = (await readdir(folder)).filter(name => !/^checkpoint-[0-9a-f]{16}$/.test(name))
     expect(entries.sort()).toEqual(['checkpoint-mine', 'current.json', 'notes.txt'])
     expect(await readdir(folder)).toHaveLength(4)
+  })
+
+  test.each([
+    ['null', /state.json: expected a JSON object, got null$/],
+    ['[1]', /state.json: expected a JSON object, got \[1\]$/],
+    ['{"a":', /state.json: .*JSON/],
+    ['{"a":{"$anneal":"xn"}}', /state.json: .*BigInt/],
+    [`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`, /state.json: /],
+  ])('a state that is none is refused (%#)', async (text, message) => {
+    const folder = await temporaryFolder()
+    await commitFiles(folder, {
+      'model.safetensors': path => writeSafetensors(path, {}, {}, { hash: true }),
+      'state.json': path => writeAtomically(path, sink => sink.write(Buffer.from(text)), { hash: true }),
+    })
+    expect((await errorOf('ERR_FORMAT', () => load(folder))).message).toMatch(message)
   })
 
   test('a failing save keeps the last good one and removes its own files', async () => {
