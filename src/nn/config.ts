@@ -30,6 +30,8 @@ export interface ModuleClass {
 }
 
 const deepest = 500
+// JSON has no undefined, which as an argument is not the same as null.
+const absent = { kind: 'undefined' }
 const classes = new Map<string, ModuleClass>()
 
 /**
@@ -55,14 +57,16 @@ export function toConfig(module: Module): ModuleConfig {
 }
 
 function encode(value: unknown, seen: Map<Module, number>, path: string): unknown {
-  if (value === null || ['boolean', 'number', 'string', 'undefined'].includes(typeof value)) return value
+  if (value === undefined) return absent
+  if (value === null || ['boolean', 'number', 'string'].includes(typeof value)) return value
   if (value instanceof Module) return encodeModule(value, seen, path)
   if (Array.isArray(value)) return value.map((item, i) => encode(item, seen, `${path}[${i}]`))
   if (isPlainObject(value)) {
     if ('kind' in value || 'shared' in value) {
       throw new AnnealError('ERR_VALUE', `toConfig: ${path}: the keys kind and shared are reserved; rename the option`)
     }
-    return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, encode(v, seen, `${path}.${key}`)]))
+    const given = Object.entries(value).filter(([, v]) => v !== undefined)
+    return Object.fromEntries(given.map(([key, v]) => [key, encode(v, seen, `${path}.${key}`)]))
   }
   throw new AnnealError('ERR_VALUE', `toConfig: ${path}: expected plain data or a module; got ${shown(value)}`)
 }
@@ -109,6 +113,7 @@ function decode(value: unknown, made: (Module | undefined)[], depth: number): un
     if (module) return module
     throw new AnnealError('ERR_FORMAT', `fromConfig: shared: no module ${shown(value.shared)} before it`)
   }
+  if (value.kind === absent.kind) return undefined
   if ('kind' in value) return decodeModule(value, made, depth)
   return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, decode(v, made, depth + 1)]))
 }
@@ -125,13 +130,26 @@ function decodeModule(value: Record<string, unknown>, made: (Module | undefined)
   if (!Array.isArray(args)) throw new AnnealError('ERR_FORMAT', `fromConfig: ${kind}: expected args to be a list`)
   const number = made.push(undefined) - 1
   const decoded = args.map(arg => decode(arg, made, depth + 1))
-  const module = found.fromConfig ? found.fromConfig(...decoded) : new found(...decoded)
+  const module = construct(found, decoded)
   if (!Array.isArray(quantized))
     throw new AnnealError('ERR_FORMAT', `fromConfig: ${kind}: expected quantized to be a list`)
   if (quantized.length > 0) quantizeWithin(module, new Set(quantized))
   if (regularizer !== undefined) module.regularizer = readRegularizer(regularizer)
   made[number] = module
   return module
+}
+
+/** Constructors check what they are given, but for what no program would give them and a broken file may. */
+function construct(found: ModuleClass, args: readonly unknown[]): Module {
+  try {
+    return found.fromConfig ? found.fromConfig(...args) : new found(...args)
+  } catch (error) {
+    if (error instanceof AnnealError) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new AnnealError('ERR_FORMAT', `fromConfig: ${found.name}: the arguments do not fit: ${reason}`, {
+      cause: error,
+    })
+  }
 }
 
 function readRegularizer(value: unknown): Regularizer {

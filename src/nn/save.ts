@@ -1,6 +1,7 @@
 import { type Preprocessor, type PreprocessorClass, preprocessing } from '../data'
 import { AnnealError } from '../errors'
-import { loadCheckpoint, type Plain, saveCheckpoint } from '../io'
+import { type Checkpoint, loadCheckpoint, type Plain, saveCheckpoint } from '../io'
+import { isObject } from '../objects'
 import { randomState, setRandomState } from '../runtime'
 import type { Tensor } from '../tensor'
 import { shown } from './check'
@@ -69,26 +70,41 @@ export async function loadModel<S extends Steps = Steps>(
   options: LoadModelOptions<S> = {},
 ): Promise<SavedModel<S>> {
   const checkpoint = await loadCheckpoint(folder)
-  const saved = checkpoint.config as Record<string, unknown> | null | undefined
+  try {
+    return read(checkpoint, options.preprocessing)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    const code = error instanceof AnnealError && error.code === 'ERR_MEMORY' ? error.code : 'ERR_FORMAT'
+    throw new AnnealError(code, `loadModel: ${folder}: ${reason}`, { cause: error })
+  }
+}
+
+function read<S extends Steps>(checkpoint: Checkpoint, expected: LoadModelOptions<S>['preprocessing']): SavedModel<S> {
+  const { config: saved, preprocessing: steps } = checkpoint as {
+    config?: Record<string, unknown>
+    preprocessing?: unknown
+  }
   if (saved?.format !== format || saved.version !== version) {
     throw new AnnealError(
       'ERR_FORMAT',
-      `loadModel: ${folder}: expected a model saved by saveModel (version ${version}); got ${shown(saved?.format)} (version ${shown(saved?.version)})`,
+      `expected a model saved by saveModel (version ${version}); got ${shown(saved?.format)} (version ${shown(saved?.version)})`,
     )
   }
+  if (!isObject(steps)) {
+    throw new AnnealError('ERR_FORMAT', `expected preprocessing to be steps by name; got ${shown(steps)}`)
+  }
   const model = fromConfig(saved.model as ModuleConfig)
-  restore(folder, model, checkpoint.model, new Set(texts(folder, 'frozen', saved.frozen ?? [])))
+  restore(model, checkpoint.model, new Set(texts('frozen', saved.frozen ?? [])))
   return {
     model: model.eval(),
-    preprocessing: stepsOf(folder, checkpoint.preprocessing as Record<string, unknown>, options.preprocessing) as S,
-    labels: saved.labels === undefined ? undefined : texts(folder, 'labels', saved.labels),
+    preprocessing: stepsOf(steps, expected) as S,
+    labels: saved.labels === undefined ? undefined : texts('labels', saved.labels),
     config: saved.config as Plain | undefined,
   }
 }
 
 /** The saved steps, those in `expected` checked to be there and of their class. */
 function stepsOf(
-  folder: string,
   saved: Readonly<Record<string, unknown>>,
   expected: Readonly<Record<string, PreprocessorClass<Preprocessor>>> = {},
 ): Steps {
@@ -98,14 +114,14 @@ function stepsOf(
     const found = Object.entries(steps).map(([name, step]) => `${name} (${step.kind})`)
     throw new AnnealError(
       'ERR_FORMAT',
-      `loadModel: ${folder}: expected step ${name} to be a ${kind.name}; the saved steps are ${found.join(', ') || 'none'}`,
+      `expected step ${name} to be a ${kind.name}; the saved steps are ${found.join(', ') || 'none'}`,
     )
   }
   return steps
 }
 
 /** Gives a new model its saved values, in the dtypes in which they were saved. */
-function restore(folder: string, model: Module, state: Record<string, Tensor>, frozen: ReadonlySet<string>): void {
+function restore(model: Module, state: Record<string, Tensor>, frozen: ReadonlySet<string>): void {
   for (const [name, cell] of model.namedCells()) {
     const value = state[name]
     if (value && value.dtype !== cell.dtype) cell.convert(value.dtype)
@@ -114,7 +130,7 @@ function restore(folder: string, model: Module, state: Record<string, Tensor>, f
     model.loadStateDict(state)
   } catch (error) {
     if (!(error instanceof AnnealError)) throw error
-    throw new AnnealError('ERR_FORMAT', `loadModel: ${folder}: weights do not fit: ${error.message}`, { cause: error })
+    throw new AnnealError('ERR_FORMAT', `weights do not fit: ${error.message}`, { cause: error })
   }
   for (const [name, parameter] of model.namedParameters()) parameter.trainable = !frozen.has(name)
 }
@@ -140,12 +156,9 @@ function shapesOf(model: Module): Map<string, string> {
   return new Map(Array.from(model.namedCells(), ([name, cell]) => [name, cell.shape.join()]))
 }
 
-function texts(folder: string, name: string, value: unknown): string[] {
+function texts(name: string, value: unknown): string[] {
   if (Array.isArray(value) && value.every(v => typeof v === 'string')) return value
-  throw new AnnealError(
-    'ERR_FORMAT',
-    `loadModel: ${folder}: expected ${name} to be a list of texts; got ${shown(value)}`,
-  )
+  throw new AnnealError('ERR_FORMAT', `expected ${name} to be a list of texts; got ${shown(value)}`)
 }
 
 function mapValues<T, U>(record: Readonly<Record<string, T>>, fn: (value: T) => U): Record<string, U> {

@@ -2,10 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { full, manualSeed, randomState, type Tensor, tensor } from 'anneal'
-import { LabelEncoder, StandardScaler } from 'anneal/data'
+import { LabelEncoder, OneHotEncoder, StandardScaler } from 'anneal/data'
 import { saveCheckpoint } from 'anneal/io'
 import * as nn from 'anneal/nn'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { thrown } from '../support/thrown'
 
 let folder: string
 let number = 0
@@ -164,8 +165,14 @@ describe('configurations', () => {
       /length times size to be a number/,
     ],
     ['deep nesting', nested(2000), /more than 500 levels/],
+    [
+      'null for options',
+      { kind: 'Linear', args: [1, 1, null] },
+      /fromConfig: Linear: the arguments do not fit: .*null/,
+    ],
   ])('%s is refused', (_, config, message) => {
-    expect(() => nn.fromConfig(config as never)).toThrow(message)
+    const error = thrown(() => nn.fromConfig(config as never))
+    expect(error.message).toMatch(message)
   })
 })
 
@@ -244,6 +251,33 @@ describe('saved models', () => {
     }
   })
 
+  test('what JSON does not have comes back too', async () => {
+    class Given extends nn.Module {
+      constructor(
+        readonly first: number,
+        readonly second = 7,
+        readonly third: object = {},
+      ) {
+        super()
+      }
+      forward(x: Tensor): Tensor {
+        return x
+      }
+      config() {
+        return [this.first, undefined, this.third as { a?: number }]
+      }
+    }
+    nn.register(Given)
+    const labels = new LabelEncoder().fit([Infinity, 1, -Infinity])
+    const columns = new OneHotEncoder().fit([[Infinity], [2]])
+    const path = fresh()
+    await nn.saveModel(path, new Given(Infinity, 7, { a: undefined }), { preprocessing: { labels, columns } })
+    const { model, preprocessing } = await nn.loadModel(path)
+    expect(model).toMatchObject({ first: Infinity, second: 7, third: {} })
+    expect((preprocessing.labels as LabelEncoder).classes).toEqual([-Infinity, 1, Infinity])
+    expect((preprocessing.columns as OneHotEncoder).categories).toEqual([[2, Infinity]])
+  })
+
   test('saving draws no random numbers', async () => {
     manualSeed(5)
     const model = new nn.Linear(2, 2)
@@ -278,6 +312,29 @@ describe('saved models', () => {
         /^load models\/none: this folder holds no checkpoint and no saved model; give the one/,
       ),
     })
+    const layer = nn.toConfig(new nn.Linear(1, 1))
+    const broken: [Record<string, unknown>, unknown, RegExp][] = [
+      [{ model: null }, {}, /expected an object with a kind/],
+      [{ model: { kind: 'Linear', args: [1, 1, null] } }, {}, /Linear: the arguments do not fit/],
+      [{ model: { kind: 'Linear', args: [1, 0] } }, {}, /expected outputs to be a positive integer/],
+      [{ model: layer }, null, /expected preprocessing to be steps by name; got null/],
+      [{ model: layer }, { x: null }, /expected a saved step, got null/],
+      [{ model: layer, labels: 3 }, {}, /expected labels to be a list of texts; got 3/],
+    ]
+    for (const [config, preprocessing, message] of broken) {
+      const all = { format: 'anneal-model', version: 1, ...config }
+      const model = new nn.Linear(1, 1).stateDict()
+      await saveCheckpoint(path, {
+        epoch: 0,
+        step: 0,
+        model,
+        config: all as never,
+        preprocessing: preprocessing as never,
+      })
+      const refused = await nn.loadModel(path).catch(error => error)
+      expect(refused).toMatchObject({ name: 'AnnealError', code: 'ERR_FORMAT', message: expect.stringMatching(message) })
+      expect(refused.message).toContain(`loadModel: ${path}: `)
+    }
   })
 
   test('weights that do not fit are refused', async () => {

@@ -37,7 +37,7 @@ export class SavedFields {
     return Float64Array.from(values as number[])
   }
 
-  /** An array of `null` for missing, texts, finite numbers and booleans. */
+  /** An array of `null` for missing, texts, numbers and booleans. */
   values(name: string): (string | number | boolean | null)[] {
     return this.read(name, 'an array of texts, numbers, booleans or null', isValues) as (
       | string
@@ -82,7 +82,7 @@ export class SavedFields {
 
 function isValues(value: unknown): boolean {
   const fits = (item: unknown) => {
-    return item === null || typeof item === 'string' || typeof item === 'boolean' || Number.isFinite(item)
+    return item === null || ['string', 'boolean', 'number'].includes(typeof item)
   }
   return Array.isArray(value) && value.every(fits)
 }
