@@ -24,6 +24,9 @@ export interface SafetensorsHeader {
 /** The format's own bound on the header; larger ones are refused by every reader. */
 export const maxHeaderBytes = 100_000_000
 
+/** The most axes that a tensor has. */
+const mostAxes = 8
+
 /**
  * Reads and checks the header of a safetensors file (https://github.com/huggingface/safetensors, "Format"), and nothing
  * more: no tensor data is read.
@@ -101,6 +104,7 @@ function parseEntry(file: string, name: string, entry: unknown, dataStart: numbe
   const dtype = typeof code === 'string' ? fromSafetensors(code) : undefined
   if (!dtype) throw fail(`a dtype among ${supportedNames}`, code)
   if (!Array.isArray(shape) || !shape.every(isCount)) throw fail('a shape of non-negative integers', shape)
+  if (shape.length > mostAxes) throw fail(`a shape of at most ${mostAxes} axes`, shape)
   const bytes = byteLength(shape, dtype)
   if (bytes === undefined) throw fail('a shape whose size in bytes is below 2^53', shape)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {

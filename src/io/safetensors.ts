@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import { AnnealError } from '../errors'
 import { keep } from '../lifetime'
 import { checked, native } from '../native'
+import { shown } from '../nn/check'
 import { Tensor } from '../tensor'
 import { asIoError, readFully, withFile } from './files'
 import { readSafetensorsHeader, type TensorInfo } from './header'
@@ -44,6 +45,11 @@ export async function withSources<T>(
   tensors: Readonly<Record<string, Tensor>>,
   use: (sources: Record<string, ByteSource>) => Promise<T>,
 ): Promise<T> {
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (tensor instanceof Tensor) continue
+    const where = `safetensors: tensor ${JSON.stringify(name)}`
+    throw new AnnealError('ERR_VALUE', `${where}: expected a tensor, got ${shown(tensor)}`)
+  }
   const entries = Object.entries(tensors).map(([name, tensor]) => [name, keep(tensor.detach())] as const)
   try {
     return await use(Object.fromEntries(entries.map(([name, tensor]) => [name, sourceOf(tensor)])))

@@ -121,7 +121,19 @@ describe('safetensors', () => {
   test('more axes than tensors have is an error, not a crash', async () => {
     const path = await fresh()
     await writeFile(path, safetensors({ a: { dtype: 'U8', shape: Array(100).fill(1), data_offsets: [0, 1] } }, 1))
-    expect((await errorOf('ERR_SHAPE', () => loadSafetensors(path))).message).toMatch(/100/)
+    const { message } = await errorOf('ERR_FORMAT', () => loadSafetensors(path))
+    expect(message).toContain(`${path}: tensor "a": expected a shape of at most 8 axes, got [1,1,`)
+  })
+
+  test('what is no tensor is refused by its name', async () => {
+    for (const [value, got] of [
+      [5, '5'],
+      [null, 'null'],
+      ['x', "'x'"],
+    ]) {
+      const { message } = await errorOf('ERR_VALUE', () => saveSafetensors('none', { a: value as never }))
+      expect(message).toBe(`safetensors: tensor "a": expected a tensor, got ${got}`)
+    }
   })
 
   test('mutated files load or are refused, and never crash', async () => {
