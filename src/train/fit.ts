@@ -30,6 +30,10 @@ export async function fit(model: Module, compiled: Compiled, given: Examples, op
   inTraining.add(model)
   try {
     return await train(model, compiled, given, options)
+  } catch (error) {
+    // What it was that the signal interrupted is of no interest.
+    if (error instanceof AnnealError && error.code === 'ERR_ABORTED') throwIfAborted(options.signal)
+    throw error
   } finally {
     inTraining.delete(model)
   }

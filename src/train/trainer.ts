@@ -184,6 +184,7 @@ export class Fit implements Training {
     const penalty = this.model.regularization()
     if (penalty) losses[0]![1] = losses[0]![1].add(penalty)
     const loss = losses[0]![1]
+    if (!loss.requiresGrad) checkTrainable(this.compiled.optimizer.parameters())
     const share = accumulate > 1 ? loss.mul(live(() => this.#share)) : loss
     share.backward()
     if (update !== 'none') this.#updateWeights(update)
@@ -261,6 +262,14 @@ export class Fit implements Training {
   #setRates(factor: number): void {
     for (const [i, group] of this.compiled.optimizer.groups.entries()) group.lr = this.rates[i]! * factor
   }
+}
+
+function checkTrainable(parameters: readonly Parameter[]): void {
+  if (parameters.some(parameter => parameter.trainable)) return
+  throw new AnnealError(
+    'ERR_STATE',
+    'fit: no parameter is trainable, all are frozen; call unfreeze() on the modules that are to be trained',
+  )
 }
 
 function scaleGradients(parameters: readonly Parameter[], factor: TensorLike): void {

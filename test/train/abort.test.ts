@@ -84,7 +84,7 @@ describe('in the middle', () => {
     })
     setTimeout(() => controller.abort(), 10)
     const options = { ...quiet, signal: controller.signal }
-    await expect(compiled().fit(never, options)).rejects.toThrow(aborted)
+    await expect(compiled().fit(never, options)).rejects.toThrow('fit: aborted through its signal')
     await expect(compiled().evaluate(never, options)).rejects.toThrow(aborted)
   })
 

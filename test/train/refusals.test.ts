@@ -217,3 +217,15 @@ describe('what fit refuses', () => {
     expect(await values(one)).toEqual(await values(two))
   })
 })
+
+test('a model all of whose parameters are frozen', async () => {
+  const { x, y } = regression(4)
+  for (const capture of [true, false]) {
+    const model = linear(3, 1).compile({ optimizer: 'sgd', loss: 'mse', capture }).freeze()
+    await expect(model.fit(x, y, quiet)).rejects.toMatchObject({
+      code: 'ERR_STATE',
+      message: /^fit: no parameter is trainable.*unfreeze/,
+    })
+    await model.unfreeze().fit(x, y, quiet)
+  }
+})
