@@ -1,5 +1,5 @@
 import { AnnealError } from '../errors'
-import { Random } from './random'
+import { Random, upTo } from './random'
 
 /**
  * Which elements of a source an indexed dataset shows, in what order: `at(epoch)` gives the map from a position to a
@@ -56,12 +56,7 @@ export function selected(order: Order, positions: Uint32Array): Order {
 
 /** `order` as epoch 0 has it, in every epoch. */
 export function frozen(order: Order): Order {
-  return order.varies
-    ? selected(
-        order,
-        Uint32Array.from({ length: order.length }, (_, i) => i),
-      )
-    : order
+  return order.varies ? selected(order, upTo(new Uint32Array(order.length))) : order
 }
 
 /** `order` one pass after another; each pass of each epoch is shuffled anew. */

@@ -45,8 +45,14 @@ export class Random {
         `shuffle: expected fewer than 2^32 elements for an exact shuffle, got ${length}; give a bufferSize instead`,
       )
     }
-    return this.shuffle(Uint32Array.from({ length }, (_, i) => i))
+    return this.shuffle(upTo(new Uint32Array(length)))
   }
+}
+
+/** Fills `numbers` with 0, 1 … and returns it; `from` with a function takes ten times as long. */
+export function upTo<A extends Uint32Array | Int32Array>(numbers: A): A {
+  for (let i = 0; i < numbers.length; i++) numbers[i] = i
+  return numbers
 }
 
 /** Throws unless `seed` is an integer that a number holds exactly. */

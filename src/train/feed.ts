@@ -1,4 +1,5 @@
 import { Dataset, fromArrays, IndexedDataset } from '../data'
+import { upTo } from '../data/random'
 import { AnnealError } from '../errors'
 import { scope } from '../lifetime'
 import { indexSelect } from '../ops.generated'
@@ -24,7 +25,7 @@ export function feed(examples: Examples, options: FeedOptions): { data: Dataset<
     return { data: (shuffle ? examples.shuffle({ seed }) : examples).batch(batchSize), owned: true }
   }
   const columns = checkedColumns(examples, 'fit')
-  const rows = fromArrays(Int32Array.from({ length: examplesIn(columns[0], 'inputs') }, (_, i) => i))
+  const rows = fromArrays(upTo(new Int32Array(examplesIn(columns[0], 'inputs'))))
   const ordered = (options.shuffle ?? true) ? rows.shuffle({ seed }) : rows
   const data: Dataset<unknown> = ordered.batch(batchSize ?? defaultBatch).map((index): unknown => {
     const chosen = (t: Tensor) => indexSelect(t, placed(index as Tensor, t.device), 0)

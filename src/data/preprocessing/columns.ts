@@ -29,9 +29,11 @@ function matrixColumns(matrix: NdArray, where: string): Float64Array[] {
       `${where}: expected shape [rows, columns], got [${shape}]; reshape the input first`,
     )
   }
-  return Array.from({ length: width! }, (_, k) =>
-    Float64Array.from({ length: rows! }, (_, row) => Number(data[row * width! + k])),
-  )
+  return Array.from({ length: width! }, (_, k) => {
+    const column = new Float64Array(rows!)
+    for (let row = 0; row < rows!; row++) column[row] = Number(data[row * width! + k])
+    return column
+  })
 }
 
 function rowColumns(rows: readonly (readonly Value[] | TypedArray)[], where: string): Value[][] {
@@ -72,16 +74,21 @@ export function isMissing(value: Value): boolean {
 
 /** A column as numbers, NaN where values are missing. Throws `ERR_DTYPE` for text, `ERR_VALUE` for infinity. */
 export function numericColumn(column: ValueColumn, index: number, where: string): Float64Array {
-  const numbers =
-    column instanceof Float64Array
-      ? column
-      : Float64Array.from(column, (value, row) => numeric(value, index, row, where))
-  const row = numbers.findIndex(value => value === Infinity || value === -Infinity)
-  if (row < 0) return numbers
-  throw new AnnealError(
-    'ERR_VALUE',
-    `${where}: column ${index}: expected finite numbers or NaN, got ${numbers[row]} in row ${row}`,
-  )
+  const numbers = column instanceof Float64Array ? column : numbersOf(column, index, where)
+  for (let row = 0; row < numbers.length; row++) {
+    if (Math.abs(numbers[row]!) !== Infinity) continue
+    throw new AnnealError(
+      'ERR_VALUE',
+      `${where}: column ${index}: expected finite numbers or NaN, got ${numbers[row]} in row ${row}`,
+    )
+  }
+  return numbers
+}
+
+function numbersOf(column: readonly Value[], index: number, where: string): Float64Array {
+  const numbers = new Float64Array(column.length)
+  for (let row = 0; row < column.length; row++) numbers[row] = numeric(column[row], index, row, where)
+  return numbers
 }
 
 function numeric(value: Value, index: number, row: number, where: string): number {

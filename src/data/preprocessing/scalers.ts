@@ -69,7 +69,10 @@ abstract class Scaler extends Transformer {
   #map(columns: readonly ValueColumn[], verb: string, fn: (value: number, center: number, scale: number) => number) {
     const { center, scale } = learnt(this.state, this.kind, { expected: s => s.center.length, found: columns.length })
     return columns.map((column, k) => {
-      return numericColumn(column, k, `${this.kind}.${verb}`).map(value => fn(value, center[k]!, scale[k]!))
+      const values = numericColumn(column, k, `${this.kind}.${verb}`)
+      const scaled = new Float64Array(values.length)
+      for (let row = 0; row < values.length; row++) scaled[row] = fn(values[row]!, center[k]!, scale[k]!)
+      return scaled
     })
   }
 }

@@ -1,11 +1,18 @@
-/** The values of a column that are not NaN. */
+// Loops, since methods with functions take several times as long, and columns may be long.
+
+/** The values of a column that are not NaN, in an array of their own. */
 export function present(column: Float64Array): Float64Array {
-  return column.filter(value => !Number.isNaN(value))
+  const values = new Float64Array(column.length)
+  let count = 0
+  for (const value of column) if (!Number.isNaN(value)) values[count++] = value
+  return values.subarray(0, count)
 }
 
 /** Mean and population variance in two passes, which stays exact where the mean is large against the spread. */
 export function meanAndVariance(values: Float64Array): { mean: number; variance: number } {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  let sum = 0
+  for (const value of values) sum += value
+  const mean = sum / values.length
   let squares = 0
   let rest = 0
   for (const value of values) {
