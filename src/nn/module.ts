@@ -241,7 +241,8 @@ export abstract class Module {
 
   /**
    * Trains the model: `fit(x, y, options)` on tensors, `fit(dataset, options)` on a dataset of `[x, y]` examples (with
-   * `batchSize`) or batches. Never blocks the event loop.
+   * `batchSize`) or batches. Never blocks the event loop. Every call begins at epoch 0 of a dataset, so that one which
+   * shuffles itself gives the same order in each: say `epochs` rather than call again, or shuffle with another seed.
    * @returns The history of the values of each epoch.
    */
   fit(x: Bundle, y: Bundle, options?: FitOptions): Promise<History>
