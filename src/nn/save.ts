@@ -80,7 +80,7 @@ export async function loadModel<S extends Steps = Steps>(
 }
 
 function read<S extends Steps>(checkpoint: Checkpoint, expected: LoadModelOptions<S>['preprocessing']): SavedModel<S> {
-  const { config: saved, preprocessing: steps } = checkpoint as {
+  const { config: saved, preprocessing: steps = {} } = checkpoint as {
     config?: Record<string, unknown>
     preprocessing?: unknown
   }

@@ -32,7 +32,7 @@ export async function fit(model: Module, compiled: Compiled, given: Examples, op
     return await train(model, compiled, given, options)
   } catch (error) {
     // What it was that the signal interrupted is of no interest.
-    if (error instanceof AnnealError && error.code === 'ERR_ABORTED') throwIfAborted(options.signal)
+    if (error instanceof AnnealError && error.code === 'ERR_ABORTED') throwIfAborted(options.signal, 'fit')
     throw error
   } finally {
     inTraining.delete(model)
@@ -165,7 +165,7 @@ async function report(path: string, run: Fit, judged: Examples): Promise<void> {
 
 /** Throws, before time goes into training, where there is not one label for each class that the model tells apart. */
 async function checkLabels(run: Fit, data: Examples, labels: readonly string[]): Promise<void> {
-  for await (const batch of batchesOf(data, run.options)) {
+  for await (const batch of batchesOf(data, run.options, 'fit')) {
     const { length: classes } = await confusionOf(run, batch)
     if (labels.length === classes) return
     throw new AnnealError(

@@ -332,7 +332,11 @@ describe('saved models', () => {
         preprocessing: preprocessing as never,
       })
       const refused = await nn.loadModel(path).catch(error => error)
-      expect(refused).toMatchObject({ name: 'AnnealError', code: 'ERR_FORMAT', message: expect.stringMatching(message) })
+      expect(refused).toMatchObject({
+        name: 'AnnealError',
+        code: 'ERR_FORMAT',
+        message: expect.stringMatching(message),
+      })
       expect(refused.message).toContain(`loadModel: ${path}: `)
     }
   })
