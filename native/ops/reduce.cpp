@@ -9,9 +9,12 @@
 #include "ops/arithmetic.h"
 #include "ops/comparison.h"
 #include "ops/creation.h"
+#include "ops/join.h"
 #include "ops/logic.h"
 #include "ops/math.h"
+#include "ops/scan.h"
 #include "ops/views.h"
+#include "runtime/context.h"
 
 namespace anneal::ops {
 
@@ -97,9 +100,25 @@ Tensors extremumVjp(const Vjp<Reduce>& v) {
   return {mul(spread(share, v.attrs.axis, x.shape()), mask)};
 }
 
+/// The gradient of the product over `axes` from that of its result, which has kept them. Over one axis the product is
+/// the last of the running ones, whose gradient takes zeros as they come, in any order.
+Tensor productGradient(const Tensor& x, Ints axes, const Tensor& grad) {
+  if (axes.empty()) return grad;
+  const int64_t axis = axes.back();
+  axes.pop_back();
+  Tensor inner = productGradient(prod(x, {.axis = Ints{axis}, .keepDims = true}), axes, grad);
+  Ints before(size_t(2 * x.rank()));
+  before[size_t(2 * axis)] = x.size(int(axis)) - 1;
+  return cumprodGradient(x, cumprod(x, {.axis = axis}), pad(inner, {.padding = before}), axis);
+}
+
 /// Each element's gradient is the product of the others, which needs care where one of them is 0.
 Tensors prodVjp(const Vjp<Reduce>& v) {
   const Tensor& x = v.in();
+  const Ints axes = reductionAxes("prod", v.attrs.axis, x.rank());
+  // What is faster below does not see how the products depend on the zeros.
+  if (Context::current().gradEnabled && x.size() > 0)
+    return {productGradient(x, axes, reshape(v.grad(), {.shape = reducedShape(x.shape(), axes, true).ints()}))};
   Tensor isZero = equal(x, number(0)), one = where(isZero, number(1), x);
   Tensor zeros = spread(sum(cast(isZero, {.dtype = x.dtype()}), v.attrs), v.attrs.axis, x.shape());
   Tensor others = div(spread(prod(one, v.attrs), v.attrs.axis, x.shape()), one);

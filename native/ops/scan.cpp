@@ -58,13 +58,6 @@ Tensor shifted(const Tensor& x, int64_t axis, double first) {
   return concat({full(shape, first, x.dtype()), narrow(x, {.axis = at, .start = 0, .size = rest})}, {.axis = at});
 }
 
-/// out[j] holds x[k] for all j >= k, so that x[k] has the gradient out[k - 1] * sum over j >= k of grad[j] * x[k + 1] *
-/// ... * x[j]. The sum is a scan from the end; nothing is divided, so zeros need no care in any order.
-Tensors cumprodVjp(const Vjp<CumulativeProduct>& v) {
-  const int64_t axis = v.attrs.axis;
-  return {shifted(v.out(), axis, 1) * linearScan(v.in(), v.grad(), {.axis = axis, .reverse = true})};
-}
-
 /// With respect to x the scan is linear, and its transpose the scan the other way. The gain of place k acts between
 /// k - 1 and k, whichever way.
 Tensors scanVjp(const Vjp<Cumulative>& v) {
@@ -78,6 +71,12 @@ Tensors scanVjp(const Vjp<Cumulative>& v) {
 double scanCost(const Cumulative&, std::span<const View> in, std::span<const View>) { return 4 * double(in[0].size()); }
 
 }  // namespace
+
+/// products[j] holds x[k] for all j >= k, so that x[k] has the gradient products[k - 1] * sum over j >= k of grad[j] *
+/// x[k + 1] * ... * x[j]. The sum is a scan from the end; nothing is divided, so zeros need no care in any order.
+Tensor cumprodGradient(const Tensor& x, const Tensor& products, const Tensor& grad, int64_t axis) {
+  return shifted(products, axis, 1) * linearScan(x, grad, {.axis = axis, .reverse = true});
+}
 
 const Op<Cumulative> cumsum(
     {.name = "cumsum",
@@ -99,11 +98,13 @@ const Op<CumulativeProduct> cumprod(
      .inputs = {"x"},
      .attrs = {required<&CumulativeProduct::axis>("axis", "the axis to multiply along")},
      .infer = inferTotals<CumulativeProduct>,
-     .vjp = cumprodVjp,
+     .vjp =
+         [](const Vjp<CumulativeProduct>& v) {
+           return Tensors{cumprodGradient(v.in(), v.out(), v.grad(), v.attrs.axis)};
+         },
      .saves = {.inputs = {0}, .outputs = {0}},
-     .cost = [](const CumulativeProduct&, std::span<const View> in, std::span<const View>) {
-       return 4 * double(in[0].size());
-     }});
+     .cost = [](const CumulativeProduct&, std::span<const View> in,
+                std::span<const View>) { return 4 * double(in[0].size()); }});
 
 const Op<Cumulative> linearScan(
     {.name = "linearScan",

@@ -37,8 +37,11 @@ def product(x, dims, keep):
 for attrs, f in over(product):
     case("prod", [rand(3, 2, 3)], attrs, f, dtypes=ALL)
 case("prod", [rand(2, 0)], {"axis": 1}, lambda x: x.prod(1), dtypes=("float32",))
-case("prod", [values([[1, 0, 3], [0, 2, 0], [4, 1, 2]])], {"axis": 1}, lambda x: x.prod(1), second=False)
+case("prod", [values([[1, 0, 3], [0, 2, 0], [4, 1, 2]])], {"axis": 1}, lambda x: x.prod(1))
 case("prod", [values([[1, nan, 3], [0, 2, inf]])], {"axis": 1}, lambda x: x.prod(1), grad=False)
+case("prod", [values([[[0, 3], [1, 2]], [[0, 0], [4, 5]], [[2, 0], [3, 0]]])], {"axis": [0, 2]}, lambda x: product(x, (0, 2), False))
+case("prod", [values([0, 0, 5])], torch=t.prod)
+case("prod", [rand()], torch=t.prod)
 
 for op, f in (("max", t.amax), ("min", t.amin)):
     for attrs, g in over(lambda x, d, k, f=f: f(x, d, k)):
