@@ -7,12 +7,10 @@
 #include "ops/spatial.h"
 
 namespace anneal::ops {
-namespace {
 
 using cpu::ConvShape;
 
-/// Reads padding given as one number, one per axis, or pairs; only pairs may hold a negative `after`, for gradients.
-void setPadding(const std::string& op, const Ints& given, int rank, ConvShape& s) {
+void setConvPadding(const std::string& op, const Ints& given, int rank, ConvShape& s) {
   if (int(given.size()) != 2 * rank) {
     s.before = s.after = perAxis(op, "padding", given, rank, 0);
     return;
@@ -20,10 +18,12 @@ void setPadding(const std::string& op, const Ints& given, int rank, ConvShape& s
   for (int i = 0; i < rank; ++i) {
     s.before.push(given[size_t(2 * i)]);
     s.after.push(given[size_t(2 * i + 1)]);
-    require(s.before[i] >= 0 && std::abs(s.before[i]) <= INT32_MAX && std::abs(s.after[i]) <= INT32_MAX, Code::Value,
-            op, ": padding must be 0 or more; got ", given);
+    require(s.before[i] >= 0 && s.before[i] <= INT32_MAX && s.after[i] > -s.stride[i] && s.after[i] <= INT32_MAX,
+            Code::Value, op, ": padding must be 0 or more; got ", given);
   }
 }
+
+namespace {
 
 /// Pads so that the output has ceil(size / stride) elements, the odd one at the end.
 void setSamePadding(ConvShape& s) {
@@ -65,16 +65,14 @@ ConvShape convShape(const std::string& op, const Conv& a, const Shape& x, const 
   s.stride = perAxis(op, "stride", a.stride, rank, 1);
   s.dilation = perAxis(op, "dilation", a.dilation, rank, 1);
   if (a.same) setSamePadding(s);
-  else setPadding(op, a.padding, rank, s);
+  else setConvPadding(op, a.padding, rank, s);
   checkGroups(op, s, w);
   setOutput(op, s);
   return s;
 }
 
-namespace {
-
-void checkOperands(const std::string& op, int rank, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                   int64_t channels) {
+void checkConvOperands(const std::string& op, int rank, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                       int64_t channels) {
   checkImages(op, x.shape(), rank);
   require(weight.rank() == rank + 2, Code::Shape, op, ": the weight must have ", rank + 2, " axes; got ",
           weight.shape());
@@ -90,10 +88,12 @@ void checkOperands(const std::string& op, int rank, const Tensor& x, const Tenso
           "]; got ", bias ? bias.shape() : Shape{});
 }
 
+namespace {
+
 template <int Rank>
 Specs inferConv(const Args<Conv>& c) {
   const Tensor &x = c.in[0], &w = c.in[1];
-  checkOperands(c.op, Rank, x, w, c.in[2], w.rank() ? w.size(0) : 0);
+  checkConvOperands(c.op, Rank, x, w, c.in[2], w.rank() ? w.size(0) : 0);
   ConvShape s = convShape(c.op, c.attrs, x.shape(), w.shape());
   return {{join(s.batch, s.out, s.outChannels), x.dtype()}};
 }
@@ -204,14 +204,14 @@ const Implement<ConvGradient> convWeightsOnCpu("convWeights", DeviceType::Cpu, c
 Specs inferConvData(const Args<ConvGradient>& c) {
   const Tensor &grad = c.in[0], &w = c.in[1];
   const int rank = std::clamp(grad.rank() - 2, 1, 3);
-  checkOperands(c.op, rank, grad, w, c.in[2], w.rank() ? w.shape().back() * c.attrs.groups : 0);
+  checkConvOperands(c.op, rank, grad, w, c.in[2], w.rank() ? w.shape().back() * c.attrs.groups : 0);
   ConvShape s = dataShape(c.op, c.attrs, grad.shape(), w.shape());
   return {{join(s.batch, s.in, s.inChannels), grad.dtype()}};
 }
 
 Specs inferConvWeights(const Args<ConvGradient>& c) {
   const Tensor &x = c.in[0], &grad = c.in[1];
-  checkOperands(c.op, std::clamp(x.rank() - 2, 1, 3), x, grad, Tensor(), 0);
+  checkConvOperands(c.op, std::clamp(x.rank() - 2, 1, 3), x, grad, Tensor(), 0);
   ConvShape s = weightsShape(c.op, c.attrs, x.shape(), grad.shape());
   return {{join(s.outChannels, s.kernel, s.groupIn()), x.dtype()}};
 }
@@ -271,64 +271,6 @@ const Op<ConvGradient> convWeights(
      .internal = true,
      .cost = weightsCost});
 
-namespace {
-
-/// A transposed convolution is the data gradient of the convolution that takes its result to its input.
-template <int Rank>
-Tensors lowerTranspose(const Args<ConvTranspose>& c) {
-  const ConvTranspose& a = c.attrs;
-  const Tensor &x = c.in[0], &w = c.in[1];
-  checkOperands(c.op, Rank, x, w, c.in[2], w.rank() ? w.shape().back() * a.groups : 0);
-  require(a.groups >= 1 && x.shape().back() == w.size(0) && w.size(0) % a.groups == 0, Code::Shape, c.op,
-          ": the weight ", w.shape(), " in ", a.groups, " group(s) does not fit the ", x.shape().back(),
-          " input channels");
-  Dims stride = perAxis(c.op, "stride", a.stride, Rank, 1), dilation = perAxis(c.op, "dilation", a.dilation, Rank, 1);
-  Dims extra = perAxis(c.op, "outputPadding", a.outputPadding, Rank, 0);
-  ConvShape padding;
-  setPadding(c.op, a.padding, Rank, padding);
-  ConvGradient g{.stride = stride.ints(), .dilation = dilation.ints(), .groups = a.groups};
-  for (int i = 0; i < Rank; ++i) {
-    require(extra[i] < std::max(stride[i], dilation[i]), Code::Value, c.op,
-            ": outputPadding must be smaller than stride or dilation; got ", a.outputPadding);
-    // Extra output at the end is padding at the end that is not cut off.
-    const int64_t after = padding.after[i] - extra[i];
-    g.size.push_back((x.size(i + 1) - 1) * stride[i] - padding.before[i] - after + dilation[i] * (w.size(i + 1) - 1) +
-                     1);
-    g.padding.insert(g.padding.end(), {padding.before[i], after});
-    require(g.size.back() >= 1, Code::Shape, c.op, ": the padding ", a.padding,
-            " leaves nothing of the result for the input ", x.shape());
-  }
-  return {convData(x, w, c.in[2], g)};
-}
-
-template <int Rank>
-Op<ConvTranspose> makeTranspose(const std::string& kernel) {
-  return Op<ConvTranspose>(
-      {.name = "convTranspose" + std::to_string(Rank) + "d",
-       .doc = "The transposed convolution of `x` [batch, " + axisNames(Rank) + ", in] with `weight` [in, " + kernel +
-              ", out / groups], plus `bias` [out] if given: [batch, " + axisNames(Rank) +
-              "', out], where a size L becomes (L - 1) * stride - padding + dilation * (kernel - 1) + outputPadding + "
-              "1 with the padding of both ends.",
-       .inputs = {"x", "weight", "bias?"},
-       .attrs = {field<&ConvTranspose::stride>(
-                     "stride", "the step between the places where the kernel is put, for all axes or for each"),
-                 field<&ConvTranspose::padding>(
-                     "padding",
-                     "what is cut off at both ends of all axes or of each, or pairs: before and after each axis"),
-                 field<&ConvTranspose::outputPadding>("outputPadding", "what is added to the result's size at the end"),
-                 field<&ConvTranspose::dilation>("dilation", "the distance between the kernel's elements"),
-                 field<&ConvTranspose::groups>("groups",
-                                               "the number of groups of channels that are convolved separately")},
-       .lower = lowerTranspose<Rank>});
-}
-
-}  // namespace
-
-const Op<ConvTranspose> convTranspose1d = makeTranspose<1>("kernel");
-const Op<ConvTranspose> convTranspose2d = makeTranspose<2>("kernel height, kernel width");
-const Op<ConvTranspose> convTranspose3d = makeTranspose<3>("kernel depth, kernel height, kernel width");
-
-const ComputeIn precision(Precision::Low,
-                          {"conv1d", "conv2d", "conv3d", "convTranspose1d", "convTranspose2d", "convTranspose3d"});
+const ComputeIn precision(Precision::Low, {"conv1d", "conv2d", "conv3d"});
 
 }  // namespace anneal::ops

@@ -74,6 +74,12 @@ transpose_case(2, (1, 3, 2, 4), (4, 2, 3, 1), stride=[2, 1], dilation=[1, 2], gr
 transpose_case(2, (2, 3, 3, 2), (2, 1, 1, 3), name="pointwise")
 transpose_case(2, (0, 3, 3, 2), (2, 2, 2, 3), bias=True, name="empty batch")
 transpose_case(3, (1, 2, 3, 2, 2), (2, 2, 2, 2, 2), bias=True, stride=[1, 2, 2], padding=[0, 1, 0])
+# Output beyond the reach of the kernel: outputPadding of at least stride and more than padding.
+transpose_case(1, (2, 5, 3), (3, 4, 6), bias=True, padding=1, dilation=4, outputPadding=3, name="beyond")
+transpose_case(2, (2, 9, 9, 4), (4, 3, 3, 4), bias=True, dilation=2, outputPadding=1, name="beyond")
+transpose_case(2, (1, 4, 5, 16), (16, 3, 3, 8), stride=[1, 2], padding=[0, 1], dilation=[3, 2], outputPadding=[2, 1], groups=2, name="beyond one axis")
+transpose_case(2, (1, 4, 4, 3), (3, 1, 1, 2), bias=True, dilation=3, outputPadding=2, name="pointwise, beyond")
+transpose_case(3, (1, 2, 3, 2, 2), (2, 2, 2, 3, 4), bias=True, dilation=[2, 3, 1], outputPadding=[1, 2, 0], name="beyond")
 
 
 def gradient(rank, which, x, w, grad, stride, padding, dilation, groups, bias=None):
