@@ -203,17 +203,18 @@ const Op<None> minimum =
                             .vjp = [](const V& v) { return selectVjp(v, greater); },
                             .saves = kSaveInputs});
 
-const Op<None> atan2 =
-    mapOp<scalar::Atan2>({.name = "atan2",
-                          .doc = "The angle in radians, from -pi to pi, of the point (`x`, `y`).",
-                          .inputs = {"y", "x"},
-                          .vjp =
-                              [](const V& v) {
-                                const Tensor &y = v.in(0), &x = v.in(1);
-                                Tensor g = v.grad() / (square(x) + square(y));
-                                return Tensors{v.need(0) ? g * x : Tensor(), v.need(1) ? -(g * y) : Tensor()};
-                              },
-                          .saves = kSaveInputs});
+const Op<None> atan2 = mapOp<scalar::Atan2>(
+    {.name = "atan2",
+     .doc = "The angle in radians, from -pi to pi, of the point (`x`, `y`). Its gradient at (0, 0) is 0.",
+     .inputs = {"y", "x"},
+     .vjp =
+         [](const V& v) {
+           const Tensor &y = v.in(0), &x = v.in(1);
+           Tensor distance = square(x) + square(y);
+           Tensor g = v.grad() / where(equal(distance, number(0)), number(1), distance);
+           return Tensors{v.need(0) ? g * x : Tensor(), v.need(1) ? -(g * y) : Tensor()};
+         },
+     .saves = kSaveInputs});
 
 const Op<None> hypot =
     mapOp<scalar::Hypot>({.name = "hypot",

@@ -43,6 +43,7 @@ for name, f in [("maximum", torch.maximum), ("minimum", torch.minimum)]:
     case(name, [values([1.0, 2.0, 3.0, nan, 1.0, inf]), values([1.0, 3.0, 2.0, 1.0, nan, -inf])], torch=f, dtypes=FLOATS, second=False)
 case("atan2", [rand(4, 3), rand(3)], torch=torch.atan2)
 case("atan2", [values([0.0, -0.0, 0.0, -0.0, 1.0, inf, nan]), values([1.0, 1.0, -1.0, -1.0, 0.0, -inf, 1.0])], torch=torch.atan2, grad=False)
+case("atan2", [values([0.0, -0.0, 0.0, 2.0]), values([0.0, 0.0, 1.0, 0.0])], torch=torch.atan2, second=False)
 case("hypot", [rand(4, 3), rand(3, low=0.5)], torch=torch.hypot)
 case("hypot", [values([1e30, inf, 3.0]), values([1e30, nan, 4.0])], torch=torch.hypot, grad=False, dtypes=("float32", "float64"))
 case("lerp", [rand(3, 4), rand(3, 4), rand(4, low=0, high=1)], torch=torch.lerp)
