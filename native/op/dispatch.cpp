@@ -120,6 +120,11 @@ Tensor nextKey(int64_t count) {
   return context.capture ? context.capture->key(count) : context.generator.next(count);
 }
 
+void requireKey(const std::string& op, const Tensor& key) {
+  require(key.spec() == Spec{{2}, DType::Int64}, Code::Value, op, ": key must be int64[2], a seed and an offset; got ",
+          key.spec());
+}
+
 Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   Tensors completed;  // the inputs with what was left out at the end, and a key for a random op that got none
   Inputs in = given;
@@ -157,7 +162,9 @@ Tensors dispatch(const Row& row, Inputs given, const AttrsRef& attrs) {
   } else {
     Specs specs = row.infer(attrs.get(), in);
     for (const Spec& s : specs) checkShape(row.name, s.shape);
-    if (row.random && !in.back()) {
+    if (row.random && in.back()) {
+      requireKey(row.name, in.back());
+    } else if (row.random) {
       if (completed.empty()) completed.assign(in.begin(), in.end());
       completed.back() = nextKey(specs[0].size());
       in = completed;

@@ -7,4 +7,7 @@ namespace anneal {
 /// of it gets anew.
 Tensor nextKey(int64_t count);
 
+/// Throws unless `key` is a seed and an offset; the error names `op`.
+void requireKey(const std::string& op, const Tensor& key);
+
 }  // namespace anneal

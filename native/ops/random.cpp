@@ -6,6 +6,7 @@
 #include "cpu/copy.h"
 #include "cpu/philox.h"
 #include "op/infer.h"
+#include "op/key.h"
 #include "ops/creation.h"
 #include "runtime/philox.h"
 
@@ -328,6 +329,7 @@ const Op<Dropout> dropout(
        requireProbability(c.op, c.attrs.p);
        require(isFloat(c.in[0].dtype()), Code::DType, c.op, ": expected a floating-point tensor; got ",
                c.in[0].dtype());
+       if (c.in[1]) requireKey(c.op, c.in[1]);
        if (!c.attrs.training || c.attrs.p == 0) return Tensors{c.in[0]};
        return Tensors{dropoutMask(c.in[0], c.in[1], {.p = c.attrs.p})};
      }});

@@ -1,6 +1,7 @@
 import {
   arange,
   bernoulli,
+  compile,
   dropout,
   getThreads,
   gradients,
@@ -16,8 +17,10 @@ import {
   type Tensor,
   tensor,
   truncatedNormal,
+  zeros,
 } from 'anneal'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { codeOf } from '../support/thrown'
 
 const count = 200_000
 const numbers = async (t: Tensor) => Array.from(await t.data(), Number)
@@ -83,6 +86,20 @@ describe('keys', () => {
   test('one call gives what several in a row give', async () => {
     const whole = await numbers(randomUniform([16], { key: key(9n, 0n) }))
     expect(await numbers(randomUniform([8], { key: key(9n, 2n) }))).toEqual(whole.slice(8))
+  })
+
+  test('that are not two int64 are refused', () => {
+    const message = (op: string, got: string) => `${op}: key must be int64[2], a seed and an offset; got ${got}`
+    const k = tensor(true)
+    expect(() => randomUniform([2], { key: k })).toThrow(message('randomUniform', 'bool[]'))
+    expect(() => randomNormal([2], { key: true as never })).toThrow(message('randomNormal', 'bool[]'))
+    expect(() => truncatedNormal([2], { key: zeros([0], { dtype: 'int64' }) })).toThrow('got int64[0]')
+    expect(() => randomInt([2], 0, 3, { key: zeros([1, 2], { dtype: 'int64' }) })).toThrow('got int64[1,2]')
+    expect(() => bernoulli([2], { key: zeros([2]) })).toThrow('got float32[2]')
+    expect(() => permutation(2, { key: k })).toThrow(message('permutation', 'bool[]'))
+    expect(() => ones([4]).dropout({ key: tensor([1]) })).toThrow(message('dropout', 'float32[1]'))
+    expect(() => compile((x: Tensor) => x.dropout({ key: x }))(ones([4]))).toThrow(message('dropout', 'float32[4]'))
+    expect(codeOf(() => randomUniform([2], { key: k }))).toBe('ERR_VALUE')
   })
 
   test('the number of threads changes nothing', async () => {
