@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { refuseWhileCapturing } from './capturing'
 import { AnnealError } from './errors'
 import { native } from './native'
@@ -60,8 +61,18 @@ export function randomState(): [seed: number, offset: number] {
   return native.generator()
 }
 
-/** Continues the random numbers from what {@link randomState} gave. */
-export function setRandomState([seed, offset]: [seed: number, offset: number]): void {
+/**
+ * Continues the random numbers from what {@link randomState} gave.
+ * @throws ERR_VALUE for what it cannot have given.
+ */
+export function setRandomState(state: readonly [seed: number, offset: number]): void {
+  const [seed, offset] = Array.isArray(state) ? state : [Number.NaN, Number.NaN]
+  if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(offset) || offset < 0) {
+    throw new AnnealError(
+      'ERR_VALUE',
+      `setRandomState: expected what randomState() gave, [seed, offset]: two integers, the offset 0 or more; got ${inspect(state)}`,
+    )
+  }
   refuseWhileCapturing('setRandomState()')
   native.generator(seed, offset)
 }

@@ -83,6 +83,17 @@ describe('keys', () => {
     expect(await numbers(randomUniform([7]))).toEqual(before)
   })
 
+  test('a state that randomState() cannot have given is refused', () => {
+    const before = randomState()
+    for (const bad of [[Number.NaN, 'x'], [1, 1e300], [1], [1, -4], undefined, null, 'ab', { 0: 1, 1: 2 }]) {
+      expect(() => setRandomState(bad as never)).toThrow(
+        'setRandomState: expected what randomState() gave, [seed, offset]: two integers, the offset 0 or more; got ',
+      )
+      expect(codeOf(() => setRandomState(bad as never))).toBe('ERR_VALUE')
+    }
+    expect(randomState()).toEqual(before)
+  })
+
   test('one call gives what several in a row give', async () => {
     const whole = await numbers(randomUniform([16], { key: key(9n, 0n) }))
     expect(await numbers(randomUniform([8], { key: key(9n, 2n) }))).toEqual(whole.slice(8))
