@@ -66,8 +66,8 @@ struct Uniform {
       const double x = __dadd_rn(low, __dmul_rn(philox::uniform(word, more), high - low));
       return x < high ? x : low;
     } else {
-      const float x = __fadd_rn(low, __fmul_rn(philox::uniform(word, kDigits<T>), high - low));
-      return cpu::convertTo<T>(x < high ? x : low);
+      const T x = cpu::convertTo<T>(__fadd_rn(low, __fmul_rn(philox::uniform(word, kDigits<T>), high - low)));
+      return cpu::convertTo<float>(x) < high ? x : cpu::convertTo<T>(low);
     }
   }
 };
@@ -122,13 +122,11 @@ struct Truncated {
   }
 };
 
-double normalBelow(double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; }
-
 void truncatedCuda(const Call<ops::TruncatedNormal>& call) {
   const ops::TruncatedNormal& a = call.attrs;
-  const double from = normalBelow((a.low - a.mean) / a.std), to = normalBelow((a.high - a.mean) / a.std);
+  const ops::NormalRange r = ops::rangeOf(a);
   visitFloat(call.out[0].dtype, [&]<class T, bool W>(TypeTag<T>, std::bool_constant<W>) {
-    fillWords<T, W>(call.in[0], call.out[0], Truncated<T>{from, to, a.mean, a.std, a.low, a.high});
+    fillWords<T, W>(call.in[0], call.out[0], Truncated<T>{r.from, r.to, a.mean, r.std, a.low, a.high});
   });
 }
 

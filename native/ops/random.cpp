@@ -11,6 +11,14 @@
 #include "runtime/philox.h"
 
 namespace anneal::ops {
+
+NormalRange rangeOf(const TruncatedNormal& a) {
+  const bool mirrored = a.low > a.mean;
+  const double scale = mirrored ? -a.std : a.std;
+  const auto below = [&](double x) { return std::erfc((a.mean - x) / scale / std::sqrt(2.0)) / 2; };
+  return {below(mirrored ? a.high : a.low), below(mirrored ? a.low : a.high), scale};
+}
+
 namespace {
 
 /// Random bits of a uniform number that the dtype's significand can hold, so that rounding never reaches the upper end.
@@ -28,37 +36,26 @@ void requireProbability(const std::string& op, double p) {
   require(p >= 0 && p <= 1, Code::Value, op, ": p must be from 0 to 1; got ", p);
 }
 
-/// out[i] = f(words of element i) for float32 and the 16-bit floats (`one`: digits and a word) and float64 (`two`
-/// words).
-template <class One, class Two>
-void fillFloats(const View& key, const View& out, One&& one, Two&& two) {
+void randomUniformCpu(const Call<RandomUniform>& call) {
+  const View& out = call.out[0];
+  const int digits = digitsOf(out.dtype);
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    bool wide = std::is_same_v<T, double>;
-    cpu::eachRandomTile(cpu::Key(key), out.size(), wide,
+    constexpr bool wide = std::is_same_v<T, double>;
+    using C = std::conditional_t<wide, double, float>;
+    const auto low = C(call.attrs.low), high = C(call.attrs.high);
+    cpu::eachRandomTile(cpu::Key(call.in[0]), out.size(), wide,
                         [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
                           T* to = out.as<T>() + first;
                           for (int64_t i = 0; i < n; ++i) {
-                            if constexpr (std::is_same_v<T, double>) to[i] = two(words[i], more[i]);
-                            else to[i] = cpu::convertTo<T>(one(words[i]));
+                            C share;
+                            if constexpr (wide) share = philox::uniform(words[i], more[i]);
+                            else share = philox::uniform(words[i], digits);
+                            // Where the bounds are far from 0, rounding may give `high` itself, which is left out.
+                            const T value = cpu::convertTo<T>(low + share * (high - low));
+                            to[i] = cpu::convertTo<C>(value) < high ? value : cpu::convertTo<T>(low);
                           }
                         });
   });
-}
-
-void randomUniformCpu(const Call<RandomUniform>& call) {
-  double low = call.attrs.low, high = call.attrs.high;
-  auto low32 = float(low), high32 = float(high);
-  int digits = digitsOf(call.out[0].dtype);
-  // Where the bounds are far from 0, rounding may give `high` itself, which is left out.
-  auto single = [=](uint32_t word) {
-    float x = low32 + philox::uniform(word, digits) * (high32 - low32);
-    return x < high32 ? x : low32;
-  };
-  auto twice = [=](uint32_t word, uint32_t more) {
-    double x = low + philox::uniform(word, more) * (high - low);
-    return x < high ? x : low;
-  };
-  fillFloats(call.in[0], call.out[0], single, twice);
 }
 
 /// Lanes come in pairs: an even element is the cosine, the odd one after it the sine of the same radius and angle.
@@ -92,27 +89,26 @@ void randomNormalCpu(const Call<RandomNormal>& call) {
   });
 }
 
-double normalBelow(double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; }
-
 void truncatedNormalCpu(const Call<TruncatedNormal>& call) {
   const TruncatedNormal& a = call.attrs;
-  double from = normalBelow((a.low - a.mean) / a.std), to = normalBelow((a.high - a.mean) / a.std);
+  const NormalRange r = rangeOf(a);
   const View& out = call.out[0];
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
     constexpr bool wide = std::is_same_v<T, double>;
-    cpu::eachRandomTile(cpu::Key(call.in[0]), out.size(), wide,
-                        [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
-                          std::conditional_t<wide, double, float> values[cpu::kRandomTile];
-                          if constexpr (wide) {
-                            for (int64_t i = 0; i < n; ++i)
-                              values[i] = a.mean + a.std * philox::inverseNormal(
-                                                               from + philox::uniform(words[i], more[i]) * (to - from));
-                          } else {
-                            cpu::truncatedNormals(words, n, from, to, a.mean, a.std, values);
-                          }
-                          for (int64_t i = 0; i < n; ++i)
-                            out.as<T>()[first + i] = cpu::convertTo<T>(std::clamp(double(values[i]), a.low, a.high));
-                        });
+    cpu::eachRandomTile(
+        cpu::Key(call.in[0]), out.size(), wide,
+        [&](int64_t first, int64_t n, const uint32_t* words, const uint32_t* more) {
+          std::conditional_t<wide, double, float> values[cpu::kRandomTile];
+          if constexpr (wide) {
+            for (int64_t i = 0; i < n; ++i)
+              values[i] =
+                  a.mean + r.std * philox::inverseNormal(r.from + philox::uniform(words[i], more[i]) * (r.to - r.from));
+          } else {
+            cpu::truncatedNormals(words, n, r.from, r.to, a.mean, r.std, values);
+          }
+          for (int64_t i = 0; i < n; ++i)
+            out.as<T>()[first + i] = cpu::convertTo<T>(std::clamp(double(values[i]), a.low, a.high));
+        });
   });
 }
 
@@ -258,6 +254,9 @@ const Op<TruncatedNormal> truncatedNormal(
            require(c.attrs.std > 0, Code::Value, c.op, ": std must be greater than 0; got ", c.attrs.std);
            require(c.attrs.low < c.attrs.high, Code::Value, c.op, ": low must be less than high; got ", c.attrs.low,
                    " and ", c.attrs.high);
+           require(rangeOf(c.attrs).to > 0, Code::Value, c.op, ": low ", c.attrs.low, " to high ", c.attrs.high,
+                   " is too far from the mean ", c.attrs.mean, " with std ", c.attrs.std,
+                   ": the probability of all of it is 0");
            return specOf(c);
          },
      .nonDifferentiable = true,

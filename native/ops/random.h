@@ -24,6 +24,14 @@ struct TruncatedNormal {
 };
 extern const Op<TruncatedNormal> truncatedNormal;
 
+/// The probabilities between which numbers are drawn, whose standard normal quantiles are scaled by `std` and moved by
+/// the mean. A range above the mean is that below it, mirrored by a negative `std`: only near 0 are probabilities
+/// precise.
+struct NormalRange {
+  double from, to, std;
+};
+NormalRange rangeOf(const TruncatedNormal& a);
+
 struct Bernoulli {
   Ints shape;
   double p = 0.5;

@@ -174,6 +174,29 @@ describe('distributions', () => {
     }
   })
 
+  test('nor do they where the bounds are far from 0', async () => {
+    for (const dtype of ['float16', 'bfloat16'] as const) {
+      const values = await numbers(randomUniform([count], { low: 2, high: 3, dtype }))
+      expect(values.every(v => v >= 2 && v < 3)).toBe(true)
+    }
+  })
+
+  test('the tails of the truncated normal mirror each other', async () => {
+    for (const dtype of ['float32', 'float64'] as const) {
+      for (const at of [3, 8, 9, 30]) {
+        const given = { dtype, key: key(5n, 0n) }
+        const upper = await numbers(truncatedNormal([1000], { low: at, high: Infinity, ...given }))
+        const lower = await numbers(truncatedNormal([1000], { low: -Infinity, high: -at, ...given }))
+        expect(upper.every((v, i) => v === -lower[i]!)).toBe(true)
+        expect(upper.every(v => v >= at && v < at + 20 / at)).toBe(true)
+        expect(new Set(upper).size).toBeGreaterThan(900)
+      }
+    }
+    expect(() => truncatedNormal([1], { low: 40, high: 50 })).toThrow(
+      'truncatedNormal: low 40 to high 50 is too far from the mean 0 with std 1: the probability of all of it is 0',
+    )
+  })
+
   test('a far tail of the truncated normal is reached', async () => {
     const values = await numbers(truncatedNormal([1000], { low: 4, high: 5, dtype: 'float64' }))
     expect(values.every(v => v >= 4 && v <= 5)).toBe(true)
