@@ -1,6 +1,8 @@
 #include "core/dtype.h"
 
 #include <array>
+#include <limits>
+#include <type_traits>
 
 #include "core/error.h"
 
@@ -12,21 +14,17 @@ constexpr std::array<std::string_view, kDTypes> kNames = {"float32", "float64", 
 
 }  // namespace
 
-const char* codeName(Code code) {
-  static constexpr std::array<const char*, 11> names = {"ERR_SHAPE",  "ERR_DTYPE",    "ERR_VALUE",   "ERR_INDEX",
-                                                        "ERR_STATE",  "ERR_GRADIENT", "ERR_FORMAT",  "ERR_IO",
-                                                        "ERR_MEMORY", "ERR_DEVICE",   "ERR_INTERNAL"};
-  return names[size_t(code)];
-}
-
 std::string_view name(DType dtype) { return kNames[size_t(dtype)]; }
 
-DType dtypeNamed(std::string_view wanted) {
-  for (int i = 0; i < kDTypes; ++i)
-    if (kNames[size_t(i)] == wanted) return DType(i);
-  std::string known;
-  for (auto n : kNames) known += (known.empty() ? "" : ", ") + std::string(n);
-  fail(Code::DType, "unknown dtype '", wanted, "'; expected one of ", known);
+IntegerRange integerRange(DType dtype) {
+  return visitType(dtype, []<class T>(TypeTag<T>) -> IntegerRange {
+    if constexpr (std::is_integral_v<T>) return {std::numeric_limits<T>::min(), std::numeric_limits<T>::max()};
+    else fail(Code::Internal, "a floating-point dtype has no range of integers");
+  });
+}
+
+std::ostream& operator<<(std::ostream& out, const IntegerRange& range) {
+  return out << range.least << " to " << range.greatest;
 }
 
 DType promote(DType a, DType b) {

@@ -16,8 +16,6 @@ ANNEAL_HD constexpr size_t itemSize(DType dtype) {
   constexpr uint8_t sizes[kDTypes] = {4, 8, 2, 2, 1, 1, 4, 8, 1};
   return sizes[size_t(dtype)];
 }
-/// The dtype of that name; throws an Error (DType) that lists the names.
-DType dtypeNamed(std::string_view name);
 inline std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name(dtype); }
 
 inline bool isFloat(DType d) { return d <= DType::BFloat16; }
@@ -33,6 +31,13 @@ inline DType computeType(DType d) {
   if (d == DType::Int8 || d == DType::UInt8 || d == DType::Bool) return DType::Int32;
   return d;
 }
+
+/// The integers that an integer dtype or bool holds.
+struct IntegerRange {
+  int64_t least, greatest;
+};
+IntegerRange integerRange(DType dtype);
+std::ostream& operator<<(std::ostream& out, const IntegerRange& range);
 
 /// IEEE 754 binary16, as storage; arithmetic happens in float.
 struct Half {

@@ -1,6 +1,7 @@
 #include "core/tensor.h"
 
 #include "core/access.h"
+#include "cpu/convert.h"
 #include "graph/tape.h"
 
 namespace anneal {
@@ -96,10 +97,7 @@ Tensor scalarTensor(double value, DType dtype, bool weak) {
   impl->weak = weak;
   impl->scalar = {};
   visitType(dtype, [&]<class T>(TypeTag<T>) {
-    T stored;
-    if constexpr (std::is_same_v<T, Half>) stored = toHalf(float(value));
-    else if constexpr (std::is_same_v<T, BFloat16>) stored = toBFloat16(float(value));
-    else stored = T(value);
+    const T stored = cpu::convertTo<T>(value);
     std::memcpy(impl->scalar.data(), &stored, sizeof stored);
   });
   return Tensor(std::move(impl));

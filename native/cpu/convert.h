@@ -8,8 +8,8 @@
 
 namespace anneal::cpu {
 
-/// One value from a storage type to another. Floats become integers by truncation, clamped to the range, NaN to 0;
-/// other integers wrap; anything but 0 is true.
+/// One value from a storage type to another. Floats become integers by truncation, clamped to the range of int64, or of
+/// int32 for what is not wider, NaN to 0; integers wrap; anything but 0 is true.
 template <class To, class From>
 ANNEAL_HD inline To convertTo(From v) {
   if constexpr (std::is_same_v<To, From>) return v;

@@ -11,8 +11,9 @@ const Implement<Cast> castOnCpu("cast", DeviceType::Cpu, castCpu);
 
 const Op<Cast> cast(
     {.name = "cast",
-     .doc = "`x` as another dtype. Floats become integers by truncation, clamped to the range, NaN to 0; "
-            "integers wrap; anything but 0 is true.",
+     .doc = "`x` as another dtype. Floats become integers by truncation, clamped to the range of int64, or of "
+            "int32 for what is not wider; NaN becomes 0. Integers wrap in a dtype that does not hold them, so that 300 "
+            "and 300.5 are 44 as uint8; anything but 0 is true.",
      .inputs = {"x"},
      .attrs = {required<&Cast::dtype>("dtype", "the dtype of the result")},
      .infer =

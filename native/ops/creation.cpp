@@ -46,6 +46,15 @@ const Implement<Range> rangeOnCpu("range", DeviceType::Cpu, rangeCpu);
 const Implement<Linspace> linspaceOnCpu("linspace", DeviceType::Cpu, linspaceCpu);
 const Implement<Eye> eyeOnCpu("eye", DeviceType::Cpu, eyeCpu);
 
+/// Fractions of `value` are cut off; anything but 0 is true.
+void requireHeld(const std::string& op, double value, DType dtype) {
+  if (isFloat(dtype) || dtype == DType::Bool) return;
+  const IntegerRange held = integerRange(dtype);
+  const double whole = std::trunc(value);
+  require(whole >= double(held.least) && whole < double(held.greatest) + 1, Code::Value, op, ": ", dtype, " holds ",
+          held, "; got ", value);
+}
+
 template <int value>
 Op<Constant> constantOp(const char* name, const char* doc) {
   return Op<Constant>({.name = name,
@@ -80,6 +89,7 @@ const Op<FullLike> fullLikeOp({.name = "fullLike",
                                .inputs = {"x"},
                                .attrs = {required<&FullLike::value>("value", "the value of every element")},
                                .lower = [](const Args<FullLike>& c) {
+                                 requireHeld(c.op, c.attrs.value, c.in[0].dtype());
                                  return Tensors{full(c.in[0].shape(), c.attrs.value, c.in[0].dtype())};
                                }});
 
@@ -133,6 +143,7 @@ const Op<Full> fullOp({.name = "full",
                                  field<&Full::dtype>("dtype", "the dtype of the result")},
                        .infer =
                            [](const Args<Full>& c) {
+                             requireHeld(c.op, c.attrs.value, c.attrs.dtype);
                              return Specs{{Shape(c.attrs.shape), c.attrs.dtype}};
                            },
                        .nonDifferentiable = true,

@@ -190,9 +190,18 @@ double randomCost(const A&, std::span<const View>, std::span<const View> out) {
 }
 double sortCost(const Permutation& a, std::span<const View>, std::span<const View>) { return 16 * double(a.size); }
 
+/// Throws unless `dtype`, if of integers, holds those from `least` to `greatest`.
+void requireHeld(const std::string& op, int64_t least, int64_t greatest, DType dtype) {
+  if (isFloat(dtype)) return;
+  const IntegerRange held = integerRange(dtype);
+  require(least >= held.least && greatest <= held.greatest, Code::Value, op, ": ", dtype, " holds ", held, "; got ",
+          least, " to ", greatest);
+}
+
 void checkRange(const Args<RandomInt>& c) {
   require(c.attrs.low < c.attrs.high, Code::Value, c.op, ": low must be less than high; got ", c.attrs.low, " and ",
           c.attrs.high);
+  requireHeld(c.op, c.attrs.low, c.attrs.high - 1, c.attrs.dtype);
 }
 
 }  // namespace
@@ -309,6 +318,7 @@ const Op<Permutation> permutation({.name = "permutation",
                                                  c.attrs.size);
                                          require(c.attrs.size >> 32 == 0, Code::Value, c.op,
                                                  ": size must be less than 2^32; got ", c.attrs.size);
+                                         requireHeld(c.op, 0, c.attrs.size - 1, c.attrs.dtype);
                                          return Specs{{{c.attrs.size}, c.attrs.dtype}};
                                        },
                                    .nonDifferentiable = true,

@@ -1,5 +1,6 @@
 import { arange, eye, full, linspace, type Tensor, tensor, zeros } from 'anneal'
 import { describe, expect, test, vi } from 'vitest'
+import { codeOf } from '../support/thrown'
 
 const list = (t: Tensor) => Array.from(t.dataSync(), Number)
 
@@ -22,6 +23,21 @@ test('impossible sizes are errors', () => {
   expect(() => zeros([0.5])).toThrow('shape: expected an integer; got 0.5')
   expect(() => linspace(0, 1, -1)).toThrow('sizes must be 0 or more')
   expect(() => eye(-2)).toThrow('sizes must be 0 or more')
+})
+
+test('values that an integer dtype does not hold are errors', () => {
+  expect(() => full([2], 300, { dtype: 'uint8' })).toThrow('full: uint8 holds 0 to 255; got 300')
+  expect(() => full([2], -1, { dtype: 'uint8' })).toThrow('full: uint8 holds 0 to 255; got -1')
+  expect(() => full([2], Number.NaN, { dtype: 'int32' })).toThrow(
+    'full: int32 holds -2147483648 to 2147483647; got nan',
+  )
+  expect(() => full([2], 2 ** 63, { dtype: 'int64' })).toThrow('full: int64 holds ')
+  expect(() => tensor([1], { dtype: 'int8' }).fullLike(Infinity)).toThrow('fullLike: int8 holds -128 to 127; got inf')
+  expect(codeOf(() => full([2], 300, { dtype: 'uint8' }))).toBe('ERR_VALUE')
+  expect(list(full([1], 127.9, { dtype: 'int8' }))).toEqual([127])
+  expect(list(full([1], -0.5, { dtype: 'uint8' }))).toEqual([0])
+  expect(list(full([1], -(2 ** 63), { dtype: 'int64' }))).toEqual([-(2 ** 63)])
+  expect(list(full([1], Number.NaN, { dtype: 'bool' }))).toEqual([1])
 })
 
 describe('format', () => {
