@@ -26,14 +26,15 @@ Napi::Value fromData(const Info& info) {
   Environment& env = Environment::of(info.Env());
   double handle = env.guarded(-1.0, [&] {
     auto array = info[0].As<Napi::TypedArray>();
+    void* data = nullptr;  // of its first element, also in memory that is shared between threads
+    if (napi_get_typedarray_info(info.Env(), array, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok)
+      throw Napi::Error::New(info.Env());
     Spec spec{shapeFrom(env), DType(info[1].ToNumber().Int32Value())};
     require(size_t(spec.size()) * itemSize(spec.dtype) == array.ByteLength(), Code::Shape, "tensor: shape ", spec.shape,
             " has ", spec.size(), " elements; the data has ", array.ByteLength() / itemSize(spec.dtype));
     Device& device = info[2].IsString() ? deviceNamed(info[2].As<Napi::String>().Utf8Value()) : defaultDevice();
     Tensor t = emptyTensor(spec, device, true);
-    if (array.ByteLength())
-      device.upload(t.impl()->storage, static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
-                    array.ByteLength());
+    if (array.ByteLength()) device.upload(t.impl()->storage, data, array.ByteLength());
     return env.add(t);
   });
   return Napi::Number::New(info.Env(), handle);
@@ -199,6 +200,15 @@ napi_value letGo(napi_env js, napi_callback_info info) {
   return nullptr;
 }
 
+template <void (Environment::*let)(double)>
+void exportLetGo(Napi::Env env, Napi::Object exports, const char* name) {
+  napi_value function;
+  // Fails in a worker that is terminated while it loads the addon.
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, letGo<let>, &Environment::of(env), &function) != napi_ok)
+    throw Napi::Error::New(env);
+  exports.Set(name, Napi::Value(env, function));
+}
+
 }  // namespace
 
 void exportTensors(Napi::Env env, Napi::Object exports) {
@@ -209,12 +219,8 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   exports.Set("describe", Napi::Function::New(env, describe));
   exports.Set("deviceOf", Napi::Function::New(env, deviceOf));
   exports.Set("assign", Napi::Function::New(env, assign));
-  napi_value function;
-  Environment* self = &Environment::of(Napi::Env(env));
-  if (napi_create_function(env, "free", NAPI_AUTO_LENGTH, letGo<&Environment::free>, self, &function) == napi_ok)
-    exports.Set("free", Napi::Value(env, function));
-  if (napi_create_function(env, "release", NAPI_AUTO_LENGTH, letGo<&Environment::release>, self, &function) == napi_ok)
-    exports.Set("release", Napi::Value(env, function));
+  exportLetGo<&Environment::free>(env, exports, "free");
+  exportLetGo<&Environment::release>(env, exports, "release");
 }
 
 }  // namespace anneal::node
