@@ -92,19 +92,21 @@ function optionsInterface({ name }, { options, optionsType }) {
   return `${comment(`Options of {@link ${identifier(name)}}.`)}export interface ${optionsType} {\n${fields.join('')}}\n\n`
 }
 
-function put(attribute) {
+function put(op, attribute) {
   const value = attribute.required ? identifier(attribute.name) : `options?.${attribute.name}`
   const choices = attribute.type === 'choice' ? `, [${attribute.choices.map(c => `'${c}'`).join(', ')}]` : ''
-  return `  $ = ${putters[attribute.type]}($, ${value}${choices})\n`
+  return `  $ = ${putters[attribute.type]}($, ${value}${choices}, '${op.name}: ${attribute.name}')\n`
 }
 
 function functionOf(op) {
   const s = shape(op)
+  const known = s.options.map(o => `'${o.name}'`).join(', ')
   const body = [
+    ...(known ? [`  if (options !== undefined) checkOptions('${op.name}', options, [${known}])\n`] : []),
     '  let $ = begin()\n',
-    ...s.inputs.map(i => `  $ = ${i.put}($, ${identifier(i.name)})\n`),
-    ...(s.keyed ? ['  $ = putOptional($, options?.key)\n'] : []),
-    ...op.attributes.map(put),
+    ...s.inputs.map(i => `  $ = ${i.put}($, ${identifier(i.name)}, '${op.name}: ${i.name}')\n`),
+    ...(s.keyed ? [`  $ = putOptional($, options?.key, '${op.name}: key')\n`] : []),
+    ...op.attributes.map(a => put(op, a)),
   ].join('')
   const call = s.variadic ? `runAll(${op.id}) as ${s.result}` : `run(${op.id})`
   return `${optionsInterface(op, s)}${documentation(op)}export function ${identifier(op.name)}(${s.parameters.join(', ')}): ${s.result} {\n${body}  return ${call}\n}\n\n`
@@ -125,6 +127,7 @@ const isMethod = op => op.method && op.inputs.length > 0 && !op.inputs[0].endsWi
 const methods = ops.filter(isMethod).map(methodOf)
 const runners = [
   'begin',
+  'checkOptions',
   'putBoolean',
   'putChoice',
   'putDType',

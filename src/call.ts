@@ -19,25 +19,26 @@ export function begin(): number {
   return 1
 }
 
-/** Throws ERR_VALUE: says what was expected instead of `value`, and what to do. */
-function refuse(expected: string, value: unknown, hint: string): never {
-  let shown = value === null ? 'null' : typeof value
-  if (Array.isArray(value)) shown = 'an array'
-  else if (value instanceof Tensor) shown = 'a Tensor'
-  else if (value instanceof Promise) shown = 'a promise'
-  const action = value instanceof Promise ? 'Await it first; a function that is called here must not be async' : hint
-  throw new AnnealError('ERR_VALUE', `${expected}; got ${shown}. ${action}`)
-}
-
 const makeOne = 'Use tensor() to make one'
 
-function notATensor(value: unknown): never {
-  refuse('expected a Tensor, a number or a boolean as input', value, makeOne)
+/** What a value is, for messages. */
+function kindOf(value: unknown): string {
+  if (value instanceof Tensor) return 'a Tensor'
+  if (value instanceof Promise) return 'a promise'
+  if (value === null || value === undefined) return String(value)
+  const kind = Array.isArray(value) ? 'array' : typeof value
+  return `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind}`
+}
+
+/** Throws ERR_VALUE: says what was expected of `where` instead of `value`, and what to do. */
+function refuse(where: string, expected: string, value: unknown, hint = ''): never {
+  const action = value instanceof Promise ? 'Await it first; a function that is called here must not be async' : hint
+  throw new AnnealError('ERR_VALUE', `${where}: expected ${expected}; got ${kindOf(value)}${action && `. ${action}`}`)
 }
 
 /** `value`, which is to be a tensor; `what` it is and a `hint` at what to do are for the message. */
 export function expectTensor(value: unknown, what: string, hint = makeOne): Tensor {
-  return value instanceof Tensor ? value : refuse(`${what}: expected a Tensor`, value, hint)
+  return value instanceof Tensor ? value : refuse(what, 'a Tensor', value, hint)
 }
 
 /** The handle of what is to be a tensor or left out; see {@link expectTensor}. */
@@ -47,7 +48,7 @@ export function handleOrAbsent(value: unknown, what: string, hint?: string): num
 
 /** `value`, which is to be a list. */
 export function expectList<T>(value: readonly T[], what: string): readonly T[] {
-  return Array.isArray(value) ? value : refuse(`${what}: expected a list`, value, 'Put it into [ ]')
+  return Array.isArray(value) ? value : refuse(what, 'a list', value, 'Put it into [ ]')
 }
 
 /** `value`, which is to be a list of tensors. */
@@ -55,20 +56,32 @@ export function expectTensors(value: readonly Tensor[], what: string): readonly 
   return expectList(value, what).map((t, i) => expectTensor(t, `${what}[${i}]`))
 }
 
-export function putInput(p: number, value: TensorLike): number {
+/** Checks the options of the op `name`, all of which may be absent. */
+export function checkOptions(name: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || Array.isArray(options) || options instanceof Tensor)
+    refuse(name, `options as an object with any of ${known.join(', ')}`, options)
+  for (const key in options) {
+    if (known.includes(key)) continue
+    throw new AnnealError('ERR_VALUE', `${name}: unknown option '${key}'; expected any of ${known.join(', ')}`)
+  }
+}
+
+// `where` is the name of an op and of one of its arguments: messages begin with it.
+
+export function putInput(p: number, value: TensorLike, where: string): number {
   if (value instanceof Tensor) {
     scratch[p] = value.handle
     return p + 1
   }
   if (typeof value === 'number') scratch[p] = numberLiteral
   else if (typeof value === 'boolean') scratch[p] = booleanLiteral
-  else notATensor(value)
+  else refuse(where, 'a Tensor, a number or a boolean', value, makeOne)
   scratch[p + 1] = Number(value)
   return p + 2
 }
 
-export function putOptional(p: number, value: TensorLike | undefined | null): number {
-  if (value !== undefined && value !== null) return putInput(p, value)
+export function putOptional(p: number, value: TensorLike | undefined | null, where: string): number {
+  if (value !== undefined && value !== null) return putInput(p, value, where)
   scratch[p] = absent
   return p + 1
 }
@@ -82,61 +95,75 @@ function checkRoom(count: number) {
   }
 }
 
-export function putInputs(p: number, values: readonly TensorLike[]): number {
-  if (!Array.isArray(values)) notATensor(values)
+export function putInputs(p: number, values: readonly TensorLike[], where: string): number {
+  if (!Array.isArray(values)) refuse(where, 'a list of tensors', values)
   checkRoom(p + 2 * values.length)
   scratch[p] = values.length
   let next = p + 1
-  for (const value of values) next = putInput(next, value)
+  for (const value of values) next = putInput(next, value, where)
   return next
 }
 
-export function putNumber(p: number, value: number | undefined): number {
+export function putNumber(p: number, value: number | undefined, where: string): number {
   if (value === undefined) return skip(p)
-  if (typeof value !== 'number') throw new AnnealError('ERR_VALUE', `expected a number; got ${typeof value}`)
+  if (typeof value !== 'number') refuse(where, 'a number', value)
   scratch[p] = 1
   scratch[p + 1] = value
   return p + 2
 }
 
-export function putBoolean(p: number, value: boolean | undefined): number {
+export function putBoolean(p: number, value: boolean | undefined, where: string): number {
   if (value === undefined) return skip(p)
+  if (typeof value !== 'boolean') refuse(where, 'a boolean', value)
   scratch[p] = 1
   scratch[p + 1] = value ? 1 : 0
   return p + 2
 }
 
-export function putDType(p: number, value: DType | undefined): number {
+export function putDType(p: number, value: DType | undefined, where: string): number {
   if (value === undefined) return skip(p)
   scratch[p] = 1
-  scratch[p + 1] = dtypeIndex(value)
+  scratch[p + 1] = dtypeIndex(value, where)
   return p + 2
 }
 
-export function putChoice(p: number, value: string | undefined, choices: readonly string[]): number {
+export function putChoice(p: number, value: string | undefined, choices: readonly string[], where: string): number {
   if (value === undefined) return skip(p)
   const index = choices.indexOf(value)
-  if (index < 0) throw new AnnealError('ERR_VALUE', `expected one of ${choices.join(', ')}; got '${String(value)}'`)
+  if (index < 0) {
+    const got = typeof value === 'string' ? `'${value}'` : kindOf(value)
+    throw new AnnealError('ERR_VALUE', `${where}: expected one of ${choices.join(', ')}; got ${got}`)
+  }
   scratch[p] = 1
   scratch[p + 1] = index
   return p + 2
 }
 
-/** A list of numbers; one number stands for a list of one. */
-export function putNumbers(p: number, value: readonly number[] | number | undefined): number {
-  if (value === undefined) return skip(p)
-  const list = typeof value === 'number' ? [value] : value
-  if (!Array.isArray(list))
-    throw new AnnealError('ERR_VALUE', `expected a number or a list of numbers; got ${typeof value}`)
+/** Leaves the length of `list` and its numbers. */
+function putList(p: number, list: readonly number[], where: string, expected: string): number {
+  if (!Array.isArray(list)) refuse(where, expected, list)
   checkRoom(p + list.length)
-  scratch[p] = 1
-  scratch[p + 1] = list.length
-  for (let i = 0; i < list.length; i++) scratch[p + 2 + i] = list[i]!
-  return p + 2 + list.length
+  scratch[p] = list.length
+  for (let i = 0; i < list.length; i++) {
+    const value = list[i]!
+    if (typeof value !== 'number') {
+      throw new AnnealError('ERR_VALUE', `${where}: expected ${expected}; got an array with ${kindOf(value)}`)
+    }
+    scratch[p + 1 + i] = value
+  }
+  return p + 1 + list.length
 }
 
-export function putText(p: number, value: string | undefined): number {
+/** A list of numbers; one number stands for a list of one. */
+export function putNumbers(p: number, value: readonly number[] | number | undefined, where: string): number {
   if (value === undefined) return skip(p)
+  scratch[p] = 1
+  return putList(p + 1, typeof value === 'number' ? [value] : value, where, 'a number or a list of numbers')
+}
+
+export function putText(p: number, value: string | undefined, where: string): number {
+  if (value === undefined) return skip(p)
+  if (typeof value !== 'string') refuse(where, 'a string', value)
   checkRoom(p + value.length)
   scratch[p] = 1
   scratch[p + 1] = value.length
@@ -178,8 +205,7 @@ export function describe(handle: number): { dtype: number; requiresGrad: boolean
 
 /** Leaves a shape for a native function that reads one. */
 export function putShape(shape: readonly number[]): void {
-  scratch[0] = shape.length
-  for (let i = 0; i < shape.length; i++) scratch[i + 1] = shape[i]!
+  putList(0, shape, 'tensor: shape', 'a list of numbers')
 }
 
 /** Leaves the arguments of a program and the numbers that change between its runs. */

@@ -9,11 +9,12 @@ export type DType = (typeof dtypes)[number]
 /** The typed arrays that hold tensors on the host. */
 export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Int32Array | BigInt64Array
 
-/** The place of `dtype` in {@link dtypes}; throws ERR_DTYPE for an unknown name. */
-export function dtypeIndex(dtype: DType): number {
+/** The place of `dtype` in {@link dtypes}; throws ERR_DTYPE for an unknown name, which was found `where`. */
+export function dtypeIndex(dtype: DType, where?: string): number {
   const index = dtypes.indexOf(dtype)
   if (index < 0) {
-    throw new AnnealError('ERR_DTYPE', `unknown dtype '${String(dtype)}'; expected one of ${dtypes.join(', ')}`)
+    const at = where === undefined ? '' : `${where}: `
+    throw new AnnealError('ERR_DTYPE', `${at}unknown dtype '${String(dtype)}'; expected one of ${dtypes.join(', ')}`)
   }
   return index
 }

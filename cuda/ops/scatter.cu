@@ -14,7 +14,7 @@ constexpr int kThreads = 256;
 constexpr int64_t kPiece = 32;  // sorted indices that a thread adds up one after the other
 
 const FaultSite inScatter = outOfRange("scatter"), inScatterAdd = outOfRange("scatterAdd"),
-                inAdd = outOfRange("indexAdd"), inSelectGrad = outOfRange("indexSelectGrad");
+                inAdd = outOfRange("indexAdd"), inSelectGrad = outOfRange("the gradient of indexSelect or embedding");
 
 /// What elements of type T are added up in; integers wrap around.
 template <class T>

@@ -22,7 +22,11 @@ const AttrsRef& readAttributes(Environment& env, const Row& row, Reader& in, Att
   for (const Field& f : row.fields) {
     if (in.next() != 0) {
       if (!attrs) attrs = row.defaults();
-      f.read(attrs.get(), in);
+      try {
+        f.read(attrs.get(), in);
+      } catch (const Error& e) {
+        fail(e.code(), row.name, ": ", e.what());
+      }
     } else {
       require(!f.required, Code::Value, row.name, ": attribute '", f.name, "' is missing");
     }

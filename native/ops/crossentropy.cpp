@@ -16,25 +16,28 @@ namespace anneal::ops {
 namespace {
 
 constexpr int64_t kGrain = 8192;
+const std::string kName = "crossEntropy";  // in messages, also of its parts
 
 Shape rowsOf(const Shape& logits) { return logits.slice(0, logits.rank() - 1); }
 
 /// Checks logits, targets and weights.
 void checkInputs(const Args<CrossEntropy>& c) {
   const Tensor &x = c.in[0], &target = c.in[1], &weight = c.in[2];
-  require(isFloat(x.dtype()), Code::DType, c.op, ": expected logits of floats; got ", x.dtype());
-  require(x.rank() >= 1 && x.shape().back() > 0, Code::Shape, c.op, ": expected logits [..., classes]; got ",
+  require(isFloat(x.dtype()), Code::DType, kName, ": expected logits of floats; got ", x.dtype());
+  require(x.rank() >= 1 && x.shape().back() > 0, Code::Shape, kName, ": expected logits [..., classes]; got ",
           x.shape());
+  require(!isFloat(target.dtype()) || target.shape() != rowsOf(x.shape()), Code::DType, kName,
+          ": class indices must be integers; got ", target.spec(), "; convert them with cast('int64')");
   if (isFloat(target.dtype()))
-    require(target.shape() == x.shape(), Code::Shape, c.op, ": probabilities as targets need the shape of the logits ",
+    require(target.shape() == x.shape(), Code::Shape, kName, ": probabilities as targets need the shape of the logits ",
             x.shape(), "; got ", target.shape());
   else
-    require(target.shape() == rowsOf(x.shape()) && target.dtype() != DType::Bool, Code::Shape, c.op, ": logits ",
+    require(target.shape() == rowsOf(x.shape()) && target.dtype() != DType::Bool, Code::Shape, kName, ": logits ",
             x.shape(), " need class indices ", rowsOf(x.shape()), " or probabilities ", x.shape(), "; got ",
             target.spec());
-  require(!weight || (weight.rank() == 1 && weight.size() == x.shape().back()), Code::Shape, c.op,
+  require(!weight || (weight.rank() == 1 && weight.size() == x.shape().back()), Code::Shape, kName,
           ": expected one weight for each of ", x.shape().back(), " classes; got ", weight ? weight.shape() : Shape{});
-  require(c.attrs.labelSmoothing >= 0 && c.attrs.labelSmoothing <= 1, Code::Value, c.op,
+  require(c.attrs.labelSmoothing >= 0 && c.attrs.labelSmoothing <= 1, Code::Value, kName,
           ": labelSmoothing must lie from 0 to 1; got ", c.attrs.labelSmoothing);
 }
 
@@ -99,8 +102,6 @@ class Rows {
   DType compute_;
   std::vector<double> weights_, logitsBuffer_, targetBuffer_;
 };
-
-const std::string kName = "crossEntropy";
 
 void store(const View& out, int64_t i, double value) {
   visitType(out.dtype, [&]<class T>(TypeTag<T>) { out.as<T>()[i] = cpu::convertTo<T>(value); });

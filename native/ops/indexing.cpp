@@ -121,7 +121,8 @@ void indexAddCpu(const Call<IndexAxis>& call) {
 }
 void indexSelectGradCpu(const Call<IndexSelectGrad>& call) {
   cpu::fill(call.out[0], 0);
-  cpu::indexAdd(alongOf("indexSelectGrad", call), call.in[1], call.in[0], call.out[0], call.attrs.skip.value_or(-1));
+  cpu::indexAdd(alongOf("the gradient of indexSelect or embedding", call), call.in[1], call.in[0], call.out[0],
+                call.attrs.skip.value_or(-1));
 }
 void embeddingCpu(const Call<Embedding>& call) {
   cpu::indexSelect({"embedding", 0}, call.in[0], call.in[1], call.out[0]);

@@ -24,11 +24,22 @@ void checkGroups(const std::string& op, const NormalizeGroups& a, const Tensor& 
 
 Shape statisticsShape(const NormalizeGroups& a, const Shape& x) { return {a.wholeBatch ? 1 : x[0], a.groups}; }
 
+/// Checks input, weight and bias.
+void checkInputs(const std::string& op, const NormalizeGroups& a, Inputs in) {
+  checkGroups(op, a, in[0]);
+  checkParameter(op, "weight", in[1], {in[0].shape().back()});
+  checkParameter(op, "bias", in[2], {in[0].shape().back()});
+}
+
+/// What the public op `op` is made of, with its name in messages.
+Tensors normalizedGroups(const std::string& op, const NormalizeGroups& a, Inputs in) {
+  checkInputs(op, a, in);
+  return {normalizeGroups(in[0], in[1], in[2], a)};
+}
+
 Specs inferNormalizeGroups(const Args<NormalizeGroups>& c) {
   const Tensor& x = c.in[0];
-  checkGroups(c.op, c.attrs, x);
-  checkParameter(c.op, "weight", c.in[1], {x.shape().back()});
-  checkParameter(c.op, "bias", c.in[2], {x.shape().back()});
+  checkInputs(c.op, c.attrs, c.in);
   const Spec statistics{statisticsShape(c.attrs, x.shape()), statisticsType(x.dtype())};
   return {x.spec(), statistics, statistics};
 }
@@ -212,7 +223,7 @@ const Op<GroupNorm> groupNorm(
      .attrs = {required<&GroupNorm::groups>("groups", "the number of groups; divides the channels"),
                field<&GroupNorm::eps>("eps", "added to the variance")},
      .lower = [](const Args<GroupNorm>& c) {
-       return Tensors{normalizeGroups(c.in[0], c.in[1], c.in[2], {.groups = c.attrs.groups, .eps = c.attrs.eps})};
+       return normalizedGroups(c.op, {.groups = c.attrs.groups, .eps = c.attrs.eps}, c.in);
      }});
 
 const Op<BatchNorm> instanceNorm({.name = "instanceNorm",
@@ -223,8 +234,8 @@ const Op<BatchNorm> instanceNorm({.name = "instanceNorm",
                                   .attrs = epsField(),
                                   .lower = [](const Args<BatchNorm>& c) {
                                     checkInput(c.op, c.in[0], 3);
-                                    return Tensors{normalizeGroups(c.in[0], c.in[1], c.in[2],
-                                                                   {.groups = c.in[0].size(-1), .eps = c.attrs.eps})};
+                                    return normalizedGroups(
+                                        c.op, {.groups = c.in[0].shape().back(), .eps = c.attrs.eps}, c.in);
                                   }});
 
 }  // namespace anneal::ops

@@ -24,7 +24,7 @@ Shape resolveShape(const std::string& op, const Tensor& x, const Ints& wanted) {
     shape[unknown] = x.size() / known;
   }
   require(shape.product() == x.size(), Code::Shape, op, ": ", x.shape(), " has ", x.size(), " elements, ", shape,
-          " has ", shape.product());
+          " has ", shape.product(), wanted.size() == 1 ? "; all sizes go into one array, such as [2, 3]" : "");
   return shape;
 }
 

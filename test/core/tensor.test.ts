@@ -60,6 +60,10 @@ describe('tensor()', () => {
     expect(tensor(Uint8Array.of(1)).dtype).toBe('uint8')
     expect(tensor(BigInt64Array.of(1n)).dtype).toBe('int64')
     expect(await tensor(data.subarray(1, 3)).toArray()).toEqual([2, 3])
+    const shared = new Float32Array(new SharedArrayBuffer(16), 4)
+    shared.set([1, 2, 3])
+    expect(await tensor(shared).toArray()).toEqual([1, 2, 3])
+    expect(await tensor(new Uint8Array(new SharedArrayBuffer(0))).toArray()).toEqual([])
   })
 
   test('takes values with their shape and dtype, as scalers give them', async () => {
@@ -104,6 +108,12 @@ describe('tensor()', () => {
     )
     expect(() => tensor(new Uint16Array(1))).toThrow(/Uint16Array has no dtype/)
     expect(() => tensor([1.5], { dtype: 'int64' })).toThrow(/int64 takes integers; got 1.5/)
+    expect(() => tensor([1], { shape: 2 as never })).toThrow('tensor: shape: expected a list of numbers; got a number')
+    expect(() => tensor([1], { shape: { length: 1e15 } as never })).toThrow('got an object')
+    expect(() => tensor([1], { shape: [1n] as never })).toThrow('got an array with a bigint')
+    expect(() => tensor([1], { shape: Array(9).fill(1) })).toThrow('a tensor has at most 8 axes; got 9')
+    expect(() => tensor([1], { shape: Array(1e6).fill(1) })).toThrow('a call takes at most 130048 tensors and numbers')
+    expect(codeOf(() => tensor([1], { shape: 2 as never }))).toBe('ERR_VALUE')
     expect(codeOf(() => zeros([-1]))).toBe('ERR_SHAPE')
     expect(codeOf(() => zeros([2 ** 40, 2 ** 40]))).toBe('ERR_SHAPE')
     expect(codeOf(() => zeros([1.5]))).toBe('ERR_VALUE')
@@ -146,7 +156,7 @@ describe('values', () => {
 
   test('ops refuse what is not a tensor', () => {
     expect(() => tensor([1]).add([1] as never)).toThrow(
-      /expected a Tensor, a number or a boolean as input; got an array/,
+      /add: b: expected a Tensor, a number or a boolean; got an array/,
     )
     expect(() => tensor([1]).add(undefined as never)).toThrow(/got undefined/)
   })

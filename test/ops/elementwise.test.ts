@@ -30,13 +30,13 @@ describe('errors say what was wrong, expected and given', () => {
       'choices',
       () => tensor([1]).gelu({ approximate: 'sigmoid' as 'tanh' }),
       'ERR_VALUE',
-      'expected one of none, tanh',
+      'gelu: approximate: expected one of none, tanh',
     ],
     [
       'arrays',
       () => add([1] as unknown as Tensor, 1),
       'ERR_VALUE',
-      'expected a Tensor, a number or a boolean as input',
+      'add: a: expected a Tensor, a number or a boolean; got an array',
     ],
   ]
   test.each(cases)('%s', (_, call, code, message) => {
