@@ -84,6 +84,12 @@ describe('convolutions refuse what does not fit', () => {
       () => anneal.conv2d(x, w, zeros([3])),
     ],
     [
+      'negative padding',
+      'ERR_VALUE',
+      /conv2d: padding must be 0 or more; got \[0,-1,0,0\]/,
+      () => anneal.conv2d(x, w, null, { padding: [0, -1, 0, 0] }),
+    ],
+    [
       'too much outputPadding',
       'ERR_VALUE',
       /outputPadding must be smaller than stride or dilation/,
