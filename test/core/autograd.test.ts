@@ -243,23 +243,23 @@ describe('what is no tensor is refused by name', () => {
     )[0]!.backward()
 
   test.each<[RegExp, () => unknown]>([
-    [/^backward: gradient: .*got object.*backward\(undefined, /, () => y().backward(wrong({ retainGraph: true }))],
-    [/^grad: expected a Tensor; got number/, () => Object.assign(leaf([1]), { grad: 1 })],
+    [/^backward: gradient: .*got an object.*backward\(undefined, /, () => y().backward(wrong({ retainGraph: true }))],
+    [/^grad: expected a Tensor; got a number/, () => Object.assign(leaf([1]), { grad: 1 })],
     [/^grad: the result of the function: .*got a promise.*async/, () => grad(wrong<typeof y>(async () => y()))()],
-    [/^grad: argnums: expected a list; got number/, () => grad(y, wrong({ argnums: 0 }))()],
+    [/^grad: argnums: expected a list; got a number/, () => grad(y, wrong({ argnums: 0 }))()],
     [
-      /^grad: argument 1: expected a Tensor; got number.*argnums/,
+      /^grad: argument 1: expected a Tensor; got a number.*argnums/,
       () => grad((a: Tensor, _: number) => a, { argnums: [1] })(x, 2),
     ],
     [/^Parameter: expected a Tensor; got an array. Use tensor\(\)/, () => new Parameter(wrong([1, 2]))],
-    [/^assign: expected a Tensor; got number/, () => new Parameter(tensor([1])).assign(wrong(2))],
+    [/^assign: expected a Tensor; got a number/, () => new Parameter(tensor([1])).assign(wrong(2))],
     [/^gradients: outputs: expected a list; got a Tensor/, () => gradients(wrong(y()), [x])],
-    [/^gradients: inputs\[0\]: expected a Tensor; got number/, () => gradients([y()], wrong([3]))],
-    [/^gradients: gradOutputs\[0\]: .*got string/, () => gradients([y()], [x], { gradOutputs: wrong(['1']) })],
+    [/^gradients: inputs\[0\]: expected a Tensor; got a number/, () => gradients([y()], wrong([3]))],
+    [/^gradients: gradOutputs\[0\]: .*got a string/, () => gradients([y()], [x], { gradOutputs: wrong(['1']) })],
     [/^customGrad: inputs: expected a list; got a Tensor/, () => customGrad(wrong(x), wrong(y), wrong(y))],
     [/^customGrad: the results of forward: expected a list; got a Tensor/, own(x, [x])],
     [/^customGrad: the results of backward: expected a list; got a Tensor/, own([tensor(1)], x)],
-    [/^customGrad: the results of backward\[0\]: expected a Tensor; got number/, own([tensor(1)], [2])],
+    [/^customGrad: the results of backward\[0\]: expected a Tensor; got a number/, own([tensor(1)], [2])],
   ])('%s', (message, misuse) => {
     expect(misuse).toThrow(expect.objectContaining({ code: 'ERR_VALUE', message: expect.stringMatching(message) }))
   })
