@@ -53,8 +53,8 @@ struct Cell {
   Spec spec;
   Ref<Leaf> leaf;
   bool decided = false;  // the function itself freezes or thaws it first: `leaf` need not hold
-  int value = -1;    // what it holds at the start of a run; -1: it is not read
-  int written = -1;  // what it holds at the end; -1: as before
+  int value = -1;        // what it holds at the start of a run; -1: it is not read
+  int written = -1;      // what it holds at the end; -1: as before
 };
 
 /// A leaf whose collected gradient the function reads or replaces.

@@ -231,8 +231,6 @@ const Op<ClipNorm> globalNorm({.name = "globalNorm",
                                .method = false,
                                .internal = true});
 
-size_t updatedBy(const Row& row, size_t inputs, size_t outputs) {
-  return row.keeps ? inputs - kScalars - outputs : 0;
-}
+size_t updatedBy(const Row& row, size_t inputs, size_t outputs) { return row.keeps ? inputs - kScalars - outputs : 0; }
 
 }  // namespace anneal::ops
