@@ -35,6 +35,9 @@ const std::byte* valueOf(TensorImpl& cell) {
   return Tensor(Ref<TensorImpl>(&cell)).view().memory;
 }
 
+/// The block, if it is of a pool: others may be gone when a queued run comes to them, though their memory is not.
+Block* pooled(const Ref<Block>& block) { return block && block->kind == Block::Kind::Pooled ? block.get() : nullptr; }
+
 /// The memory of a cell, if it is whole and nobody else holds it.
 Ref<Block> ownMemory(const TensorImpl& cell) {
   const Ref<Block>& memory = cell.storage;
@@ -128,7 +131,7 @@ void Program::takeMemory(Execution& run, std::vector<Ref<Block>>& owned) const {
     const Ref<Block>& memory = owned[size_t(c.written)];
     if (!memory || memory == c.impl->storage) continue;
     const std::byte* const old = valueOf(*c.impl);
-    if (old) run.kept.push_back({old, c.impl->storage.get(), memory.get(), g.values[size_t(c.written)].bytes()});
+    if (old) run.kept.push_back({old, pooled(c.impl->storage), memory.get(), g.values[size_t(c.written)].bytes()});
   }
 }
 
@@ -140,7 +143,7 @@ bool Program::renewKept(Execution& run, std::vector<Ref<Block>>& passing) const 
   for (size_t cell : c.prologueCells) {
     const TensorImpl& impl = *c.graph->cells[cell].impl;
     held.push_back({impl.storage ? stampOf(*impl.storage) : 0, impl.offset});
-    if (impl.storage) run.weights.push_back(impl.storage.get());
+    if (Block* const block = pooled(impl.storage)) run.weights.push_back(block);
   }
   const bool known = std::none_of(held.begin(), held.end(), [](const auto& h) { return h.stamp == 0; });
   // Cleared first: a prologue that is under way may fail while this looks on.

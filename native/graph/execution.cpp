@@ -39,8 +39,8 @@ void Program::Execution::perform() {
     return;
   for (Kept& k : kept) {
     compiled->graph->device->move(k.to->data, k.from, k.bytes);
-    k.to->fault = k.of->fault;
-    if (follower) follower->ran({&k.of, 1}, {&k.to, 1}, {});
+    k.to->fault = k.of ? k.of->fault : nullptr;
+    if (follower) follower->ran({&k.of, size_t(k.of != nullptr)}, {&k.to, 1}, {});
   }
 }
 

@@ -43,7 +43,8 @@ struct Program::Execution {
   /// The old value of a cell that gets new memory: it stays if the run fails.
   struct Kept {
     const std::byte* from;
-    Block *of, *to;
+    Block* of;  // null: not of a pool, so without faults
+    Block* to;
     size_t bytes;
   };
   std::shared_ptr<Compiled> compiled;

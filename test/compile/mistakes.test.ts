@@ -1,8 +1,12 @@
 // A captured step whose data have a mistake, such as a label that is no class: on a GPU it is found by a kernel, when those after it
 // have been started already.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   compile,
   devices,
+  io,
   losses,
   manualSeed,
   nn,
@@ -238,4 +242,26 @@ test('runs that are queued behind one whose arguments come of a mistake have wha
   await expect(wrong.data()).rejects.toMatchObject(mistaken)
   for (const found of [await flat(right), await flat(run(x))])
     for (const [k, value] of found.entries()) expect(value).toBeCloseTo(expected[k]!, 3)
+})
+
+test.each([true, false])('parameters mapped from a file stay as they were, too (captured: %s)', async captured => {
+  const folder = await mkdtemp(join(tmpdir(), 'anneal-mistakes-'))
+  try {
+    const path = join(folder, 'weights.safetensors')
+    const model = network()
+    const parametersOf = (model: nn.Module) => Promise.all(model.parameters().map(p => flat(p)))
+    await io.saveSafetensors(path, model.stateDict())
+    const { step } = stepOf(model, new optim.Adafactor(model.parameters()), 'norm', false)
+    const run = captured ? compile(step) : step
+    for (let i = 0; i < 3; i++) {
+      model.loadStateDict(await io.loadSafetensors(path))
+      const before = await parametersOf(model)
+      const lost = run(randomNormal([6, 3]), labels(5))
+      await expect(lost.item()).rejects.toMatchObject(mistaken)
+      expect(await parametersOf(model)).toEqual(before)
+      expect(Number.isFinite(await run(randomNormal([6, 3]), labels()).item())).toBe(true)
+    }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 })
