@@ -1,7 +1,11 @@
 import { type CompiledFunction, compile } from '../compile'
 import { AnnealError } from '../errors'
+import { held } from '../nn/attributes'
 import { hasHooks } from '../nn/hooks'
-import type { Module } from '../nn/module'
+import { Module } from '../nn/module'
+import { Parameter } from '../tensor'
+
+type Part = Module | Parameter
 
 /** A function of a model that runs as a captured graph where it can. */
 export interface Captured<A extends readonly unknown[], R> {
@@ -19,12 +23,11 @@ export function captured<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
 ): Captured<A, R> {
   let graph: CompiledFunction<A, R> | undefined = enabled ? compile(fn) : undefined
-  let parts: readonly unknown[] = []
+  let parts: readonly Part[] = []
   const call = (...args: A): R => {
     if (!graph) return fn(...args)
-    const modules = model.modules()
-    if (modules.some(hasHooks)) return fn(...args)
-    const now = modules.flatMap(module => [module, ...Array.from(module.namedParts(), ([, part]) => part)])
+    const now = partsOf(model)
+    if (now.some(part => part instanceof Module && hasHooks(part))) return fn(...args)
     if (now.length !== parts.length || now.some((part, i) => part !== parts[i])) graph.dispose()
     parts = now
     try {
@@ -42,4 +45,21 @@ export function captured<A extends readonly unknown[], R>(
     }
   }
   return Object.assign(call, { dispose: () => graph?.dispose() })
+}
+
+/** The modules, parameters and buffers that a model is made of, a module followed by what is in it. */
+function partsOf(model: Module): Part[] {
+  const parts: Part[] = []
+  const seen = new Set<Module>()
+  const visit = (module: Module) => {
+    if (seen.has(module)) return
+    seen.add(module)
+    parts.push(module)
+    for (const { value } of held(module)) {
+      if (value instanceof Module) visit(value)
+      else if (value instanceof Parameter) parts.push(value)
+    }
+  }
+  visit(model)
+  return parts
 }
