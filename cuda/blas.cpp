@@ -10,11 +10,13 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "blas_plan.h"
 #include "cpu/convert.h"
+#include "nccl.h"
 #include "timing.h"
 
 namespace anneal::cuda {
@@ -29,11 +31,9 @@ std::atomic<int> refused{0};  // kinds of products
 /// cuBLASLt of one device.
 class Engine {
  public:
-  Engine() {
+  Engine() : workspace_(kWorkspace) {
+    std::lock_guard lock(startingTogether());
     checkLt(lt().create(&handle_), "creating a handle");
-    void* memory = nullptr;
-    check(cudaMalloc(&memory, kWorkspace), "working memory of cuBLASLt");
-    workspace_ = memory;
   }
 
   bool multiply(const Product& p) {
@@ -51,10 +51,14 @@ class Engine {
   std::shared_ptr<Plan> planFor(const Product& p) {
     const BlasKey key = keyOf(p);
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
-    if (plans_.size() >= kMostPlans) plans_.clear();
     auto plan = std::make_shared<Plan>();
+    const auto epilogue = epilogueOf(p);
+    if (epilogue) prepare(*plan, p, *epilogue);
+    // While a stream is recorded cuBLASLt may refuse to propose anything, and nothing can be tried: the answer may be
+    // another later.
+    if (epilogue && !plan->known && capturing()) return plan;
+    if (plans_.size() >= kMostPlans) plans_.clear();
     plans_.emplace(key, plan);
-    if (const auto epilogue = epilogueOf(p)) prepare(*plan, p, *epilogue);
     return plan;
   }
 
@@ -62,9 +66,9 @@ class Engine {
   static void giveUp(Plan& plan, const Product& p, cublasStatus_t status) {
     plan.known = false;
     ++refused;
-    const std::string warning = text("anneal: cublasLt refuses (status ", int(status), ") a product of ", p.batch,
-                                     " x ", p.m, " x ", p.n, " x ", p.k, " ", p.dtype, " on ", current().name(),
-                                     " for which it has proposed a way; a slower kernel makes it\n");
+    const std::string warning =
+        text("anneal: cublasLt refuses (status ", int(status), ") a product of ", p.batch, " x ", p.m, " x ", p.n,
+             " x ", p.k, " ", p.dtype, " on ", current().name(), "; a slower kernel makes it\n");
     std::fputs(warning.c_str(), stderr);
   }
 
@@ -129,11 +133,15 @@ class Engine {
     const cublasStatus_t status = lt().choose(handle_, plan.operation, plan.a, plan.b, plan.c, plan.c, preference,
                                               kCandidates, results.data(), &found);
     lt().forgetPreference(preference);
-    if (status != CUBLAS_STATUS_SUCCESS) return;
     const bool free = !capturing();
+    if (status != CUBLAS_STATUS_SUCCESS) {
+      if (free && status != CUBLAS_STATUS_NOT_SUPPORTED) giveUp(plan, p, status);
+      return;
+    }
     int kept = 0;
     for (int i = 0; i < found; ++i)
-      if (!doubtful(p) || (free && proven(plan, p, results[size_t(i)].algo)))
+      if (results[size_t(i)].state == CUBLAS_STATUS_SUCCESS &&
+          (!doubtful(p) || (free && proven(plan, p, results[size_t(i)].algo))))
         results[size_t(kept++)] = results[size_t(i)];
     plan.known = kept > 0;
     if (!plan.known) return;
@@ -228,11 +236,11 @@ class Engine {
     const void *one = wide ? static_cast<const void*>(&p.alpha) : &alpha,
                *two = wide ? static_cast<const void*>(&added) : &beta;
     return lt().matmul(handle_, plan.operation, one, p.b, plan.a, p.a, plan.b, two, addedTo(p), plan.c, p.c, plan.c,
-                       &algorithm, workspace_, kWorkspace, stream());
+                       &algorithm, workspace_.as<void>(), kWorkspace, stream());
   }
 
   cublasLtHandle_t handle_ = nullptr;
-  void* workspace_ = nullptr;
+  const Scratch workspace_;  // for all products: they follow one another
   std::map<BlasKey, std::shared_ptr<Plan>> plans_;
 };
 

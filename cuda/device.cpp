@@ -83,7 +83,7 @@ CudaDevice::CudaDevice(int index, int ordinal)
       scratch_(Pool::Source{.allocate = [this](size_t bytes) { return allocateMemory(bytes); },
                             .free =
                                 [this](std::byte* memory, size_t) {
-                                  activate();
+                                  (void)cudaSetDevice(ordinal_);
                                   (void)cudaStreamSynchronize(stream_);
                                   freeMemory(memory);
                                 },
@@ -120,10 +120,12 @@ std::byte* CudaDevice::allocateMemory(size_t bytes) {
   activate();
   std::lock_guard lock(startingTogether());
   void* memory = nullptr;
-  if (cudaMalloc(&memory, bytes) != cudaSuccess) {
+  const cudaError_t error = cudaMalloc(&memory, bytes);
+  if (error == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
     return nullptr;
   }
+  check(error, "allocating memory");
   if (kEmulated) forbidAccess(memory, bytes);
   return static_cast<std::byte*>(memory);
 }
@@ -132,8 +134,8 @@ std::byte* CudaDevice::allocateMemory(size_t bytes) {
 Ref<Block> CudaDevice::allocate(const Spec& spec, bool hostWrites) {
   try {
     return allowed(pool_.allocate(spec, hostWrites));
-  } catch (const Error&) {
-    if (scratch_.stats().pooled == 0) throw;
+  } catch (const Error& e) {
+    if (e.code() != Code::Memory || scratch_.stats().pooled == 0) throw;
     scratch_.trim();
     return allowed(pool_.allocate(spec, hostWrites));
   }
@@ -148,19 +150,21 @@ Ref<Block> CudaDevice::scratch(size_t bytes) {
   };
   try {
     return take();
-  } catch (const Error&) {
+  } catch (const Error& e) {
+    if (e.code() != Code::Memory) throw;
     pool_.trim();
   }
   try {
     return take();
-  } catch (const Error&) {
+  } catch (const Error& e) {
+    if (e.code() != Code::Memory) throw;
     fail(Code::Memory, "out of memory: a kernel needs ", bytes, " bytes of working memory", pool_.largest(),
          ". Dispose of tensors, or use smaller batches");
   }
 }
 
 void CudaDevice::freeMemory(std::byte* memory) {
-  activate();
+  (void)cudaSetDevice(ordinal_);  // memory goes back where the device is lost, too
   std::lock_guard lock(startingTogether());
   (void)cudaFree(memory);
 }
@@ -205,16 +209,19 @@ void CudaDevice::run(Task& task) {
   const std::vector<Faults::Extent> reads = pieces(task.in());
   std::vector<Faults::Kept> kept;
   bool stays = false;
-  if (task.row->keeps) {
+  const auto prepare = [&] {
     stays = faults_.heed(reads) != nullptr;
     for (size_t i = 0; i < task.out().size(); ++i) {
       const View &to = task.out()[i], &old = task.in()[size_t(task.row->donor(i, task.in().size()))];
       keepValue(*this, to, old);  // kernels write over it only where they find no mistake
       kept.push_back({extentOf(*to.block), old.memory ? old.memory : to.memory});
     }
-  }
-  if (stays) keepDonors(*this, *task.row, task.in(), task.out());
-  else runKernel(*this, *task.row, task.attrs.get(), task.in(), task.out());
+    if (stays) keepDonors(*this, *task.row, task.in(), task.out());
+  };
+  const auto lost = task.row->keeps ? faultOf(prepare) : nullptr;
+  if (lost)
+    for (const View& v : task.out()) v.block->fault = lost;
+  else if (!stays) runKernel(*this, *task.row, task.attrs.get(), task.in(), task.out());
   faults_.note(job(), reads, pieces(task.out()), std::move(kept));
   if (executor_.completed() % kJobsPerMark == 0) mark();
 }

@@ -5,6 +5,7 @@
 
 #if defined(ANNEAL_CUDA_DNN)
 #include <algorithm>
+#include <cstdio>
 #include <map>
 
 #include "dnn_plan.h"
@@ -31,7 +32,8 @@ std::shared_ptr<const DnnPlan> planFor(const ConvProblem& p) try {
                          .most = p.work() < kWorthTiming || capturing() ? 1 : kCompared};
   const DnnPlans plans = plansOf(std::move(graph), wishes);
   if (plans.empty()) return nullptr;
-  return plans.size() == 1 ? plans[0] : fastest(plans, operandsOf(p)).plan;
+  const auto best = plans.size() == 1 ? nullptr : fastest(plans, operandsOf(p)).plan;
+  return best ? best : plans[0];
 } catch (const Refused&) {
   return nullptr;
 }
@@ -44,9 +46,17 @@ bool run(const ConvProblem& p) {
   if (found == plans.end()) found = plans.emplace(key, planFor(p)).first;
   if (!found->second) return false;
   current().keep(found->second);
-  const bool done = found->second->run(operandsOf(p));
-  require(done, Code::Device, "cuDNN: a convolution that was planned cannot be run: ", lastDnnError());
-  return true;
+  try {
+    if (found->second->run(operandsOf(p))) return true;
+  } catch (const Error& e) {
+    if (e.code() != Code::Memory) throw;
+    return false;  // a slower kernel needs less
+  }
+  const std::string warning = text("anneal: cuDNN refuses a convolution on ", current().name(),
+                                   " that it has planned (", lastDnnError(), "); a slower kernel computes it\n");
+  std::fputs(warning.c_str(), stderr);
+  found->second = nullptr;
+  return false;
 }
 
 }  // namespace

@@ -2,10 +2,12 @@
 #include "dnn_plan.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "blas.h"
 #include "compiler.h"
 #include "device.h"
+#include "nccl.h"
 
 namespace anneal::cuda {
 namespace {
@@ -75,6 +77,7 @@ cudnnHandle_t dnnHandle() {
     (void)describeBlas();
     (void)nvrtc().problem();
     cudnnHandle_t made = nullptr;
+    std::lock_guard lock(startingTogether());
     const cudnnStatus_t status = dnn().create(&made);
     require(status == CUDNN_STATUS_SUCCESS, Code::Device, "cuDNN: it cannot be started: ", dnn().describe(status));
     return made;

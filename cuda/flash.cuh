@@ -95,7 +95,7 @@ __device__ __forceinline__ void storeRows(const SharedRows<T, D>& by, const floa
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const uint32_t pair = packPair<T>(sum[m][d][2 * h] * factor[m][h], sum[m][d][2 * h + 1] * factor[m][h]);
-        memcpy(by.part(own.rowOf(m, 2 * h), d) + own.column, &pair, sizeof pair);
+        *reinterpret_cast<uint32_t*>(by.part(own.rowOf(m, 2 * h), d) + own.column) = pair;
       }
   __syncwarp();
   constexpr int kParts = D / 8;

@@ -17,7 +17,7 @@ class CudaDevice::Graph : public Recording {
   /// The GPU may still be at it.
   ~Graph() override {
     device_.whenDone([&device = device_, needs = std::move(needs_)] {
-      device.activate();
+      (void)cudaSetDevice(device.ordinal_);
       if (needs->executable) (void)cudaGraphExecDestroy(needs->executable);
       for (Block* block : needs->memory) device.scratch_.unpin(*block);
     });

@@ -47,7 +47,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, cudaStre
   else run();
 #else
   constexpr size_t kAlways = size_t(48) << 10;  // shared memory that needs no permission
-  if (shared > kAlways)
+  if (shared >= kAlways)
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)), "shared memory");
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;

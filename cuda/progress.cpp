@@ -84,7 +84,7 @@ void CudaDevice::whenDone(std::function<void()> function) {
 
 void CudaDevice::waitLoop() {
   waiter = this;
-  activate();
+  (void)cudaSetDevice(ordinal_);
   for (;;) {
     Waiting next;
     {

@@ -127,11 +127,14 @@ bench-networks() {
 
 # unusable: why no GPU can be used, if so.
 unusable() {
-  within 60 "$node" -e "try { require('./dist').setDevice('cuda') } catch (error) { console.log(error.message); process.exit(1) }" 2>&1
-  case $? in
-    0 | 1) ;;
+  local said status
+  said=$(within 60 "$node" -e "try { require('./dist').setDevice('cuda') } catch (error) { console.log(error.message); process.exit(1) }" 2>&1)
+  status=$?
+  case $status in
+    0) ;; # whatever the driver or Node may have said
+    1) printf '%s\n' "$said" ;;
     124 | 137) echo 'opening the GPU took more than 60 seconds' ;;
-    *) echo "opening the GPU ended with status $?" ;;
+    *) echo "opening the GPU ended with status $status: $said" ;;
   esac
 }
 

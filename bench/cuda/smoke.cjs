@@ -168,7 +168,7 @@ function runApart(file) {
   const known = () => JSON.parse(readFileSync(file, 'utf8'))
   for (let i = 0; i < most; i++) {
     const before = Object.keys(known()).length
-    const options = { stdio: ['ignore', 'inherit', 'pipe'], encoding: 'utf8', timeout: 90_000, killSignal: 'SIGKILL' }
+    const options = { stdio: ['ignore', 'inherit', 'pipe'], encoding: 'utf8', timeout: 300_000, killSignal: 'SIGKILL' }
     const { status, signal, error, stderr } = spawnSync(
       process.execPath,
       [__filename, '--here', '--json', file],
@@ -178,7 +178,7 @@ function runApart(file) {
     const found = known()
     const last = Object.keys(found).at(-1)
     if (status !== 0 && (last === undefined || found[last] === 'did not end')) {
-      const how = error?.code === 'ETIMEDOUT' ? 'nothing for 90 s' : `the process ended (${signal ?? status})`
+      const how = error?.code === 'ETIMEDOUT' ? 'no end after 300 s' : `the process ended (${signal ?? status})`
       found[last ?? 'start'] = `${how}: ${stderr.trim().split('\n').slice(-3).join('; ')}`
       writeFileSync(file, `${JSON.stringify(found, null, 1)}\n`)
     }

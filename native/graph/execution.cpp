@@ -27,7 +27,10 @@ void Program::Execution::perform() {
   for (const Block* b : reads)
     if (b->fault) [[unlikely]]
       fault = b->fault;
-  if (!fault && follower) fault = follower->heed(reads);
+  if (!fault && follower) {
+    const auto lost = faultOf([&] { fault = follower->heed(reads); });
+    if (lost) fault = lost;
+  }
   const bool started = !fault;
   if (started) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
   if (!fault && steady) fault = faultOf([&] { visit.end(compiled->steady->recorder); });
@@ -38,8 +41,8 @@ void Program::Execution::perform() {
   if (!fault) [[likely]]
     return;
   for (Kept& k : kept) {
-    compiled->graph->device->move(k.to->data, k.from, k.bytes);
-    k.to->fault = k.of ? k.of->fault : nullptr;
+    k.to->fault = faultOf([&] { compiled->graph->device->move(k.to->data, k.from, k.bytes); });
+    if (!k.to->fault && k.of) k.to->fault = k.of->fault;
     if (follower) follower->ran({&k.of, size_t(k.of != nullptr)}, {&k.to, 1}, {});
   }
 }

@@ -1,21 +1,9 @@
 #include "graph/replay.h"
 
 #include "graph/execution.h"
+#include "runtime/float32.h"
 
 namespace anneal {
-
-std::shared_ptr<const Error> faultOf(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& e) {
-    return std::make_shared<const Error>(e);
-  } catch (const std::bad_alloc&) {
-    return std::make_shared<const Error>(Code::Memory, "compile: out of memory");
-  } catch (const std::exception& e) {
-    return std::make_shared<const Error>(Code::Internal, text("compile: ", e.what()));
-  }
-  return nullptr;
-}
 
 Visit::Visit(const Plan& plan, std::byte* arena) : arena_(arena), slotsAt_(arena + plan.arena), slots_(plan.slots) {}
 
@@ -73,6 +61,12 @@ std::shared_ptr<const Error> Program::Execution::computeSteadily(bool profile) {
   Steady& steady = *c.steady;
   for (size_t v = 0; v < bases.size(); ++v)
     if (!c.lasting[v] && c.graph->values[v].kind != Value::Kind::Result) bases[v] = nullptr;  // of the prologue
+  // Kernels for another precision have to be chosen, and recorded, anew.
+  if (steady.fastFloat32 != fastFloat32Here()) {
+    steady.fastFloat32 = fastFloat32Here();
+    steady.before.clear();
+    steady.recorded.clear();
+  }
   const bool again = bases == steady.before;
   steady.before.clear();
   std::shared_ptr<const Error> fault;

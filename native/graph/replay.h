@@ -3,12 +3,10 @@
 
 #include "graph/arena.h"
 #include "graph/program.h"
+#include "runtime/executor.h"
 #include "runtime/recorder.h"
 
 namespace anneal {
-
-/// What `work` throws; null: nothing.
-std::shared_ptr<const Error> faultOf(const std::function<void()>& work);
 
 /// Values that lie in the arena for one run: what is brought there before it, and taken from there afterwards.
 class Visit {
@@ -41,6 +39,7 @@ struct Steady {
   const std::shared_ptr<Arena> arena;
   // On the stream's thread:
   std::vector<std::byte*> before, recorded;  // where values lay in the last run, and in the recording
+  bool fastFloat32 = false;                  // in both
   std::unique_ptr<Recording> recording;
 
   void count(uint64_t Replays::*what);

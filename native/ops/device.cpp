@@ -18,22 +18,14 @@ void follow(Device& from, Device& to, const Tensor& x, const Tensor& out, std::f
             std::function<void()> copy) {
   auto done = std::make_shared<std::promise<Fault>>();
   from.whenDone([x, fetch = std::move(fetch), done] {
-    Fault fault = x.view().block ? x.view().block->fault : nullptr;
-    if (!fault) {
-      try {
-        fetch();
-      } catch (const Error& e) {
-        fault = std::make_shared<const Error>(e);
-      }
-    }
-    done->set_value(fault);
+    const Fault fault = x.view().block ? x.view().block->fault : nullptr;
+    done->set_value(fault ? fault : faultOf(fetch));
   });
   to.enqueue([out, copy = std::move(copy), done] {
     std::future<Fault> coming = done->get_future();
     Executor::pause([&] { coming.wait(); });
     const Fault fault = coming.get();
-    if (!fault) copy();
-    out.impl()->storage->fault = fault;
+    out.impl()->storage->fault = fault ? fault : faultOf(copy);
   });
 }
 

@@ -3,6 +3,7 @@
 #include "ops/device.h"
 #include "ops/views.h"
 #include "runtime/context.h"
+#include "runtime/executor.h"
 #include "runtime/follower.h"
 #include "runtime/recorder.h"
 
@@ -22,15 +23,18 @@ struct Replaced {
 /// Puts the old value in the place of the new one where that carries a fault, or is found to come of a mistake.
 void keepIfFaulty(Device& device, const Replaced& r) {
   auto* const follower = dynamic_cast<Follower*>(&device);
-  std::shared_ptr<const Error> fault = r.now->fault;
-  if (!fault && follower) fault = follower->heed({&r.now, 1});
-  if (fault) {
-    device.move(r.to, r.from, r.bytes);
-    r.now->fault = r.before ? r.before->fault : nullptr;
-  } else if (auto* recorder = dynamic_cast<Recorder*>(&device)) {
-    const Recorder::Move move{r.to, r.to, r.bytes, r.from};
-    recorder->moveAll({&move, 1});
-  }
+  const auto lost = faultOf([&] {
+    std::shared_ptr<const Error> fault = r.now->fault;
+    if (!fault && follower) fault = follower->heed({&r.now, 1});
+    if (fault) {
+      device.move(r.to, r.from, r.bytes);
+      r.now->fault = r.before ? r.before->fault : nullptr;
+    } else if (auto* recorder = dynamic_cast<Recorder*>(&device)) {
+      const Recorder::Move move{r.to, r.to, r.bytes, r.from};
+      recorder->moveAll({&move, 1});
+    }
+  });
+  if (lost) r.now->fault = lost;
   const Follower::Kept kept{r.now, r.from};
   if (follower) follower->ran({&r.now, 1}, {&r.now, 1}, {&kept, 1});
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <new>
 #include <thread>
 
@@ -29,6 +30,19 @@ struct Gate {
 Gate& gate = *new Gate;
 
 }  // namespace
+
+std::shared_ptr<const Error> faultOf(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& e) {
+    return std::make_shared<const Error>(e);
+  } catch (const std::bad_alloc&) {
+    return std::make_shared<const Error>(Code::Memory, "out of memory");
+  } catch (const std::exception& e) {
+    return std::make_shared<const Error>(Code::Internal, e.what());
+  }
+  return nullptr;
+}
 
 void keepDonors(Device& device, const Row& row, std::span<const View> in, std::span<const View> out) {
   for (size_t i = 0; i < out.size(); ++i) {
@@ -158,8 +172,12 @@ void Executor::enter() {
 void Executor::run(Job& job) {
   enter();
   std::lock_guard running(running_, std::adopt_lock);
-  if (job.function) job.function();
-  else hooks_.run(job.task);
+  // Those who queue work catch what it throws, for its results; this is for what they have not thought of.
+  const auto lost = faultOf([&] {
+    if (job.function) job.function();
+    else hooks_.run(job.task);
+  });
+  if (lost) std::fprintf(stderr, "anneal: an error that no result tells of: %s\n", lost->what());
   job = {};
 }
 
@@ -168,7 +186,7 @@ void Executor::loop() {
   if (hooks_.begin) hooks_.begin();
   std::vector<Job> batch;
   for (;;) {
-    waitForWork();
+    if (!waitForWork() && hooks_.caughtUp) hooks_.caughtUp();
     {
       std::unique_lock lock(mutex_);
       parked_.store(true);
@@ -186,7 +204,6 @@ void Executor::loop() {
       }
     }
     batch.clear();
-    if (hooks_.caughtUp && queued_.load() == 0) hooks_.caughtUp();
   }
 }
 

@@ -58,6 +58,8 @@ class Executor {
   std::mutex running_;  // held while a job runs, but for its pauses
 };
 
+/// What `work` throws, on a stream's thread, where nothing else catches it; null: nothing.
+std::shared_ptr<const Error> faultOf(const std::function<void()>& work);
 /// Runs the kernel that `row` has on `device`. A failure marks the outputs' blocks, and is handed on by kernels that
 /// read marked blocks, but for updates: these then keep what there was.
 void runKernel(Device& device, const Row& row, const void* attrs, std::span<const View> in, std::span<const View> out);

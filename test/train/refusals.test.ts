@@ -146,8 +146,8 @@ describe('what fit refuses', () => {
     }
     const message = 'Silent: the class has no method forward(); write one'
     const model = new Silent().compile({ optimizer: 'sgd', loss: 'mse' })
-    for (const run of [model.fit(x, y, quiet), model.evaluate(x, y), model.predict(x)]) {
-      await expect(run).rejects.toThrow(message)
+    for (const run of [() => model.fit(x, y, quiet), () => model.evaluate(x, y), () => model.predict(x)]) {
+      await expect(run()).rejects.toThrow(message)
     }
     expect(() => model.summary([1, 3])).toThrow(message)
     expect(codeOf(() => new nn.Sequential(model).forward(x))).toBe('ERR_STATE')
