@@ -5,10 +5,19 @@
 namespace anneal::cuda {
 namespace {
 
+/// One matrix, or two, which a grid takes side by side.
+template <class T>
+struct Summed {
+  const T* from[2];
+  Computed<T>* to[2];
+};
+
 template <class T>
 __global__ void __launch_bounds__(kWarp* kWarp)
-    sumOfColumns(const T* from, int64_t rows, int64_t columns, int64_t pitch, bool add, Computed<T>* to) {
+    sumOfColumns(Summed<T> summed, int64_t rows, int64_t columns, int64_t pitch, bool add) {
   using C = Computed<T>;
+  const T* const from = summed.from[blockIdx.y];
+  C* const to = summed.to[blockIdx.y];
   __shared__ C shared[kWarp][kWarp];
   const int64_t column = int64_t(blockIdx.x) * kWarp + threadIdx.x;
   C sum = 0;
@@ -28,9 +37,18 @@ __global__ void __launch_bounds__(kWarp* kWarp)
 template <class T>
 void sumColumns(const T* from, int64_t rows, int64_t columns, int64_t pitch, bool add, Computed<T>* to) {
   if (columns == 0) return;
-  launch(sumOfColumns<T>, blocksFor(columns, kWarp), dim3(kWarp, kWarp), 0, stream(), from, rows, columns, pitch, add,
-         to);
+  launch(sumOfColumns<T>, blocksFor(columns, kWarp), dim3(kWarp, kWarp), 0, stream(), Summed<T>{{from}, {to}}, rows,
+         columns, pitch, add);
 }
+
+template <class C>
+void sumBothPieces(const C* a, const C* b, int64_t count, int64_t columns, C* ofA, C* ofB) {
+  if (columns == 0) return;
+  launch(sumOfColumns<C>, dim3(blocksFor(columns, kWarp), 2), dim3(kWarp, kWarp), 0, stream(),
+         Summed<C>{{a, b}, {ofA, ofB}}, count, columns, columns, false);
+}
+template void sumBothPieces(const float*, const float*, int64_t, int64_t, float*, float*);
+template void sumBothPieces(const double*, const double*, int64_t, int64_t, double*, double*);
 template void sumColumns(const float*, int64_t, int64_t, int64_t, bool, float*);
 template void sumColumns(const double*, int64_t, int64_t, int64_t, bool, double*);
 template void sumColumns(const Half*, int64_t, int64_t, int64_t, bool, float*);

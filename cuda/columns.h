@@ -8,10 +8,9 @@ namespace anneal::cuda {
 template <class T>
 void sumColumns(const T* from, int64_t rows, int64_t columns, int64_t pitch, bool add, Computed<T>* to);
 
-/// out[j] = the sum over i of pieces[i][j], for each of `columns`.
+/// ofA[j] = the sum over i of a[i][j], for each of `columns`, and ofB[j] that of b[i][j]: in one kernel, since there
+/// are few blocks for each.
 template <class C>
-void sumPieces(const C* pieces, int64_t count, int64_t columns, C* out) {
-  sumColumns(pieces, count, columns, columns, false, out);
-}
+void sumBothPieces(const C* a, const C* b, int64_t count, int64_t columns, C* ofA, C* ofB);
 
 }  // namespace anneal::cuda

@@ -10,10 +10,9 @@ namespace {
 
 constexpr int kThreads = 256;
 
-/// One value, 16 bytes at a time.
-template <class T>
+/// One value, N at a time.
+template <class T, int N>
 __global__ void __launch_bounds__(kThreads) fillRun(T value, T* to, int64_t n) {
-  constexpr int N = 16 / sizeof(T);
   const int64_t begin = threadNumber() * N;
   if (begin + N <= n) {
     Pack<T, N> pack;
@@ -88,8 +87,12 @@ void fillWith(const View& scalar, const View& out) {
   const int64_t n = out.size();
   if (n == 0) return;
   visitType(out.dtype, [&]<class T>(TypeTag<T>) {
-    constexpr int N = 16 / sizeof(T);
-    launch(fillRun<T>, blocksFor(n, int64_t(kThreads) * N), kThreads, 0, stream(), scalarAs<T>(scalar), out.as<T>(), n);
+    const auto fill = [&]<int N>(std::integral_constant<int, N>) {
+      launch(fillRun<T, N>, blocksFor(n, int64_t(kThreads) * N), kThreads, 0, stream(), scalarAs<T>(scalar),
+             out.as<T>(), n);
+    };
+    if (aligned(out.memory)) fill(std::integral_constant<int, 16 / sizeof(T)>{});
+    else fill(std::integral_constant<int, 1>{});  // a part of a tensor
   });
 }
 

@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kColumnThreads) momentsOfPieces(const T* x, Co
   C first[N] = {}, sum[N] = {}, squares[N] = {}, n = 0;
   eachRow(c, at, [&](int64_t offset) {
     C v[N];
-    loadRun<N>(x + offset, v);
+    loadRun<N, true>(x + offset, v);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       if (n == 0) first[i] = v[i];
@@ -87,7 +87,7 @@ template <class T, int N>
 __device__ __forceinline__ void finish(const T* residual, bool relu, int64_t offset, Computed<T> (&v)[N]) {
   using C = Computed<T>;
   C more[N] = {};
-  if (residual) loadRun<N>(residual + offset, more);
+  if (residual) loadRun<N, true>(residual + offset, more);
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     if (residual) v[i] = cpu::convertTo<C>(cpu::convertTo<T>(v[i])) + more[i];
@@ -108,11 +108,11 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
   bias.load(at.channel, b, C(0));
   eachRow(c, at, [&](int64_t offset) {
     C v[N];
-    loadRun<N>(x + offset, v);
+    loadRun<N, true>(x + offset, v);
 #pragma unroll
     for (int i = 0; i < N; ++i) v[i] = (v[i] - middle[i]) * scale[i] * w[i] + b[i];
     finish(residual, relu, offset, v);
-    storeRun<N>(y + offset, v);
+    storeRun<N, true>(y + offset, v);
   });
 }
 

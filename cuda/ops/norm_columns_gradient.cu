@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
   Two<C> sums[N] = {};
   eachRow(c, at, [&](int64_t offset) {
     C grad[N], v[N];
-    loadRun<N>(g + offset, grad);
-    loadRun<N>(x + offset, v);
+    loadRun<N, true>(g + offset, grad);
+    loadRun<N, true>(x + offset, v);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       const C fromMean = v[i] - middle[i], back = mask(i, grad[i], fromMean, scale[i]);
@@ -96,14 +96,14 @@ __global__ void __launch_bounds__(kColumnThreads)
     average[i] = averages[at.segment * c.groups + c.perGroup.quotient(uint32_t(at.channel + i))];
   eachRow(c, at, [&](int64_t offset) {
     C grad[N], v[N];
-    loadRun<N>(g + offset, grad);
-    loadRun<N>(x + offset, v);
+    loadRun<N, true>(g + offset, grad);
+    loadRun<N, true>(x + offset, v);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       const C fromMean = v[i] - middle[i], normal = fromMean * scale[i], back = mask(i, grad[i], fromMean, scale[i]);
       v[i] = scale[i] * (back * mask.weight[i] - average[i].first - normal * average[i].second);
     }
-    storeRun<N>(dx + offset, v);
+    storeRun<N, true>(dx + offset, v);
   });
 }
 
@@ -128,8 +128,7 @@ void groupsGradientCuda(const Call<ops::NormalizeGroups>& call) {
     launch(applyGradient<T, N>, c.blocks(), c.block, 0, stream(), g.as<T>(), x.as<T>(), c, mean, variance, weight, bias,
            relu, averages.as<Two<C>>(), dx.as<T>());
     if (c.segments == 1) return;
-    sumPieces(along, c.segments, c.channels, dw.as<C>());
-    sumPieces(plain, c.segments, c.channels, db.as<C>());
+    sumBothPieces(along, plain, c.segments, c.channels, dw.as<C>(), db.as<C>());
   });
 }
 

@@ -148,8 +148,7 @@ GroupSums<C>::GroupSums(const RowPlan& plan, const Rows& r)
 
 template <class C>
 void GroupSums<C>::finish(C* dw, C* db) const {
-  sumPieces(toWeight(), groups_, r_.size, dw);
-  sumPieces(toBias(), groups_, r_.size, db);
+  sumBothPieces(toWeight(), toBias(), groups_, r_.size, dw, db);
 }
 
 template <class T>
@@ -163,8 +162,7 @@ void sumParameters(const T* g, const T* x, const Statistics<Computed<T>>* statis
   C *toWeight = sums.as<C>(), *toBias = toWeight + pieces * r.size;
   launch(parameterSums<T>, dim3(tiles, unsigned(pieces)), dim3(kWarp, kSumRows), 0, stream(), g, x, statistics, r,
          toWeight, toBias);
-  sumPieces(toWeight, pieces, r.size, dw);
-  sumPieces(toBias, pieces, r.size, db);
+  sumBothPieces(toWeight, toBias, pieces, r.size, dw, db);
 }
 
 template class GroupSums<float>;

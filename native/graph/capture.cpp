@@ -144,7 +144,7 @@ Operand Capture::operand(const Tensor& t) const {
 Tensors Capture::emit(const Row& row, const AttrsRef& attrs, Inputs in, const Specs& specs) {
   Operation operation{.row = &row, .attrs = attrs, .inputs = in.size(), .region = region_};
   for (const Tensor& t : in)
-    operation.operands.push_back(operand(t && !row.anyStrides && !t.contiguous() ? copied(t) : t));
+    operation.operands.push_back(operand(t && !row.reads(t, graph_->device->type()) ? copied(t) : t));
   Tensors out;
   for (const Spec& spec : specs) {
     out.push_back(symbol(graph_->add({.spec = spec})));

@@ -67,7 +67,7 @@ Tensors run(const Row& row, Inputs in, const AttrsRef& attrs, const Specs& specs
     View view;  // emplace_back() would clear all of it first
     if (!t) {
       view.defined = false;
-    } else if (row.anyStrides || t.contiguous()) {
+    } else if (row.reads(t, device.type())) {
       t.view(view);
     } else {
       materialised.push_back(ops::contiguous(t));

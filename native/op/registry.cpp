@@ -5,6 +5,13 @@
 
 namespace anneal {
 
+bool Row::reads(const Tensor& t, DeviceType device) const {
+  if (!anyStrides && !t.contiguous()) return false;
+  // A number in place that is seen in a shape, but no key: a GPU's kernels take it from the call as a scalar only.
+  const bool spread = t.impl()->isScalar && t.rank() > 0 && (t.size() == 1 || !t.contiguous());
+  return !spread || device == DeviceType::Cpu || name == "contiguous";
+}
+
 std::string Row::inputName(size_t i) const {
   const std::string& declared = inputs[std::min(i, inputs.size() - 1)];
   if (declared.ends_with("...")) return declared.substr(0, declared.size() - 3);

@@ -77,6 +77,8 @@ class Row {
   using Kernel = std::function<void(const void*, std::span<const View>, std::span<const View>)>;
   std::array<Kernel, kDeviceTypes> kernels;
 
+  /// Whether the kernel for that device can read the tensor as it lies.
+  bool reads(const Tensor& t, DeviceType device) const;
   bool optional(size_t i) const { return inputs[i].back() == '?'; }
   bool variadic(size_t i) const { return inputs[i].ends_with("..."); }
   std::string inputName(size_t i) const;
