@@ -185,8 +185,12 @@ void Executor::loop() {
   mine = this;
   if (hooks_.begin) hooks_.begin();
   std::vector<Job> batch;
+  bool behind = false;  // jobs have ended since it was said that all have
   for (;;) {
-    if (!waitForWork() && hooks_.caughtUp) hooks_.caughtUp();
+    if (!waitForWork() && behind && hooks_.caughtUp) {
+      hooks_.caughtUp();
+      behind = false;
+    }
     {
       std::unique_lock lock(mutex_);
       parked_.store(true);
@@ -204,6 +208,7 @@ void Executor::loop() {
       }
     }
     batch.clear();
+    behind = true;
   }
 }
 

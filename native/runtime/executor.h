@@ -15,7 +15,7 @@ class Executor {
   struct Hooks {
     std::function<void()> begin;       // on the new thread, before anything else
     std::function<void(Task&)> run;    // runs a task; does not throw
-    std::function<void()> caughtUp{};  // if given: everything that was queued has been run
+    std::function<void()> caughtUp{};  // if given: all that was queued has been run, and nothing comes for a while
   };
   explicit Executor(Hooks hooks);
   Executor(const Executor&) = delete;
