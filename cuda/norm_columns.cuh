@@ -59,13 +59,34 @@ struct Stand {
   }
 };
 
-/// Calls f(offset) for the rows of a thread.
-template <class F>
-__device__ __forceinline__ void eachRow(const Columns& c, const Stand& at, F&& f) {
-  const int64_t base = at.segment * c.rows * c.channels + at.channel;
+/// Calls use(offset, packs) for the rows of a thread, in order: packs[s] is what N channels of from[s] hold there,
+/// unless that is null. The loads of `AtOnce` rows are under way together.
+template <int N, int AtOnce, class T, int Sources, class F>
+__device__ __forceinline__ void eachRow(const Columns& c, const Stand& at, const T* const (&from)[Sources], F&& use) {
+  using Values = Pack<T, N>;
+  const int64_t base = at.segment * c.rows * c.channels + at.channel, step = blockDim.y;
   if (at.channel >= c.channels) return;
-#pragma unroll 4
-  for (int64_t row = at.begin + threadIdx.y; row < at.end; row += blockDim.y) f(base + row * c.channels);
+  const auto load = [&](int64_t offset, Values (&to)[Sources]) {
+#pragma unroll
+    for (int s = 0; s < Sources; ++s)
+      if (from[s]) to[s] = *reinterpret_cast<const Values*>(from[s] + offset);
+  };
+  int64_t row = at.begin + threadIdx.y;
+#pragma unroll 1
+  for (; row + (AtOnce - 1) * step < at.end; row += AtOnce * step) {
+    Values packs[AtOnce][Sources];
+#pragma unroll
+    for (int k = 0; k < AtOnce; ++k) load(base + (row + k * step) * c.channels, packs[k]);
+    asm volatile("" ::: "memory");  // the compiler would put off loads to where they are used
+#pragma unroll
+    for (int k = 0; k < AtOnce; ++k) use(base + (row + k * step) * c.channels, packs[k]);
+  }
+#pragma unroll 1
+  for (; row < at.end; row += step) {
+    Values packs[Sources];
+    load(base + row * c.channels, packs);
+    use(base + row * c.channels, packs);
+  }
 }
 
 /// `merge` over the rows of a block's threads, N states at once, in the threads of the first row.
@@ -110,21 +131,21 @@ __device__ __forceinline__ void loadStatistics(const Columns& c, const Stand& at
 /// channels (`pieceBlocks`, `pieceThreads`): done(segment * channels + channel, state).
 template <class S, class M, class F>
 __device__ __forceinline__ void mergePieces(const S* pieces, const Columns& c, S none, M merge, F&& done) {
-  constexpr int kAtOnce = 4;  // whose loads are under way together
+  constexpr int AtOnce = 4;  // whose loads are under way together
   const unsigned across = unsigned((c.channels + kWarp - 1) / kWarp), segment = blockIdx.x / across;
   const int64_t channel = int64_t(blockIdx.x % across) * kWarp + threadIdx.x;
   S state[1] = {none};
   if (channel < c.channels) {
     const S* from = pieces + int64_t(segment) * c.pieces * c.channels + channel;
-    for (unsigned first = threadIdx.y; first < c.pieces; first += kAtOnce * kWarp) {
-      S next[kAtOnce];
+    for (unsigned first = threadIdx.y; first < c.pieces; first += AtOnce * kWarp) {
+      S next[AtOnce];
 #pragma unroll
-      for (int k = 0; k < kAtOnce; ++k) {
+      for (int k = 0; k < AtOnce; ++k) {
         const unsigned i = first + unsigned(k * kWarp);
         next[k] = from[int64_t(i < c.pieces ? i : c.pieces - 1) * c.channels];
       }
 #pragma unroll
-      for (int k = 0; k < kAtOnce; ++k)
+      for (int k = 0; k < AtOnce; ++k)
         if (first + unsigned(k * kWarp) < c.pieces) state[0] = merge(state[0], next[k]);
     }
   }

@@ -136,17 +136,10 @@ __device__ __forceinline__ void eachRun(const T* row, int64_t n, F&& f) {
   if (tail < n) f(Run<1>{}, tail);
 }
 
-/// Whether N neighbours at a place are read and written as one pack: if there are so many, and they lie so, which with
-/// `Aligned` is known. Where it is not, there is code for both, whose loads wait for one another.
-template <int N, bool Aligned, class T>
-__device__ __forceinline__ bool asPack(const T* place) {
-  return N == kPack<T> && (Aligned || reinterpret_cast<uintptr_t>(place) % 16 == 0);
-}
-
 /// N neighbours as what they are computed in.
-template <int N, bool Aligned = false, class T>
+template <int N, class T>
 __device__ __forceinline__ void loadRun(const T* from, Computed<T> (&to)[N]) {
-  if (asPack<N, Aligned>(from)) {
+  if (N == kPack<T> && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
     const auto pack = *reinterpret_cast<const Pack<T, N>*>(from);
 #pragma unroll
     for (int i = 0; i < N; ++i) to[i] = cpu::convertTo<Computed<T>>(pack.v[i]);
@@ -156,12 +149,12 @@ __device__ __forceinline__ void loadRun(const T* from, Computed<T> (&to)[N]) {
   }
 }
 
-template <int N, bool Aligned = false, class T>
+template <int N, class T>
 __device__ __forceinline__ void storeRun(T* to, const Computed<T> (&from)[N]) {
   Pack<T, N> pack;
 #pragma unroll
   for (int i = 0; i < N; ++i) pack.v[i] = cpu::convertTo<T>(from[i]);
-  if (asPack<N, Aligned>(to)) {
+  if (N == kPack<T> && reinterpret_cast<uintptr_t>(to) % 16 == 0) {
     storePack(to, pack);
   } else {
 #pragma unroll

@@ -21,11 +21,24 @@ function bytesOf(instruction) {
   return bits ? Number(bits) / 8 : 4
 }
 
+const predicateOf = text => /^@(!?)(U?P\w+)/.exec(text)?.slice(1)
+const isLoad = text => /^(@!?U?P\w+\s+)?LDG/.test(text)
+
+/** Without the narrower of two ways to load, of which a predicate takes the one or the other. */
+function withoutAlternatives(instructions) {
+  const wide = new Set()
+  for (const { text } of instructions) if (isLoad(text) && text.includes('.128')) wide.add(predicateOf(text)?.join(''))
+  return instructions.filter(({ text }) => {
+    const predicate = isLoad(text) && !text.includes('.128') && predicateOf(text)
+    return !predicate || !wide.has((predicate[0] ? '' : '!') + predicate[1])
+  })
+}
+
 /** The most bytes that are asked for, and not yet used, at once. */
 function underWay(instructions) {
   const pending = new Map() // register: the load that it waits for
   let most = 0
-  for (const { text } of instructions) {
+  for (const { text } of withoutAlternatives(instructions)) {
     const [operation] = text.replace(/^@!?U?P\w+\s+/, '').split(' ')
     const registers = [...text.matchAll(/\bR(\d+)\b/g)].map(m => Number(m[1]))
     const load = operation.startsWith('LDG')

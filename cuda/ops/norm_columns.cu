@@ -28,13 +28,12 @@ __global__ void __launch_bounds__(kColumnThreads) momentsOfPieces(const T* x, Co
   using C = Computed<T>;
   const Stand at(c, N, Order::Last);
   C first[N] = {}, sum[N] = {}, squares[N] = {}, n = 0;
-  eachRow(c, at, [&](int64_t offset) {
-    C v[N];
-    loadRun<N, true>(x + offset, v);
+  eachRow<N, 4>(c, at, {x}, [&](int64_t, const Pack<T, N> (&packs)[1]) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      if (n == 0) first[i] = v[i];
-      const C from = v[i] - first[i];
+      const C v = cpu::convertTo<C>(packs[0].v[i]);
+      if (n == 0) first[i] = v;
+      const C from = v - first[i];
       sum[i] += from;
       squares[i] += from * from;
     }
@@ -83,16 +82,11 @@ __global__ void __launch_bounds__(kColumnThreads, 4)
 }
 
 /// What is done with what was normalised: see cpu::AfterColumns.
-template <class T, int N>
-__device__ __forceinline__ void finish(const T* residual, bool relu, int64_t offset, Computed<T> (&v)[N]) {
+template <class T>
+__device__ __forceinline__ Computed<T> finish(Computed<T> v, bool adds, T residual, bool relu) {
   using C = Computed<T>;
-  C more[N] = {};
-  if (residual) loadRun<N, true>(residual + offset, more);
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    if (residual) v[i] = cpu::convertTo<C>(cpu::convertTo<T>(v[i])) + more[i];
-    if (relu) v[i] = v[i] < C(0) ? C(0) : v[i];
-  }
+  if (adds) v = cpu::convertTo<C>(cpu::convertTo<T>(v)) + cpu::convertTo<C>(residual);
+  return relu && v < C(0) ? C(0) : v;
 }
 
 template <class T, int N>
@@ -106,13 +100,15 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
   loadStatistics<N>(c, at, mean, variance, middle, scale);
   weight.load(at.channel, w, C(1));
   bias.load(at.channel, b, C(0));
-  eachRow(c, at, [&](int64_t offset) {
-    C v[N];
-    loadRun<N, true>(x + offset, v);
+  const bool adds = residual != nullptr;
+  eachRow<N, 2>(c, at, {x, residual}, [&](int64_t offset, const Pack<T, N> (&packs)[2]) {
+    Pack<T, N> to;
 #pragma unroll
-    for (int i = 0; i < N; ++i) v[i] = (v[i] - middle[i]) * scale[i] * w[i] + b[i];
-    finish(residual, relu, offset, v);
-    storeRun<N, true>(y + offset, v);
+    for (int i = 0; i < N; ++i) {
+      const C v = (cpu::convertTo<C>(packs[0].v[i]) - middle[i]) * scale[i] * w[i] + b[i];
+      to.v[i] = cpu::convertTo<T>(finish<T>(v, adds, packs[1].v[i], relu));
+    }
+    storePack(y + offset, to);
   });
 }
 

@@ -37,13 +37,11 @@ __global__ void __launch_bounds__(kColumnThreads, kLeastColumnBlocks<T>)
   if (inside) loadStatistics<N>(c, at, mean, variance, middle, scale);
   const Mask<T, N> mask(weight, bias, relu, inside ? at.channel : 0);
   Two<C> sums[N] = {};
-  eachRow(c, at, [&](int64_t offset) {
-    C grad[N], v[N];
-    loadRun<N, true>(g + offset, grad);
-    loadRun<N, true>(x + offset, v);
+  eachRow<N, 2>(c, at, {g, x}, [&](int64_t, const Pack<T, N> (&packs)[2]) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const C fromMean = v[i] - middle[i], back = mask(i, grad[i], fromMean, scale[i]);
+      const C grad = cpu::convertTo<C>(packs[0].v[i]), fromMean = cpu::convertTo<C>(packs[1].v[i]) - middle[i],
+              back = mask(i, grad, fromMean, scale[i]);
       sums[i] = sums[i] + Two<C>{back, back * (fromMean * scale[i])};
     }
   });
@@ -94,16 +92,16 @@ __global__ void __launch_bounds__(kColumnThreads)
 #pragma unroll
   for (int i = 0; i < N; ++i)
     average[i] = averages[at.segment * c.groups + c.perGroup.quotient(uint32_t(at.channel + i))];
-  eachRow(c, at, [&](int64_t offset) {
-    C grad[N], v[N];
-    loadRun<N, true>(g + offset, grad);
-    loadRun<N, true>(x + offset, v);
+  constexpr int kAtOnce = N <= 4 ? 2 : 1;  // what is kept of 8 channels takes the registers
+  eachRow<N, kAtOnce>(c, at, {g, x}, [&](int64_t offset, const Pack<T, N> (&packs)[2]) {
+    Pack<T, N> to;
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const C fromMean = v[i] - middle[i], normal = fromMean * scale[i], back = mask(i, grad[i], fromMean, scale[i]);
-      v[i] = scale[i] * (back * mask.weight[i] - average[i].first - normal * average[i].second);
+      const C grad = cpu::convertTo<C>(packs[0].v[i]), fromMean = cpu::convertTo<C>(packs[1].v[i]) - middle[i],
+              normal = fromMean * scale[i], back = mask(i, grad, fromMean, scale[i]);
+      to.v[i] = cpu::convertTo<T>(scale[i] * (back * mask.weight[i] - average[i].first - normal * average[i].second));
     }
-    storeRun<N, true>(dx + offset, v);
+    storePack(dx + offset, to);
   });
 }
 
