@@ -16,8 +16,8 @@ template <class T>
 __global__ void __launch_bounds__(kWarp* kWarp)
     sumOfColumns(Summed<T> summed, int64_t rows, int64_t columns, int64_t pitch, bool add) {
   using C = Computed<T>;
-  const T* const from = summed.from[blockIdx.y];
-  C* const to = summed.to[blockIdx.y];
+  const T* const from = blockIdx.y == 0 ? summed.from[0] : summed.from[1];
+  C* const to = blockIdx.y == 0 ? summed.to[0] : summed.to[1];
   __shared__ C shared[kWarp][kWarp];
   const int64_t column = int64_t(blockIdx.x) * kWarp + threadIdx.x;
   C sum = 0;

@@ -69,18 +69,13 @@ __device__ __forceinline__ RowLoss<Computed<T>> lossOfRow(const T* x, const Targ
   if (!known) return {0, 0, 0, 0};
   const C chosen = Soft ? C(0) : cpu::convertTo<C>(x[wanted]);
   auto state = Exponentials<C>::none();
-  eachRun(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
-    C values[N];
-    loadRun<N>(x + at, values);
-    take<T>(state, values);
-  });
+  eachLoaded(x, t.classes, [&]<int N>(Run<N>, int64_t, const C(&values)[N]) { take<T>(state, values); });
   state = mergeBlock(state, shared, MergeExponentials<T>());
   const C logSumExp = state.top + std::log(state.sum);
   Two<C> sums{0, 0};  // of shares, and of those times the loss of their class
   if (Soft || t.smoothing != 0) {
-    eachRun<T, 1>(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
-      C values[N], part[N];
-      loadRun<N>(x + at, values);
+    eachLoaded<T, 1>(x, t.classes, [&]<int N>(Run<N>, int64_t at, const C(&values)[N]) {
+      C part[N];
       t.share<Soft>(row, at, part);
 #pragma unroll
       for (int i = 0; i < N; ++i) sums = sums + Two<C>{part[i], part[i] * (logSumExp - values[i])};
@@ -120,9 +115,7 @@ __device__ __forceinline__ void gradientOfRow(const T* x, const Targets& t, int6
   }
   const C factor = scale * weight, least = Soft ? C(0) : scale * C(1 - t.smoothing) * t.weightOf<C>(wanted);
   const auto write = [&]<bool Shares>(std::bool_constant<Shares>) {
-    eachRun<T, Shares ? 1 : kPacksAtOnce<T>>(x, t.classes, [&]<int N>(Run<N>, int64_t at) {
-      C values[N];
-      loadRun<N>(x + at, values);
+    eachLoaded<T, Shares ? 1 : kPacksAtOnce<T>>(x, t.classes, [&]<int N>(Run<N>, int64_t at, C(&values)[N]) {
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         values[i] = factor * exponential<T>(values[i] - logSumExp);

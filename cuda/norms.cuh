@@ -45,9 +45,7 @@ __device__ __forceinline__ Statistics<Computed<T>> statisticsOf(const Rows& r, c
 template <class T>
 __device__ __forceinline__ Statistics<Computed<T>> statisticsOf(const Rows& r, const T* row) {
   return statisticsOf<Computed<T>>(r, [&](auto&& f) {
-    eachRun(row, r.size, [&]<int N>(Run<N>, int64_t at) {
-      Computed<T> values[N];
-      loadRun<N>(row + at, values);
+    eachLoaded(row, r.size, [&]<int N>(Run<N>, int64_t, const Computed<T>(&values)[N]) {
 #pragma unroll
       for (const auto v : values) f(v);
     });
@@ -76,9 +74,8 @@ __device__ __forceinline__ void normalizeLooped(const T* x, const Parameter& wei
                                                 const Rows& r) {
   using C = Computed<T>;
   const auto s = statisticsOf(r, x);
-  eachRun(x, r.size, [&]<int N>(Run<N>, int64_t at) {
-    C values[N], w[N], b[N];
-    loadRun<N>(x + at, values);
+  eachLoaded(x, r.size, [&]<int N>(Run<N>, int64_t at, C(&values)[N]) {
+    C w[N], b[N];
     weight.load(at, w, C(1));
     bias.load(at, b, C(0));
 #pragma unroll
@@ -155,9 +152,8 @@ __device__ __forceinline__ void gradientLooped(const T* g, const T* x, const Par
   if (threadIdx.x == 0) *statistics = s;
   Two<C> sums{0, 0};
   const auto each = [&](auto&& f) {
-    eachRun(x, r.size, [&]<int N>(Run<N> run, int64_t at) {
-      C normal[N], weighted[N], w[N];
-      loadRun<N>(x + at, normal);
+    eachLoaded(x, r.size, [&]<int N>(Run<N> run, int64_t at, C(&normal)[N]) {
+      C weighted[N], w[N];
       loadRun<N>(g + at, weighted);
       weight.load(at, w, C(1));
 #pragma unroll

@@ -136,6 +136,43 @@ __device__ __forceinline__ void eachRun(const T* row, int64_t n, F&& f) {
   if (tail < n) f(Run<1>{}, tail);
 }
 
+/// The same with what is in the row there: f(Run<N>, place, values), as what it is computed in. Packs are loaded without
+/// asking how they lie, `AtOnce` of them before the first is used: else loads would wait for one another.
+template <class T, int AtOnce = kPacksAtOnce<T>, class F>
+__device__ __forceinline__ void eachLoaded(const T* row, int64_t n, F&& f) {
+  constexpr int N = kPack<T>;
+  using Values = Pack<T, N>;
+  const int64_t lead = (N - int64_t(reinterpret_cast<uintptr_t>(row) / sizeof(T)) % N) % N, head = lead < n ? lead : n,
+                packs = (n - head) / N, tail = head + packs * N + threadIdx.x, step = blockDim.x;
+  const auto one = [&](int64_t at) {
+    Computed<T> values[1] = {cpu::convertTo<Computed<T>>(row[at])};
+    f(Run<1>{}, at, values);
+  };
+  const auto use = [&](int64_t i, const Values& pack) {
+    Computed<T> values[N];
+#pragma unroll
+    for (int k = 0; k < N; ++k) values[k] = cpu::convertTo<Computed<T>>(pack.v[k]);
+    f(Run<N>{}, head + i * N, values);
+  };
+  const auto* from = reinterpret_cast<const Values*>(row + head);
+  if (int64_t(threadIdx.x) < head) one(threadIdx.x);
+  int64_t i = threadIdx.x;
+#pragma unroll 1
+  for (; i + (AtOnce - 1) * step < packs; i += AtOnce * step) {
+    Values loaded[AtOnce];
+#pragma unroll
+    for (int k = 0; k < AtOnce; ++k) loaded[k] = from[i + k * step];
+    asm volatile("" ::: "memory");  // the compiler would put off loads to where they are used
+#pragma unroll
+    for (int k = 0; k < AtOnce; ++k) use(i + k * step, loaded[k]);
+  }
+  if constexpr (AtOnce > 1) {
+#pragma unroll 1
+    for (; i < packs; i += step) use(i, from[i]);
+  }
+  if (tail < n) one(tail);
+}
+
 /// N neighbours as what they are computed in.
 template <int N, class T>
 __device__ __forceinline__ void loadRun(const T* from, Computed<T> (&to)[N]) {

@@ -53,16 +53,10 @@ __global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T, P>)
   } else {
     __shared__ Exponentials<C> shared[kWarp];
     auto state = Exponentials<C>::none();
-    eachRun(x, n, [&]<int N>(Run<N>, int64_t at) {
-      C values[N];
-      loadRun<N>(x + at, values);
-      take<T>(state, values);
-    });
+    eachLoaded(x, n, [&]<int N>(Run<N>, int64_t, const C(&values)[N]) { take<T>(state, values); });
     state = mergeBlock(state, shared, MergeExponentials<T>());
     const Normalise<T, Log> result(state.top, state.sum);
-    eachRun(x, n, [&]<int N>(Run<N>, int64_t at) {
-      C values[N];
-      loadRun<N>(x + at, values);
+    eachLoaded(x, n, [&]<int N>(Run<N>, int64_t at, C(&values)[N]) {
 #pragma unroll
       for (C& v : values) v = result(v);
       storeRun<N>(y + at, values);
@@ -89,17 +83,15 @@ __global__ void __launch_bounds__(kRowThreads, kLeastBlocks<T, P>)
     const Gradient<T, Log> result{mergeBlock(sum, shared, Add())};
     storeHeld<T, P>(dx, int(n), [&](int p, int i, int) { return result(from.at(p, i), grad.at(p, i)); });
   } else {
-    eachRun(y, n, [&]<int N>(Run<N>, int64_t at) {
-      C a[N], b[N];
-      loadRun<N>(y + at, a);
+    eachLoaded(y, n, [&]<int N>(Run<N>, int64_t at, const C(&a)[N]) {
+      C b[N];
       loadRun<N>(g + at, b);
 #pragma unroll
       for (int i = 0; i < N; ++i) sum += Gradient<T, Log>::share(a[i], b[i]);
     });
     const Gradient<T, Log> result{mergeBlock(sum, shared, Add())};
-    eachRun(y, n, [&]<int N>(Run<N>, int64_t at) {
-      C a[N], b[N];
-      loadRun<N>(y + at, a);
+    eachLoaded(y, n, [&]<int N>(Run<N>, int64_t at, C(&a)[N]) {
+      C b[N];
       loadRun<N>(g + at, b);
 #pragma unroll
       for (int i = 0; i < N; ++i) a[i] = result(a[i], b[i]);
