@@ -226,7 +226,11 @@ void CudaDevice::run(Task& task) {
   if (executor_.completed() % kJobsPerMark == 0) mark();
 }
 
-std::shared_ptr<const Error> CudaDevice::heed(std::span<Block* const> reads) { return faults_.heed(extentsOf(reads)); }
+std::shared_ptr<const Error> CudaDevice::heed(std::span<Block* const> reads) {
+  std::shared_ptr<const Error> known;
+  const auto lost = faultOf([&] { known = faults_.heed(extentsOf(reads)); });
+  return lost ? lost : known;
+}
 
 void CudaDevice::ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<const Kept> kept) {
   std::vector<Faults::Kept> pieces;

@@ -27,10 +27,7 @@ void Program::Execution::perform() {
   for (const Block* b : reads)
     if (b->fault) [[unlikely]]
       fault = b->fault;
-  if (!fault && follower) {
-    const auto lost = faultOf([&] { fault = follower->heed(reads); });
-    if (lost) fault = lost;
-  }
+  if (!fault && follower) fault = follower->heed(reads);
   const bool started = !fault;
   if (started) fault = steady ? computeSteadily(profile) : compute(compiled->steps, profile);
   if (!fault && steady) fault = faultOf([&] { visit.end(compiled->steady->recorder); });

@@ -19,7 +19,8 @@ class Follower {
   };
   virtual ~Follower() = default;
   /// Called by a function that was queued, before it starts kernels that keep old values: the mistake that something
-  /// which it reads is known to come of. Of those that are still to be found its kernels hear, as of their own.
+  /// which it reads is known to come of, or why the device cannot be asked. Of those that are still to be found its
+  /// kernels hear, as of their own.
   virtual std::shared_ptr<const Error> heed(std::span<Block* const> reads) = 0;
   /// Called by a function that was queued, after it has started kernels: what these read and write since it last said.
   virtual void ran(std::span<Block* const> reads, std::span<Block* const> writes, std::span<const Kept> kept) = 0;
