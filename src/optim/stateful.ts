@@ -4,6 +4,7 @@ import { AnnealError } from '../errors'
 import type { Plain } from '../io/json'
 import { scope } from '../lifetime'
 import { shown } from '../nn/check'
+import { isPlainObject } from '../objects'
 import { zerosLike } from '../ops.generated'
 import { Buffer, type Parameter, Tensor } from '../tensor'
 import { copied, type Rules, settled, wholeFrom } from './check'
@@ -204,7 +205,7 @@ export interface ParameterUpdate {
 }
 
 function isOptions<O>(value: unknown): value is Partial<O> {
-  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  return isPlainObject(value)
 }
 
 /** A copy of the settings of a group. */
